@@ -1,0 +1,144 @@
+"""The one table of criteria: what each is called, which function computes it, and which options it takes.
+
+This module imports nothing heavy, so that a workflow can be planned and a configuration checked without torch.
+`shapprune.criteria.score` looks the functions up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from shapprune.errors import ShapPruneError, unknown
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a criterion: its type, its default and what is allowed."""
+
+    kind: type
+    default: object
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    about: str = ""
+
+    def check(self, value: object) -> str | None:
+        """What is wrong with ``value``, as the tail of a sentence, or None."""
+        right = isinstance(value, (int, float)) if self.kind is float else isinstance(value, self.kind)
+        if not right or (isinstance(value, bool) and self.kind is not bool):
+            return f"{value!r} is not of type {self.kind.__name__}"
+        if self.choices and value not in self.choices:
+            return f"{value!r} is not one of {', '.join(self.choices)}"
+        if self.minimum is not None and not value >= self.minimum:  # type: ignore[operator]
+            return f"{value!r} is below {self.minimum:g}"
+        if self.maximum is not None and not value <= self.maximum:  # type: ignore[operator]
+            return f"{value!r} is above {self.maximum:g}"
+        return None
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A criterion: a function of a LayerGame (and options) that returns UnitScores.
+
+    Attributes:
+        function: where it lives, ``module:name``.
+        about: one line for people, with the source.
+        options: its options by name.
+        random: whether it draws at random, so that trials differ by more than their images.
+        walks: whether it costs many evaluations, so that the workflow gives each layer a job (and a GPU) of its own.
+        gradient: whether it needs the gradient of the payoff.
+        max_units: the widest layer it can do, if there is a limit.
+    """
+
+    function: str
+    about: str
+    options: Mapping[str, Option] = field(default_factory=dict)
+    random: bool = False
+    walks: bool = False
+    gradient: bool = False
+    max_units: int | None = None
+
+
+_HEURISTICS = "shapprune.criteria.heuristics"
+
+CATALOG: dict[str, Criterion] = {
+    "random": Criterion(f"{_HEURISTICS}:random", "a uniform random number for each unit", random=True),
+    "weight-norm": Criterion(
+        f"{_HEURISTICS}:weight_norm",
+        "norm of the unit's incoming weights, bias left out (Li et al. 2017)",
+        {"norm": Option(str, "l1", choices=("l1", "l2"), about="which norm")},
+    ),
+    "apoz": Criterion(
+        f"{_HEURISTICS}:apoz",
+        "share of positive activations, one minus the average percentage of zeros (Hu et al. 2016)",
+    ),
+    "sensitivity": Criterion(
+        f"{_HEURISTICS}:sensitivity",
+        "absolute gradient of the payoff in the unit's activation, summed over positions (Mittal et al. 2019)",
+        gradient=True,
+    ),
+    "taylor": Criterion(
+        f"{_HEURISTICS}:taylor",
+        "first-order estimate of the rise of the loss when the unit leaves (Molchanov et al. 2017)",
+        {"signed": Option(bool, False, about="keep the sign instead of taking the absolute value for each example")},
+        gradient=True,
+    ),
+    "leave-one-out": Criterion(
+        f"{_HEURISTICS}:leave_one_out",
+        "rise of the loss when the unit alone leaves the whole layer",
+        walks=True,
+    ),
+    "exact": Criterion(
+        "shapprune.shapley.exact:exact",
+        "Shapley value by enumeration of all coalitions",
+        walks=True,
+        max_units=20,
+    ),
+    "permutation": Criterion(
+        "shapprune.shapley.permutation:permutation",
+        "Shapley value by removal along random orders (Castro et al. 2009; Ancona et al. 2020)",
+        {
+            "permutations": Option(int, 5, minimum=1, about="random orders for each example"),
+            "shared": Option(bool, False, about="the same orders for all examples, as TorchPruner has them"),
+            "antithetic": Option(bool, False, about="walk every other order as the reverse of the one before"),
+        },
+        random=True,
+        walks=True,
+    ),
+    "coalition-gradient": Criterion(
+        "shapprune.shapley.gradient:coalition_gradient",
+        "Shapley value by gradients of the payoff in the units' gates at random coalitions",
+        {"points": Option(int, 16, minimum=1, about="coalitions for each example")},
+        random=True,
+        walks=True,
+        gradient=True,
+    ),
+}
+
+
+def lookup(name: str) -> Criterion:
+    """The criterion called ``name``; ``_`` and ``-`` count alike.
+
+    Raises:
+        ShapPruneError: there is none of that name; the nearest is offered.
+    """
+    found = CATALOG.get(str(name).replace("_", "-"))
+    if found is None:
+        raise unknown("criterion", name, CATALOG)
+    return found
+
+
+def check_options(name: str, options: Mapping[str, object]) -> dict[str, object]:
+    """The options of criterion ``name`` with its defaults filled in.
+
+    Raises:
+        ShapPruneError: an option it does not take, or a value that is not allowed.
+    """
+    criterion = lookup(name)
+    for key, value in options.items():
+        if key not in criterion.options:
+            raise unknown(f"option of {name}", key, criterion.options or ["none"])
+        if wrong := criterion.options[key].check(value):
+            raise ShapPruneError(f"option {key!r} of {name}: {wrong}")
+    return {key: options.get(key, option.default) for key, option in criterion.options.items()}

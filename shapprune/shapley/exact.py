@@ -1,0 +1,41 @@
+"""Exact Shapley values by enumeration of all coalitions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from shapprune.game import LayerGame
+from shapprune.shapley.enumeration import check_units, kept_units, marginal_weights
+from shapprune.shapley.scores import scorer
+
+_CHUNK = 4096  # coalitions at a time: their values, [4096, N], are all that is held
+
+
+@scorer("exact")
+def exact(game: LayerGame) -> Tensor:
+    """Exact Shapley values of each example, from all 2^n coalitions.
+
+    Args:
+        game: a layer of at most 20 units.
+
+    Returns:
+        UnitScores with values float64 [N, n]; for each example they sum to v(all) - v(none).
+
+    Raises:
+        ShapPruneError: more than 20 units.
+
+    Source: Eq. 5 of Ancona et al. 2020 with v = minus the loss, so that high = keep.
+    """
+    n = game.units
+    check_units(n)
+    weights = torch.from_numpy(marginal_weights(n))
+    total = torch.zeros(len(game), n, dtype=torch.float64)
+    for start in range(0, 2**n, _CHUNK):
+        kept = torch.from_numpy(kept_units(range(start, min(start + _CHUNK, 2**n)), n))
+        size = kept.sum(1)
+        # v(S) enters unit i with +w(|S|-1) if i is in S, with -w(|S|) if it is not.
+        inside = weights[(size - 1).clamp(min=0)][:, None]
+        outside = weights[size.clamp(max=n - 1)][:, None]
+        total += game.value(kept).double().cpu().T @ torch.where(kept, inside, -outside)
+    return total.to(game.images.device)

@@ -1,0 +1,252 @@
+"""Prunable layers: which units a network has, where each is zeroed, and which can be removed on their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from shapprune.cut import ignore_sizes, node_shapes, trace
+from shapprune.errors import ShapPruneError, unknown
+
+SITES = ("output", "norm", "activation")
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+
+_NORMS = (nn.modules.batchnorm._BatchNorm,)
+_POOLS = (
+    nn.modules.pooling._MaxPoolNd,
+    nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._AdaptiveAvgPoolNd,
+    nn.modules.pooling._AdaptiveMaxPoolNd,
+    nn.modules.dropout._DropoutNd,
+    nn.Identity,
+)
+# Element by element; those in the first row turn 0 into 0.
+_ZERO_KEEPING = (
+    *(
+        nn.ReLU,
+        nn.ReLU6,
+        nn.LeakyReLU,
+        nn.RReLU,
+        nn.PReLU,
+        nn.ELU,
+        nn.CELU,
+        nn.SELU,
+        nn.GELU,
+        nn.SiLU,
+        nn.Mish,
+    ),
+    *(nn.Hardswish, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Tanhshrink, nn.Softshrink, nn.Hardshrink),
+)
+_OTHER_ACTIVATIONS = (nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Softplus)
+
+_FUNCTIONS = {
+    "zero": {
+        *(
+            "relu",
+            "relu_",
+            "relu6",
+            "leaky_relu",
+            "leaky_relu_",
+            "elu",
+            "elu_",
+            "celu",
+            "selu",
+            "gelu",
+            "silu",
+        ),
+        *("mish", "hardswish", "tanh", "tanh_", "hardtanh", "softsign"),
+    },
+    "activation": {"sigmoid", "sigmoid_", "hardsigmoid", "logsigmoid", "softplus"},
+    "norm": {"batch_norm"},
+    "pass": {
+        *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
+        *("boolean_dispatch", "_max_pool2d", "dropout", "dropout2d", "feature_dropout"),
+        *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "contiguous", "mean", "amax"),
+    },
+    "flatten": {"flatten", "view", "reshape", "squeeze"},
+}
+
+
+@dataclass(frozen=True)
+class PrunableLayer:
+    """A layer and its units.
+
+    Attributes:
+        name: the module's name in the model.
+        units: how many channels or neurons it puts out.
+        kind: ``"conv"`` or ``"linear"``.
+        site: the operation after which a unit is zeroed so that zeroing it equals removing it.
+        coupled: why its units cannot be removed on their own (an addition, a concatenation ...), or None.
+    """
+
+    name: str
+    units: int
+    kind: str
+    site: str
+    coupled: str | None = None
+
+
+def prunable_layers(model: nn.Module, example: Tensor, coupled: bool = False) -> list[PrunableLayer]:
+    """The layers of ``model`` whose units can be removed, in the order they run; the output layer is not among them.
+
+    Args:
+        model: any network of one input that torch.fx can trace.
+        example: images, [N, ...], that the network can run on.
+        coupled: list also the layers whose units are tied to those of others, e.g. by a residual sum. They can be
+            scored, but not removed alone.
+
+    Raises:
+        ShapPruneError: the network cannot be traced, or fails on ``example``.
+    """
+    graph = UnitGraph(model, example)
+    layers = [graph.layer(name) for name in graph.calls if not graph.is_depthwise(name)]
+    return [each for each in layers if each.coupled is None or (coupled and each.coupled != _IS_OUTPUT)]
+
+
+_IS_OUTPUT = "it is the output layer"
+
+
+class UnitGraph:
+    """The traced network with what each operation means for units.
+
+    Attributes:
+        traced: the graph module.
+        shapes: shape of every tensor for the example.
+        calls: name of each convolution and linear layer -> the nodes that call it.
+    """
+
+    def __init__(self, model: nn.Module, example: Tensor):
+        self.traced = trace(model)
+        self.shapes = node_shapes(self.traced, example)
+        self.modules = dict(model.named_modules())
+        self.calls: dict[str, list[fx.Node]] = {}
+        for node in self.traced.graph.nodes:
+            if node.op == "call_module" and isinstance(self.modules[node.target], LAYERS):
+                self.calls.setdefault(str(node.target), []).append(node)
+
+    def is_depthwise(self, name: str) -> bool:
+        """Whether the layer filters each channel by itself: its units are those of the layer before."""
+        module = self.modules[name]
+        return isinstance(module, LAYERS[:3]) and 1 < module.groups == module.in_channels == module.out_channels
+
+    def layer(self, name: str) -> PrunableLayer:
+        """The layer ``name`` as a PrunableLayer."""
+        start = self.start(name)
+        module = self.modules[name]
+        kind = "linear" if isinstance(module, nn.Linear) else "conv"
+        units = module.out_features if isinstance(module, nn.Linear) else module.out_channels
+        site = self.site(name, "activation")
+        return PrunableLayer(name, int(units), kind, str(site.target), self._coupled(start, site))
+
+    def start(self, name: str) -> fx.Node:
+        """The node that calls layer ``name``.
+
+        Raises:
+            ShapPruneError: there is no such layer, it is used more than once, or its output is no [N, units, ...].
+        """
+        if name not in self.calls:
+            raise unknown("layer", name, self.calls)
+        if len(self.calls[name]) > 1:
+            raise ShapPruneError(
+                f"layer {name!r} is used {len(self.calls[name])} times in one pass, so its units have no one site"
+            )
+        (node,) = self.calls[name]
+        if isinstance(self.modules[name], nn.Linear) and len(self.shapes[node]) != 2:
+            raise ShapPruneError(
+                f"layer {name!r} puts out {tuple(self.shapes[node])}, only [images, units] is supported for linear layers"
+            )
+        return node
+
+    def site(self, name: str, site: str) -> fx.Node:
+        """The value in which a unit of layer ``name`` is zeroed.
+
+        ``output``: what the layer puts out; ``norm``: after the BatchNorm that follows it; ``activation``: after the
+        last normalisation, non-linearity or depthwise convolution that works on the units one by one, so that
+        zeroing a unit there equals removing it. Where there is none, it is the site before.
+        """
+        if site not in SITES:
+            raise unknown("site", site, SITES)
+        node = found = self.start(name)
+        while site != "output" and len(users := ignore_sizes(node.users)) == 1:
+            (node,) = users
+            what = self.meaning(node)
+            if what in ("zero", "activation", "depthwise") and site == "norm":
+                break
+            if what in ("norm", "zero", "activation", "depthwise"):
+                found = node
+                if site == "norm":
+                    break
+            elif what != "pass":
+                break
+        return found
+
+    def past_pooling(self, site: fx.Node) -> fx.Node:
+        """The last value after a site that only pooling and dropout lie between.
+
+        A gate >= 0 on a unit can as well be applied there: pooling works on each unit by itself and commutes with it.
+        There are fewer numbers, and the gradient in a closed gate is right (before a max-pooling all positions of a
+        closed unit tie at 0, and autograd picks one of them instead of the largest).
+        """
+        while len(users := ignore_sizes(site.users)) == 1 and self.meaning(users[0]) == "pass":
+            (site,) = users
+        return site
+
+    def meaning(self, node: fx.Node) -> str:
+        """What an operation does to units: norm, zero (element-wise, 0 stays 0), activation (element-wise), pass
+        (pooling, dropout), flatten, depthwise, mixes (an ordinary layer), output or other.
+        """
+        if node.op == "output":
+            return "output"
+        if node.op == "call_module":
+            module = self.modules[str(node.target)]
+            if isinstance(module, LAYERS):
+                if self.is_depthwise(str(node.target)):
+                    return "depthwise"
+                return "mixes" if getattr(module, "groups", 1) == 1 else "other"
+            for what, kinds in (
+                ("norm", _NORMS),
+                ("zero", _ZERO_KEEPING),
+                ("activation", _OTHER_ACTIVATIONS),
+                ("pass", _POOLS),
+                ("flatten", (nn.Flatten,)),
+            ):
+                if isinstance(module, kinds):
+                    return what
+            return "other"
+        function = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+        for what, names in _FUNCTIONS.items():
+            if function in names or (function == "fn" and node.target in (F.max_pool2d, F.max_pool1d)):
+                return what if self._keeps_units(node, what) else "other"
+        return "other"
+
+    def _keeps_units(self, node: fx.Node, what: str) -> bool:
+        """Whether a function leaves units where they are: same channels, or all positions of each side by side."""
+        before, after = self.shapes.get(node.all_input_nodes[0]), self.shapes.get(node)
+        if before is None or after is None or len(before) < 2 or before[0] != after[0]:
+            return False
+        if what == "flatten":
+            return after == before or (len(after) == 2 and after[1] == before[1:].numel())
+        return len(after) >= 2 and after[1] == before[1]
+
+    def _coupled(self, start: fx.Node, site: fx.Node) -> str | None:
+        """Why the units cannot leave alone, or None: all that follows the site must be layers that mix units,
+        reached through operations that keep a zero a zero.
+        """
+        module = self.modules[str(start.target)]
+        if getattr(module, "groups", 1) > 1:
+            return f"it is a convolution of {module.groups} groups"
+        waiting, seen = [site], set()
+        while waiting:
+            for user in ignore_sizes(waiting.pop().users):
+                what = self.meaning(user)
+                if what == "output":
+                    return _IS_OUTPUT
+                if what in ("pass", "zero", "flatten"):
+                    if user not in seen:
+                        seen.add(user)
+                        waiting.append(user)
+                elif what != "mixes":
+                    return f"its units go on into {user.name!r}, together with others or past their zero"
+        return None

@@ -1,0 +1,99 @@
+"""Small networks and games with known answers, shared by the tests."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+class MaxNetwork(nn.Module):
+    """Four ReLU units that sum to max(x1, x2) for x >= 0; the last has no say (Ancona et al. 2020, Fig. 1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(2, 4, bias=False)
+        self.relu = nn.ReLU()
+        self.output = nn.Linear(4, 1, bias=False)
+        with torch.no_grad():
+            self.hidden.weight.copy_(torch.tensor([[-0.5, 0.5], [1.0, -1.0], [1.0, 1.0], [1.0, 1.0]]))
+            self.output.weight.copy_(torch.tensor([[1.0, 0.5, 0.5, 0.0]]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output(self.relu(self.hidden(x)))
+
+
+def squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Minus the squared error of each example."""
+    return -((outputs[:, 0] - labels) ** 2)
+
+
+class ConvNetwork(nn.Module):
+    """conv - norm - relu - pool - conv - norm - relu - pool - linear - linear, small."""
+
+    def __init__(self, channels: tuple[int, int] = (4, 6), hidden: int = 8, classes: int = 3, inplace: bool = True):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, channels[0], 3, padding=1),
+            nn.BatchNorm2d(channels[0]),
+            nn.ReLU(inplace=inplace),
+            nn.MaxPool2d(2),
+            nn.Conv2d(channels[0], channels[1], 3, padding=1),
+            nn.BatchNorm2d(channels[1]),
+            nn.ReLU(inplace=inplace),
+            nn.MaxPool2d(2),
+        )
+        self.fc = nn.Linear(channels[1] * 4, hidden)
+        self.drop = nn.Dropout(0.5)
+        self.output = nn.Linear(hidden, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)
+        x = x.view(x.size(0), -1)
+        return self.output(self.drop(torch.relu(self.fc(x))))
+
+
+class ResidualNetwork(nn.Module):
+    """A stem, one residual block and a linear output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, padding=1)
+        self.conv1 = nn.Conv2d(4, 5, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(5)
+        self.conv2 = nn.Conv2d(5, 4, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(4)
+        self.relu = nn.ReLU(inplace=True)
+        self.output = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.stem(x))
+        y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        y += x
+        return self.output(self.relu(y).mean((2, 3)))
+
+
+def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Weights and BatchNorm statistics from a generator that is the same in every release of torch."""
+    random = np.random.default_rng(seed)
+    with torch.no_grad():
+        for name, value in [*model.named_parameters(), *model.named_buffers()]:
+            if value.dtype.is_floating_point:
+                numbers = torch.from_numpy(random.normal(size=tuple(value.shape))).to(value.dtype)
+                if name.endswith("running_var"):
+                    value.copy_(0.5 + numbers.abs())
+                elif value.dim() > 1:
+                    value.copy_(numbers / max(1, value[0].numel()) ** 0.5)
+                else:
+                    value.copy_(0.5 * numbers + (1.0 if "weight" in name else 0.0))
+    return model
+
+
+def images(count: int, shape: tuple[int, ...] = (1, 8, 8), seed: int = 1) -> Tensor:
+    """Random images."""
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(count, *shape))).float()
+
+
+def labels(count: int, classes: int = 3, seed: int = 2) -> Tensor:
+    """Random labels."""
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, classes, size=count))

@@ -1,0 +1,224 @@
+"""Estimators: hand-computed games, then the properties that define Shapley values."""
+
+from __future__ import annotations
+
+from itertools import permutations as all_orders
+
+import numpy as np
+import pytest
+import torch
+
+import shapprune
+from shapprune import LayerGame, ShapPruneError, oracle, shapley
+from shapprune.shapley.enumeration import kept_units
+from tests.toys import ConvNetwork, MaxNetwork, images, labels, randomise, squared_error
+
+POINTS = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 2.0], [2.0, 1.0]])
+
+
+def max_game(x=POINTS):
+    return LayerGame(MaxNetwork(), "hidden", x, x.amax(1), payoff=squared_error)
+
+
+def conv_game(layer="features.4", count=6, **options):
+    return LayerGame(randomise(ConvNetwork()), layer, images(count), labels(count), **options)
+
+
+def test_max_network_on_four_points():
+    values = shapley.exact(max_game()).aggregate("mean")
+    np.testing.assert_allclose(values, [0.375, 0.375, 1.75, 0], atol=1e-6)
+
+
+def test_max_network_on_the_square():
+    # The payoff is a polynomial of degree 2 on either side of the diagonal. The mid-point rule on k x k cells is off
+    # by O(1 / k^2), and the cells on the diagonal by no more: 400 points a side leave an error below 1e-3.
+    k = 400
+    grid = (torch.arange(k) + 0.5) * 10 / k
+    x = torch.cartesian_prod(grid, grid)
+    values = shapley.exact(max_game(x)).aggregate("mean")
+    np.testing.assert_allclose(values, [6.25, 6.25, 37.5, 0], atol=2e-3)
+    assert values.sum() == pytest.approx(50, abs=2e-3)
+
+
+def test_heuristics_on_the_max_network():
+    g = max_game()
+    np.testing.assert_allclose(shapprune.score(g, "weight-norm").aggregate(), [1, 2, 2, 2])
+    np.testing.assert_allclose(shapprune.score(g, "weight_norm", norm="l2").aggregate() ** 2, [0.5, 2, 2, 2])
+    np.testing.assert_allclose(shapprune.score(g, "apoz").aggregate(), [0.5, 0.5, 1, 1])
+    np.testing.assert_allclose(shapprune.score(g, "sensitivity").aggregate(), [0, 0, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(shapprune.score(g, "taylor").aggregate(), [0, 0, 0, 0], atol=1e-6)
+    contributions = g.activations * torch.tensor([1.0, 0.5, 0.5, 0.0])
+    np.testing.assert_allclose(shapprune.score(g, "leave-one-out").values, contributions**2, atol=1e-6)
+
+
+def test_gradient_criteria_where_the_loss_is_not_zero():
+    # With outgoing weight -0.1 for the last unit the outputs are y - 0.1 (x1 + x2), the error e = -0.1 (x1 + x2),
+    # the gradient of the loss in the output 2 e, and in unit i 2 e w_i.
+    model = MaxNetwork()
+    with torch.no_grad():
+        model.output.weight[0, 3] = -0.1
+    g = LayerGame(model, "hidden", POINTS, POINTS.amax(1), payoff=squared_error)
+    in_output = 2 * 0.1 * POINTS.sum(1)
+    weights = torch.tensor([1.0, 0.5, 0.5, 0.1])
+    np.testing.assert_allclose(shapprune.score(g, "sensitivity").values, in_output[:, None] * weights, rtol=1e-5)
+    taylor = in_output[:, None] * torch.tensor([1.0, 0.5, 0.5, -0.1]) * g.activations
+    np.testing.assert_allclose(shapprune.score(g, "taylor", signed=True).values, taylor, atol=1e-6)
+    np.testing.assert_allclose(shapprune.score(g, "taylor").values, taylor.abs(), atol=1e-6)
+    assert shapprune.score(g, "sensitivity").aggregate().tolist() == pytest.approx([0.4, 0.2, 0.2, 0.04])
+
+
+def test_exact_is_the_mean_over_all_orders():
+    g = conv_game("features.0")
+    every = np.array(list(all_orders(range(4))))
+    walked = shapley.permutation(g, orders=every)
+    np.testing.assert_allclose(shapley.exact(g).values, walked.values, atol=1e-6)
+
+
+def test_exact_equals_the_coalition_table():
+    g = conv_game()
+    table = oracle.coalition_table(g)
+    np.testing.assert_allclose(oracle.shapley_values(table), shapley.exact(g).aggregate(), atol=1e-7)
+    assert oracle.shapley_values(table).sum() == pytest.approx(table[-1] - table[0])
+
+
+@pytest.mark.parametrize("options", [{"shared": True}, {"shared": False}, {"antithetic": True}])
+@pytest.mark.parametrize("k", [1, 2, 3, 7])
+def test_efficiency_for_each_example(options, k):
+    g = conv_game()
+    s = shapley.permutation(g, permutations=k, **options)
+    # float32 payoffs of a few units, summed over 6 steps: 1e-5 is ten times their rounding error
+    np.testing.assert_allclose(s.values.sum(1), (g.full - g.empty).double(), atol=1e-5)
+
+
+@pytest.mark.parametrize("criterion", ["exact", "permutation", "coalition-gradient", "leave-one-out", "taylor"])
+def test_null_player_and_symmetry(criterion):
+    model = randomise(ConvNetwork())
+    with torch.no_grad():
+        model.fc.weight[:, 2 * 4 : 3 * 4] = 0  # channel 2 of the second convolution is not read: null
+        for part in (model.features[4].weight, model.features[4].bias):
+            part[1] = part[0]
+        for part in (model.features[5].weight, model.features[5].bias, *model.features[5].buffers()):
+            if part.dim():
+                part[1] = part[0]
+        model.fc.weight[:, 4:8] = model.fc.weight[:, 0:4]  # channels 0 and 1 are twins
+    g = LayerGame(model, "features.4", images(6), labels(6))
+    values = shapprune.score(g, criterion).values
+    np.testing.assert_allclose(values[:, 2], 0, atol=1e-6)
+    if criterion in ("exact", "leave-one-out", "taylor"):
+        np.testing.assert_allclose(values[:, 0], values[:, 1], atol=1e-5)
+
+
+def test_permutation_converges_to_exact_within_its_standard_error():
+    g = conv_game(count=20)
+    exact = shapley.exact(g).aggregate()
+    for shared in (True, False):
+        s = shapley.permutation(g, permutations=200, shared=shared)
+        error = (s.aggregate() - exact).abs() / s.standard_error()
+        assert s.standard_error().min() > 0
+        assert error.max() < 4.5  # 12 standard normal numbers, one in 10,000 such tests fails; the seed is fixed
+
+
+def test_own_orders_beat_shared_orders():
+    g = conv_game(count=40)
+    exact = shapley.exact(g).aggregate()
+
+    def error(shared):
+        runs = [shapley.permutation(g, 2, shared=shared, seed=seed).aggregate() for seed in range(10)]
+        return sum(float(((run - exact) ** 2).mean()) for run in runs)
+
+    assert error(False) < error(True) / 4
+
+
+def test_coalition_gradient_ranks_like_exact():
+    g = conv_game(count=40)
+    exact = shapley.exact(g).aggregate()
+    s = shapley.coalition_gradient(g, points=64)
+    assert np.corrcoef(s.aggregate(), exact)[0, 1] > 0.9
+    assert s.evaluations == 3 * 64
+    assert s.draws.shape == (64, 6)
+
+
+def test_orders_depend_on_seed_layer_example_and_draw_only():
+    g = conv_game(count=6)
+    whole = shapley.permutation(g, permutations=3, seed=5).values
+    half = LayerGame(g.model, g.layer, g.images[3:], g.labels[3:], examples=np.arange(3, 6))
+    np.testing.assert_allclose(shapley.permutation(half, permutations=3, seed=5).values, whole[3:], atol=1e-6)
+    gradients = shapley.coalition_gradient(g, points=3, seed=5).values
+    np.testing.assert_allclose(shapley.coalition_gradient(half, points=3, seed=5).values, gradients[3:], atol=1e-6)
+    assert not np.allclose(shapley.permutation(g, permutations=3, seed=6).values, whole)
+    assert torch.equal(shapley.permutation(g, permutations=3, seed=5).values, whole)
+
+
+def test_antithetic_walks_each_order_back():
+    g = conv_game()
+    order = np.array([[3, 1, 0, 2, 5, 4]])
+    pair = shapley.permutation(g, orders=np.concatenate([order, order[:, ::-1]]))
+    both = [shapley.permutation(g, orders=one).values for one in (order, order[:, ::-1].copy())]
+    np.testing.assert_allclose(pair.values, (both[0] + both[1]) / 2, atol=1e-6)
+    s = shapley.permutation(g, permutations=4, antithetic=True)
+    assert s.draws.shape == (2, 6)
+
+
+def test_evaluations_are_what_was_run():
+    g = conv_game()
+    assert shapley.permutation(g, permutations=3).evaluations == 3 * 5 + 2
+    assert shapley.permutation(g, permutations=3).evaluations == 3 * 5  # both ends are known by now
+    assert shapprune.score(conv_game(), "leave-one-out").evaluations == 7
+    assert shapley.exact(conv_game()).evaluations == 64
+    assert shapprune.score(conv_game(), "taylor").evaluations == 3
+
+
+def test_aggregates():
+    s = shapley.permutation(conv_game(), permutations=2)
+    values = s.values.numpy()
+    np.testing.assert_allclose(s.aggregate("mean"), values.mean(0))
+    np.testing.assert_allclose(s.aggregate("mean+2std"), values.mean(0) + 2 * values.std(0))
+    np.testing.assert_allclose(s.aggregate("mean+0.5std"), values.mean(0) + 0.5 * values.std(0))
+    np.testing.assert_allclose(s.aggregate("abs"), abs(values).mean(0))
+    np.testing.assert_allclose(s.aggregate("p97.7"), np.percentile(values, 97.7, axis=0))
+    np.testing.assert_allclose(s.aggregate(lambda v: v.amax(0)), values.max(0))
+    for wrong in ("median", "mean+std", "p101", "mean+2stdx"):
+        with pytest.raises(ShapPruneError, match="unknown aggregate"):
+            s.aggregate(wrong)
+
+
+def test_standard_error_of_what_is_not_drawn_is_zero():
+    assert shapley.exact(conv_game()).standard_error().abs().sum() == 0
+    assert shapley.permutation(conv_game(), permutations=1).standard_error().isnan().all()
+
+
+def test_random_state_is_untouched():
+    g = conv_game()
+    before, state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    for criterion in ("random", "permutation", "coalition-gradient"):
+        shapprune.score(g, criterion, seed=3)
+    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_kept_units_follow_the_bits():
+    assert kept_units([0, 1, 6], 3).tolist() == [[False] * 3, [True, False, False], [False, True, True]]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda g: shapley.permutation(g, permutations=0), "permutations = 0"),
+        (lambda g: shapley.permutation(g, orders=np.array([[0, 0, 1, 2, 3, 4]])), "no removal orders of 6 units"),
+        (lambda g: shapley.coalition_gradient(g, points=0), "points = 0"),
+        (lambda g: shapprune.score(g, "taylr"), "did you mean 'taylor'"),
+        (lambda g: shapprune.score(g, "taylor", sign=True), "did you mean 'signed'"),
+        (lambda g: shapprune.score(g, "permutation", permutations=2.5), "2.5 is not of type int"),
+        (lambda g: shapprune.score(g, "weight-norm", norm="l3"), "'l3' is not one of l1, l2"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ShapPruneError) as error:
+        call(conv_game())
+    assert message in str(error.value)
+
+
+def test_wide_layer_is_not_enumerated():
+    g = LayerGame(randomise(ConvNetwork(hidden=21)), "fc", images(2), labels(2))
+    with pytest.raises(ShapPruneError, match=r"21 units have 2\^21"):
+        shapley.exact(g)
