@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from shapprune.cut import evaluating
+from shapprune.modes import mode
 from shapprune.units import LAYERS
 
 
@@ -32,7 +32,7 @@ def count_macs(model: nn.Module, example: Tensor) -> int:
 
     hooks = [module.register_forward_hook(add) for module in model.modules() if isinstance(module, LAYERS)]
     try:
-        with torch.no_grad(), evaluating(model):
+        with torch.no_grad(), mode(model, training=False):
             model(example[:1])
     finally:
         for hook in hooks:

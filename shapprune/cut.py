@@ -7,26 +7,13 @@ torch.fx records the graph, so the model needs no edits. Values that pass the cu
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
 
 from shapprune.errors import ShapPruneError
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every module of ``model`` in eval mode and hand each back in the mode it came in."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+from shapprune.modes import mode
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
@@ -51,7 +38,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
         raise ShapPruneError(
             f"{name} takes {len(needed)} inputs ({', '.join(needed)}), only networks of one input can be cut"
         )
-    with evaluating(model):
+    with mode(model, training=False):
         try:
             graph = fx.Tracer().trace(model, concrete_args=constants or None)
         except Exception as error:  # fx passes on whatever the model's own code raises
@@ -75,7 +62,7 @@ def node_shapes(traced: fx.GraphModule, images: Tensor) -> dict[fx.Node, torch.S
                 shapes[n] = result.shape
             return result
 
-    with torch.no_grad(), evaluating(traced):
+    with torch.no_grad(), mode(traced, training=False):
         try:
             Recorder(traced).run(images)
         except (RuntimeError, ValueError, TypeError) as error:
@@ -116,7 +103,7 @@ class Cut:
             ShapPruneError: the part after the cut depends on the size of the batch, so coalitions cannot share one.
         """
         images = images[:2]
-        with torch.no_grad(), evaluating(model):
+        with torch.no_grad(), mode(model, training=False):
             whole = model(images)
             if not isinstance(whole, Tensor):
                 raise ShapPruneError(

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from shapprune.cut import Cut, cut_at, evaluating, repeat
+from shapprune.cut import Cut, cut_at, repeat
 from shapprune.errors import ShapPruneError, unknown
+from shapprune.modes import mode
 from shapprune.units import UnitGraph
 
 Payoff = Callable[[Tensor, Tensor], Tensor]
@@ -123,7 +124,7 @@ class LayerGame:
         self._graph = graph
         self._site_node = graph.site(layer, site)
         self._gated = self._cut_at(graph.past_pooling(self._site_node))
-        with torch.no_grad(), evaluating(model):
+        with torch.no_grad(), mode(model, training=False):
             outputs = self._gated.run(self._gated.values[:1], slice(0, 1), 1)
         self._check_labels(outputs)
 
@@ -135,7 +136,7 @@ class LayerGame:
         """Cut the network after a node and run the part before it on the scoring images."""
         cut = cut_at(self._graph.traced, node)
         cut.check(self.model, self.images)
-        with torch.no_grad(), evaluating(self.model):
+        with torch.no_grad(), mode(self.model, training=False):
             parts = [cut.before(images) for images in self.images.split(self._rows)]
         columns = list(zip(*parts, strict=True))
         values, *crossing = [torch.cat(column) if isinstance(column[0], Tensor) else column[0] for column in columns]
@@ -184,7 +185,7 @@ class LayerGame:
         self._require_gradient()
         masks = self._masks(coalitions)
         result = torch.empty(len(masks), len(self), self.units, device=self.images.device)
-        with evaluating(self.model), torch.enable_grad():
+        with mode(self.model, training=False), torch.enable_grad():
             for block in self._blocks(len(masks), costs=3):
                 gates = self._gates(masks, block).requires_grad_(True)
                 outputs = self._run_masked(gates, block)
@@ -201,7 +202,7 @@ class LayerGame:
         """
         self._require_gradient()
         result = torch.empty_like(self.activations)
-        with evaluating(self.model), torch.enable_grad():
+        with mode(self.model, training=False), torch.enable_grad():
             for block in self._blocks(1, costs=3):
                 values = self.activations[block.examples].clone().requires_grad_(True)
                 outputs = self._at_site.run(values * 1, block.examples, 1)  # times 1: what follows may be in place
@@ -245,7 +246,7 @@ class LayerGame:
         """``of`` the outputs of every coalition: it returns [k, rows], the result is [k, C, N]."""
         masks = self._masks(coalitions)
         result: Tensor | None = None
-        with torch.no_grad(), evaluating(self.model):
+        with torch.no_grad(), mode(self.model, training=False):
             for block in self._blocks(len(masks)):
                 values = self._values(self._run_masked(self._gates(masks, block), block), block, of)
                 if result is None:

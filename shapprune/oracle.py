@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shapprune.errors import ShapPruneError
+from shapprune.progress import track
 from shapprune.shapley.enumeration import check_units, kept_units, marginal_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from shapprune.game import LayerGame
 
 _CHUNK = 1024
 
 
-def coalition_table(game: LayerGame, progress: Callable[[int], object] = lambda done: None) -> np.ndarray:
+def coalition_table(game: LayerGame) -> np.ndarray:
     """The mean payoff over the examples of every coalition of a layer.
 
     Args:
         game: a layer of at most 20 units.
-        progress: called with the number of coalitions done since the last call.
 
     Returns:
         float64 [2^n]; bit i of the index set = unit i kept, so the last entry is the whole layer.
@@ -35,10 +35,9 @@ def coalition_table(game: LayerGame, progress: Callable[[int], object] = lambda 
     check_units(game.units)
     size = 2**game.units
     table = np.empty(size)
-    for start in range(0, size, _CHUNK):
+    for start in track(range(0, size, _CHUNK), f"coalitions of {game.layer}"):
         stop = min(start + _CHUNK, size)
         table[start:stop] = game.value(kept_units(np.arange(start, stop), game.units)).double().mean(1).cpu().numpy()
-        progress(stop - start)
     return table
 
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from shapprune.cut import evaluating
 from shapprune.errors import ShapPruneError, unknown
+from shapprune.modes import mode
 from shapprune.units import UnitGraph
 
 
@@ -51,8 +51,8 @@ def remove_units(model: nn.Module, units: Mapping[str, Sequence[int]], example: 
 
     small = copy.deepcopy(model)
     modules = dict(small.named_modules())
-    kept = dict(getattr(model, "kept_units", {}))
-    with evaluating(small), warnings.catch_warnings():
+    kept = kept_units(model)
+    with mode(small, training=False), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Torch-Pruning warns of parameters that no unit depends on
         dependencies = tp.DependencyGraph().build_dependency(small, example_inputs=example[:2])
         for name, indices in chosen.items():
@@ -67,5 +67,10 @@ def remove_units(model: nn.Module, units: Mapping[str, Sequence[int]], example: 
             dependencies.get_pruning_group(module, prune, idxs=indices).prune()
             gone = set(indices)
             kept[name] = [original for place, original in enumerate(before) if place not in gone]
-    small.kept_units = kept
+    small.kept_units = kept  # type: ignore[assignment]
     return small
+
+
+def kept_units(model: nn.Module) -> dict[str, list[int]]:
+    """For each layer of a network that was ever pruned, the indices its units had in the original."""
+    return dict(getattr(model, "kept_units", {}))

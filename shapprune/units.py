@@ -155,7 +155,7 @@ class UnitGraph:
         (node,) = self.calls[name]
         if isinstance(self.modules[name], nn.Linear) and len(self.shapes[node]) != 2:
             raise ShapPruneError(
-                f"layer {name!r} puts out {tuple(self.shapes[node])}, only [images, units] is supported for linear layers"
+                f"linear layer {name!r} puts out {tuple(self.shapes[node])}, only [images, units] is supported"
             )
         return node
 

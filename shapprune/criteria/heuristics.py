@@ -29,8 +29,7 @@ def weight_norm(game: LayerGame, norm: str = "l1") -> Tensor:
     """
     if norm not in ("l1", "l2"):
         raise unknown("norm", norm, ("l1", "l2"))
-    weight = game.module.weight.detach()
-    assert isinstance(weight, Tensor)
+    weight = game.module.get_parameter("weight").detach()
     return torch.linalg.vector_norm(weight.flatten(1).double(), ord=int(norm[1]), dim=1)[None]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor, nn
 
 from shapprune.errors import ShapPruneError
@@ -45,6 +46,7 @@ def prune_sequentially(
     aggregate: str = "mean",
     site: str = "activation",
     payoff: str = "loss",
+    examples: np.ndarray | None = None,
 ) -> Iterator[Step]:
     """Prune layers from the last to the first, each scored on the network that the steps before have left.
 
@@ -58,6 +60,7 @@ def prune_sequentially(
         aggregate: how scores of examples become one score a unit.
         site: where a unit is zeroed while scoring.
         payoff: what scores are about.
+        examples: numbers of the images that seed their draws, see `LayerGame`.
 
     Yields:
         A Step for each layer.
@@ -68,7 +71,7 @@ def prune_sequentially(
     if not 0 < ratio < 1:
         raise ShapPruneError(f"ratio {ratio} is not strictly between 0 and 1")
     for step, layer in enumerate(reversed(layers), start=1):
-        game = LayerGame(model, layer, images, labels, site=site, payoff=payoff)
+        game = LayerGame(model, layer, images, labels, site=site, payoff=payoff, examples=examples)
         scores = score(game)
         removed = sorted(scores.order(aggregate)[: int(game.units * ratio)].tolist())
         model = remove_units(model, {layer: removed}, images)

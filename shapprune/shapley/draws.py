@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SHARED = 2**32 - 1  # the "example" whose draws all examples share
 
 
-def generator(seed: int, layer: str, example: int, draw: int) -> np.random.Generator:
+def generator(seed: int, layer: str, example: int | np.integer, draw: int) -> np.random.Generator:
     """The random generator of one draw for one example."""
     return np.random.default_rng([seed, zlib.crc32(layer.encode()), int(example), draw])
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from shapprune.game import LayerGame
+from shapprune.progress import track
 from shapprune.shapley.enumeration import check_units, kept_units, marginal_weights
 from shapprune.shapley.scores import scorer
 
@@ -31,7 +32,7 @@ def exact(game: LayerGame) -> Tensor:
     check_units(n)
     weights = torch.from_numpy(marginal_weights(n))
     total = torch.zeros(len(game), n, dtype=torch.float64)
-    for start in range(0, 2**n, _CHUNK):
+    for start in track(range(0, 2**n, _CHUNK), f"coalitions of {game.layer}"):
         kept = torch.from_numpy(kept_units(range(start, min(start + _CHUNK, 2**n)), n))
         size = kept.sum(1)
         # v(S) enters unit i with +w(|S|-1) if i is in S, with -w(|S|) if it is not.

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from shapprune.errors import ShapPruneError
 from shapprune.game import LayerGame
+from shapprune.progress import track
 from shapprune.shapley.draws import draw_coalitions
 from shapprune.shapley.scores import scorer
 
@@ -38,7 +39,7 @@ def coalition_gradient(game: LayerGame, points: int = 16, seed: int = 0) -> tupl
     device = game.images.device
     total = torch.zeros(len(game), game.units, dtype=torch.float64, device=device)
     means = []
-    for point in range(points):
+    for point in track(range(points), f"coalition gradients of {game.layer}"):
         coalitions = draw_coalitions(game, point, seed, point / points, (point + 1) / points)
         gradients = game.gate_gradient(torch.from_numpy(coalitions).to(device)[None])[0].double()
         total += gradients

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from shapprune.errors import ShapPruneError
 from shapprune.game import LayerGame
+from shapprune.progress import track
 from shapprune.shapley.draws import draw_orders
 from shapprune.shapley.scores import scorer
 
@@ -49,7 +50,7 @@ def permutation(
     total = torch.zeros(len(game), game.units, dtype=torch.float64, device=device)
     means = []
     previous = np.empty(0)
-    for draw in range(draws):
+    for draw in track(range(draws), f"permutations of {game.layer}"):
         if given is not None:
             order = np.tile(given[draw], (len(game), 1))
         elif antithetic and draw % 2:

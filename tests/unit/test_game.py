@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from shapprune import LayerGame, ShapPruneError
-from shapprune.cut import evaluating
+from shapprune.modes import mode
 from tests.toys import ConvNetwork, MaxNetwork, ResidualNetwork, images, labels, randomise, squared_error
 
 
@@ -69,7 +69,7 @@ def test_gate_gradient_equals_finite_differences():
         gates = kept.float()[None].expand(1, 7, 6).clone()
         step = 1e-3
         gates[..., unit] += step
-        with torch.no_grad(), evaluating(g.model):
+        with torch.no_grad(), mode(g.model, training=False):
             up = g._payoff(g._run_masked(gates, block), g.labels)
             gates[..., unit] -= 2 * step
             down = g._payoff(g._run_masked(gates, block), g.labels)
@@ -84,7 +84,9 @@ def test_payoffs():
     expected = {
         "loss": -nn.functional.cross_entropy(outputs, y, reduction="none"),
         "accuracy": (outputs.argmax(1) == y).float(),
-        "margin": torch.stack([row[t] - max(v for i, v in enumerate(row) if i != t) for row, t in zip(outputs, y)]),
+        "margin": torch.stack(
+            [row[t] - max(v for i, v in enumerate(row) if i != t) for row, t in zip(outputs, y, strict=True)]
+        ),
     }
     for name, values in expected.items():
         torch.testing.assert_close(game(payoff=name).value(ones)[0], values)

@@ -56,12 +56,6 @@ def test_table_equals_one_by_one():
             assert table[index] == pytest.approx(float(game.value(mask).mean()), abs=1e-6)
 
 
-def test_progress_adds_up():
-    done = []
-    oracle.coalition_table(LayerGame(randomise(ConvNetwork()), "features.4", images(2), labels(2)), done.append)
-    assert sum(done) == 64
-
-
 def test_bad_input():
     with pytest.raises(ShapPruneError, match="not 7"):
         oracle.oracle_sets(np.zeros(7))

@@ -25,8 +25,8 @@ OURS = {
     "resnet20": ((3, 32, 32), {}),
     "resnet56": ((3, 32, 32), {}),
 }
-# Architecture of torchvision -> one layer that can be pruned alone, and how many of those there are. mobilenet_v2: the
-# stem and 16 expansions, each with the depthwise convolution behind it, and 3 convolutions that no residual sum follows.
+# Architecture of torchvision -> one layer that can be pruned alone, and how many of those there are. mobilenet_v2:
+# stem and 16 expansions, each with the depthwise convolution behind it; 3 convolutions that no residual sum follows.
 TORCHVISION = {
     "vgg11_bn": ("features.0", 10),
     "resnet18": ("layer2.0.conv1", 8),

@@ -1,0 +1,32 @@
+"""shapprune: Shapley-value pruning of neural networks, from training to the report.
+
+snakemake --cores all --resources gpu=8                        the default study, config.yaml
+snakemake --cores all --configfile studies/NAME.yaml           another one, laid over it
+snakemake --list-target-rules                                  what can be made on its own
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/train.smk"
+include: "rules/score.smk"
+include: "rules/oracle.smk"
+include: "rules/prune.smk"
+include: "rules/evaluate.smk"
+include: "rules/targets.smk"
+
+
+localrules:
+    all,
+
+
+rule all:
+    """The whole study: tables, figures and what the report shows."""
+    default_target: True
+    input:
+        "results/run_config.yaml",
+        TABLES,

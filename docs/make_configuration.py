@@ -1,0 +1,93 @@
+"""Write docs/configuration.md from the schema and from the tables of architectures, data sets and criteria.
+
+python docs/make_configuration.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from shapprune.criteria.catalog import CATALOG
+from shapprune.data import DATASETS
+from shapprune.networks.tables import ARCHITECTURES, layer_table
+from shapprune.schema import allowed, schema
+
+PAGE = Path(__file__).with_name("configuration.md")
+
+TYPES = {"array": "list", "boolean": "true or false", "object": "mapping"}
+KINDS = {bool: "true or false", int: "integer", float: "number", str: "string"}
+
+HEAD = """\
+# Configuration
+
+<!-- Made by docs/make_configuration.py; change schemas/config.schema.yaml instead. -->
+
+All keys of `config.yaml`, and of a study laid over it with `--configfile`. In a study, `networks`, `datasets` and
+`criteria` replace those of `config.yaml`; all other mappings are merged key by key. `NAME` stands for a name of your
+own. A configuration is checked before anything runs: unknown keys and values that are not allowed are refused.
+"""
+
+
+def page() -> str:
+    """The text of docs/configuration.md."""
+    sections = [HEAD]
+    for name, rule in schema()["properties"].items():
+        required = name in schema()["required"]
+        table = _table(("key", "type", "default", "allowed", "description"), _rows(name, rule, required))
+        sections.append(f"## {name}\n\n{table}")
+    sections += [
+        f"## Architectures\n\n{_table(('architecture', 'images', 'layers', 'options'), _architectures())}",
+        f"## Data sets\n\n{_table(('data', 'image', 'classes', 'training images', 'test images'), _datasets())}",
+        f"## Methods of criteria\n\n{_table(('method', 'score', 'options'), _methods())}",
+    ]
+    return "\n".join(sections)
+
+
+def _architectures() -> Iterator[tuple[str, ...]]:
+    for name, architecture in ARCHITECTURES.items():
+        options = [f"`{key}`: {each.text} (`{json.dumps(each.default)}`)" for key, each in architecture.options.items()]
+        yield f"`{name}`", architecture.image, ", ".join(layer_table(name, {})), "; ".join(options)
+
+
+def _datasets() -> Iterator[tuple[str, ...]]:
+    for name, info in DATASETS.items():
+        yield f"`{name}`", " × ".join(map(str, info.shape)), str(info.classes), str(info.train), str(info.test)
+
+
+def _methods() -> Iterator[tuple[str, ...]]:
+    for name, criterion in CATALOG.items():
+        options = [
+            f"`{key}`: {each.about}, {' or '.join(each.choices) or KINDS[each.kind]} (`{json.dumps(each.default)}`)"
+            for key, each in criterion.options.items()
+        ]
+        yield f"`{name}`", criterion.about, "; ".join(options)
+
+
+def _rows(key: str, rule: Mapping[str, Any], required: bool = False) -> Iterator[tuple[str, ...]]:
+    """A row for the key, and one for each key below it."""
+    rule, items = _resolve(rule), _resolve(rule.get("items", {}))
+    types = [rule["type"]] if isinstance(rule["type"], str) else rule["type"]
+    names = " or ".join(TYPES.get(each, each) for each in types)
+    kind = names.replace("list", f"list of {items['type']}s") if items else names
+    default = "required" if required else f"`{json.dumps(rule['default'])}`" if rule.get("default", {}) != {} else ""
+    yield f"`{key}`", kind, default, allowed(items or rule), rule["description"]
+    for name, each in rule.get("properties", {}).items():
+        yield from _rows(f"{key}.{name}", each, name in rule.get("required", []))
+    if isinstance(other := rule.get("additionalProperties"), dict):
+        yield from _rows(f"{key}.NAME", other)
+
+
+def _resolve(rule: Mapping[str, Any]) -> Mapping[str, Any]:
+    return schema()["$defs"][rule["$ref"].rpartition("/")[2]] | rule if "$ref" in rule else rule
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,101 @@
+"""Checks the configuration and turns it into the units of the study.
+
+REQUIRED INPUTS
+    config.yaml, and the study given with --configfile or --config, if any
+OUTPUTS
+    none; names and functions that the other files use
+"""
+
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from shapprune import config as study
+from shapprune.criteria.catalog import lookup
+from shapprune.errors import ShapPruneError
+
+try:
+    checked = study.validate(study.merge(study.read(Path(workflow.basedir) / "config.yaml"), config))
+except ShapPruneError as error:
+    raise WorkflowError(str(error)) from None
+config.clear()
+config.update(checked)
+
+NETWORKS = config["networks"]
+CRITERIA = config["criteria"]
+HEURISTICS = {name: entry for name, entry in CRITERIA.items() if not lookup(entry["method"]).walks}
+WALKS = {name: entry for name, entry in CRITERIA.items() if name not in HEURISTICS}
+
+RUN = "results/{net}/seed{seed}"
+HEURISTIC_SCORES = [f"{RUN}/scores/{name}" for name in HEURISTICS]
+WALK_SCORES = [f"{RUN}/scores/{name}/{{layer}}" for name in WALKS]
+TABLES = expand(
+    "results/tables/{table}.csv",
+    table=["networks", "training", "scores", "curves", "auc", "oracle", "low_data", "timing"],
+)
+
+
+wildcard_constraints:
+    net="[A-Za-z0-9_-]+",
+    data="[A-Za-z0-9_-]+",
+    seed=r"\d+",
+    criterion="[A-Za-z0-9_-]+",
+    layer="[A-Za-z0-9_.]+",
+
+
+def network_of(wildcards):
+    """The configuration of a network."""
+    return NETWORKS[wildcards.net]
+
+
+def layers_of(wildcards):
+    """The layers of a network that are studied, from input to output, with their units."""
+    return study.layers_of(NETWORKS[wildcards.net], config)
+
+
+def data_of(wildcards):
+    """The prepared data set of a network."""
+    return f"results/data/{NETWORKS[wildcards.net]['data']}.npz"
+
+
+def weights_of(wildcards):
+    """The file of a network's weights, where they are not trained here but lie on this machine."""
+    weights = NETWORKS[wildcards.net].get("weights")
+    return [weights] if isinstance(weights, str) else []
+
+
+def gpus(wildcards):
+    """GPUs that a job asks for."""
+    return 0 if config["device"] == "cpu" else 1
+
+
+def runs(pattern, **more):
+    """The paths of a pattern with {net} and {seed} for every trained network."""
+    return [
+        path for net, network in NETWORKS.items() for path in expand(pattern, net=net, seed=network["seeds"], **more)
+    ]
+
+
+def layers(pattern):
+    """The paths of a pattern with {net}, {seed} and {layer} for every layer that is studied."""
+    return [
+        path
+        for net, network in NETWORKS.items()
+        for path in expand(pattern, net=net, seed=network["seeds"], layer=study.layers_of(network, config))
+    ]
+
+
+def small_layers(pattern):
+    """The paths of a pattern with {net}, {seed} and {layer} for every layer all coalitions of which are enumerated."""
+    return [
+        path
+        for net, network in NETWORKS.items()
+        for layer, units in study.layers_of(network, config).items()
+        if units <= config["oracle"]["max_units"]
+        for path in expand(pattern, net=net, seed=network["seeds"], layer=layer)
+    ]
+
+
+def scores_of(wildcards):
+    """The folders of all scores of a layer."""
+    return expand(HEURISTIC_SCORES + WALK_SCORES, **wildcards)

@@ -1,0 +1,113 @@
+"""What removing units costs, and the tables of the study.
+
+REQUIRED INPUTS
+    results/{net}/seed{seed}/model.safetensors, scores/, pruned/, oracle/, and results/data/{data}.npz
+OUTPUTS
+    results/{net}/seed{seed}/curves/{layer}.csv    loss and accuracy along each criterion's removal order
+    results/{net}/seed{seed}/low_data.csv          loss, accuracy and size after each step of the low-data protocol
+    results/tables/*.csv                           everything of one kind in one table
+    results/run_config.yaml                        the configuration as it was used, defaults filled in
+"""
+
+
+rule measure_curves:
+    input:
+        data=data_of,
+        model=f"{RUN}/model.safetensors",
+        scores=scores_of,
+    output:
+        curves=f"{RUN}/curves/{{layer}}.csv",
+    params:
+        network=network_of,
+        criteria=CRITERIA,
+        images=config["curves"]["images"],
+        validation=config["splits"]["validation"],
+        device=config["device"],
+    log:
+        "results/logs/measure_curves/{net}/seed{seed}/{layer}.log",
+    benchmark:
+        "results/benchmarks/measure_curves/{net}/seed{seed}/{layer}.tsv"
+    resources:
+        gpu=gpus,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "Measuring removal curves of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}"
+    script:
+        "../scripts/measure_curves.py"
+
+
+rule evaluate_pruned:
+    input:
+        data=data_of,
+        model=f"{RUN}/model.safetensors",
+        pruned=expand(f"{RUN}/pruned/{{criterion}}", criterion=config["low_data"]["criteria"], allow_missing=True),
+    output:
+        table=f"{RUN}/low_data.csv",
+    params:
+        network=network_of,
+        criteria={name: CRITERIA[name] for name in config["low_data"]["criteria"]},
+        low_data={key: config["low_data"][key] for key in ("ratios", "images", "trials")},
+        validation=config["splits"]["validation"],
+        device=config["device"],
+    log:
+        "results/logs/evaluate_pruned/{net}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/evaluate_pruned/{net}/seed{seed}.tsv"
+    resources:
+        gpu=gpus,
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "Evaluating the pruned networks of {wildcards.net}, seed {wildcards.seed}"
+    script:
+        "../scripts/evaluate_pruned.py"
+
+
+localrules:
+    write_config,
+    collect_tables,
+
+
+rule write_config:
+    output:
+        "results/run_config.yaml",
+    params:
+        config=config,
+    log:
+        "results/logs/write_config.log",
+    conda:
+        "../envs/plots.yaml"
+    message:
+        "Writing down the configuration"
+    script:
+        "../scripts/write_config.py"
+
+
+rule collect_tables:
+    input:
+        manifests=runs(f"{RUN}/model.json"),
+        training=runs(f"{RUN}/training.csv"),
+        scores=runs(HEURISTIC_SCORES) + layers(WALK_SCORES),
+        curves=layers(f"{RUN}/curves/{{layer}}.csv"),
+        overlaps=small_layers(f"{RUN}/oracle/{{layer}}_overlap.csv"),
+        low_data=runs(f"{RUN}/low_data.csv"),
+    output:
+        networks="results/tables/networks.csv",
+        training="results/tables/training.csv",
+        scores="results/tables/scores.csv",
+        curves="results/tables/curves.csv",
+        auc="results/tables/auc.csv",
+        oracle="results/tables/oracle.csv",
+        low_data="results/tables/low_data.csv",
+        timing="results/tables/timing.csv",
+    params:
+        criteria=CRITERIA,
+    log:
+        "results/logs/collect_tables.log",
+    conda:
+        "../envs/torch.yaml"
+    message:
+        "Collecting tables"
+    script:
+        "../scripts/collect_tables.py"

@@ -1,0 +1,57 @@
+"""The truth about small layers: all coalitions, and how near each criterion comes to the best sets.
+
+REQUIRED INPUTS
+    results/{net}/seed{seed}/model.safetensors and scores/, results/data/{data}.npz
+OUTPUTS
+    results/{net}/seed{seed}/oracle/{layer}.npz           the value of every coalition; .json beside it: oracle sets
+    results/{net}/seed{seed}/oracle/{layer}_overlap.csv   each criterion's order against the oracle sets, by size
+"""
+
+
+rule tabulate_coalitions:
+    input:
+        data=data_of,
+        model=f"{RUN}/model.safetensors",
+    output:
+        table=ensure(f"{RUN}/oracle/{{layer}}.npz", non_empty=True),
+        manifest=f"{RUN}/oracle/{{layer}}.json",
+    log:
+        "results/logs/tabulate_coalitions/{net}/seed{seed}/{layer}.log",
+    benchmark:
+        "results/benchmarks/tabulate_coalitions/{net}/seed{seed}/{layer}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        gpu=gpus,
+    params:
+        network=network_of,
+        images=config["oracle"]["images"],
+        scoring=config["scoring"],
+        validation=config["splits"]["validation"],
+        device=config["device"],
+    message:
+        "Valuing all coalitions of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}"
+    script:
+        "../scripts/tabulate_coalitions.py"
+
+
+rule search_oracle:
+    input:
+        model=f"{RUN}/model.safetensors",
+        table=f"{RUN}/oracle/{{layer}}.npz",
+        manifest=f"{RUN}/oracle/{{layer}}.json",
+        scores=scores_of,
+    output:
+        overlap=f"{RUN}/oracle/{{layer}}_overlap.csv",
+    log:
+        "results/logs/search_oracle/{net}/seed{seed}/{layer}.log",
+    benchmark:
+        "results/benchmarks/search_oracle/{net}/seed{seed}/{layer}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    params:
+        criteria=CRITERIA,
+    message:
+        "Comparing criteria with the oracle sets of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}"
+    script:
+        "../scripts/search_oracle.py"

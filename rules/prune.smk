@@ -1,0 +1,36 @@
+"""Networks pruned layer by layer with little data.
+
+REQUIRED INPUTS
+    results/{net}/seed{seed}/model.safetensors, results/data/{data}.npz
+OUTPUTS
+    results/{net}/seed{seed}/pruned/{criterion}/{aggregate}/ratio{ratio}/trial{trial}.safetensors
+        the network that is left; .json beside it: the steps, the units kept, the scoring images
+"""
+
+
+rule prune_layers:
+    input:
+        data=data_of,
+        model=f"{RUN}/model.safetensors",
+    output:
+        directory(f"{RUN}/pruned/{{criterion}}"),
+    log:
+        "results/logs/prune_layers/{net}/seed{seed}/{criterion}.log",
+    benchmark:
+        "results/benchmarks/prune_layers/{net}/seed{seed}/{criterion}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        gpu=gpus,
+    params:
+        network=network_of,
+        layers=lambda wildcards: [layer for layer in layers_of(wildcards) if layer not in config["low_data"]["skip"]],
+        criterion=lambda wildcards: CRITERIA[wildcards.criterion],
+        low_data={key: config["low_data"][key] for key in ("ratios", "images", "trials")},
+        scoring={key: config["scoring"][key] for key in ("site", "payoff")},
+        validation=config["splits"]["validation"],
+        device=config["device"],
+    message:
+        "Pruning {wildcards.net}, seed {wildcards.seed}, with little data by {wildcards.criterion}"
+    script:
+        "../scripts/prune_layers.py"

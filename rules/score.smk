@@ -1,0 +1,66 @@
+"""Scores of the units of every layer.
+
+REQUIRED INPUTS
+    results/{net}/seed{seed}/model.safetensors, results/data/{data}.npz
+OUTPUTS
+    results/{net}/seed{seed}/scores/{criterion}/{layer}/trial{trial}.npz     arrays; .json beside it: cost, error, device
+
+Criteria that need a pass or two are computed for all layers in one job; those that walk through coalitions have a job
+(and a GPU) for each layer.
+"""
+
+if HEURISTICS:
+
+    rule score_layers:
+        input:
+            data=data_of,
+            model=f"{RUN}/model.safetensors",
+        output:
+            directory(HEURISTIC_SCORES),
+        log:
+            "results/logs/score_layers/{net}/seed{seed}.log",
+        benchmark:
+            "results/benchmarks/score_layers/{net}/seed{seed}.tsv"
+        conda:
+            "../envs/torch.yaml"
+        resources:
+            gpu=gpus,
+        params:
+            network=network_of,
+            layers=lambda wildcards: list(layers_of(wildcards)),
+            criteria=HEURISTICS,
+            scoring=config["scoring"],
+            validation=config["splits"]["validation"],
+            device=config["device"],
+        message:
+            f"Scoring all layers of {{wildcards.net}}, seed {{wildcards.seed}}: {', '.join(HEURISTICS)}"
+        script:
+            "../scripts/score_layers.py"
+
+
+if WALKS:
+
+    rule score_layer:
+        input:
+            data=data_of,
+            model=f"{RUN}/model.safetensors",
+        output:
+            directory(WALK_SCORES),
+        log:
+            "results/logs/score_layer/{net}/seed{seed}/{layer}.log",
+        benchmark:
+            "results/benchmarks/score_layer/{net}/seed{seed}/{layer}.tsv"
+        conda:
+            "../envs/torch.yaml"
+        resources:
+            gpu=gpus,
+        params:
+            network=network_of,
+            criteria=WALKS,
+            scoring=config["scoring"],
+            validation=config["splits"]["validation"],
+            device=config["device"],
+        message:
+            f"Scoring layer {{wildcards.layer}} of {{wildcards.net}}, seed {{wildcards.seed}}: {', '.join(WALKS)}"
+        script:
+            "../scripts/score_layer.py"

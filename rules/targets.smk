@@ -1,0 +1,60 @@
+"""Stages that can be asked for by name.
+
+REQUIRED INPUTS
+    whatever the named stage needs
+OUTPUTS
+    none of their own
+"""
+
+
+localrules:
+    data_all,
+    train_all,
+    score_all,
+    oracle_all,
+    curves_all,
+    prune_all,
+    tables_all,
+
+
+rule data_all:
+    """All data sets, checked and prepared."""
+    input:
+        [f"results/data/{network['data']}.npz" for network in NETWORKS.values()],
+
+
+rule train_all:
+    """All trained networks."""
+    input:
+        runs(f"{RUN}/model.safetensors"),
+
+
+rule score_all:
+    """The scores of all layers by all criteria."""
+    input:
+        runs(HEURISTIC_SCORES),
+        layers(WALK_SCORES),
+
+
+rule oracle_all:
+    """Coalition tables of the small layers, oracle sets and their overlap with the criteria."""
+    input:
+        small_layers(f"{RUN}/oracle/{{layer}}_overlap.csv"),
+
+
+rule curves_all:
+    """Removal curves of all layers."""
+    input:
+        layers(f"{RUN}/curves/{{layer}}.csv"),
+
+
+rule prune_all:
+    """Networks pruned with little data, and their evaluation."""
+    input:
+        runs(f"{RUN}/low_data.csv"),
+
+
+rule tables_all:
+    """The tables of the study."""
+    input:
+        TABLES,

@@ -1,0 +1,69 @@
+"""Random changes of training images, for a whole batch at once and on any device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PADDING = 4  # pixels around an image before `crop` cuts its size out again
+DEGREES = 10.0  # the most that `rotate` turns an image
+
+
+def augment(images: Tensor, names: Sequence[str], black: Tensor, generator: torch.Generator) -> Tensor:
+    """Change each image of a batch at random.
+
+    Args:
+        images: float [N, C, H, W].
+        names: of `AUGMENTATIONS`, applied in this order.
+        black: [1, C, 1, 1], what is put where an image has no pixels.
+        generator: on the device of the images.
+    """
+    for name in names:
+        images = AUGMENTATIONS[name](images, black, generator)
+    return images
+
+
+def flip(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror half of the images left to right."""
+    return torch.where(_coin(images, generator), images.flip(3), images)
+
+
+def vflip(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror half of the images upside down."""
+    return torch.where(_coin(images, generator), images.flip(2), images)
+
+
+def crop(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift each image by up to `PADDING` pixels either way; black comes in."""
+    count, _, height, width = images.shape
+    padded = F.pad(images - black, [PADDING] * 4) + black
+    down, right = torch.randint(2 * PADDING + 1, (2, count, 1), generator=generator, device=images.device)
+    rows = (down + torch.arange(height, device=images.device))[:, :, None]
+    columns = (right + torch.arange(width, device=images.device))[:, None, :]
+    each = torch.arange(count, device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2)
+
+
+def rotate(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
+    """Turn each image by up to `DEGREES` either way, with values between pixels interpolated; black comes in."""
+    count, _, height, width = images.shape
+    share = torch.rand(count, generator=generator, device=images.device, dtype=images.dtype)
+    angle = (2 * share - 1) * math.radians(DEGREES)
+    cos, sin = angle.cos(), angle.sin()
+    # The grid runs from -1 to 1 on both sides, whatever their lengths.
+    rows = [cos, -sin * height / width, 0 * cos], [sin * width / height, cos, 0 * cos]
+    turn = torch.stack([torch.stack(row, 1) for row in rows], 1)
+    grid = F.affine_grid(turn, list(images.shape), align_corners=False)
+    return F.grid_sample(images - black, grid, align_corners=False) + black
+
+
+AUGMENTATIONS = {"flip": flip, "vflip": vflip, "crop": crop, "rotate": rotate}
+
+
+def _coin(images: Tensor, generator: torch.Generator) -> Tensor:
+    """True for half of the images, [N, 1, 1, 1]."""
+    return torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5

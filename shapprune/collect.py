@@ -1,0 +1,129 @@
+"""Tables of a whole study, put together from the files of its jobs; docs/results.md describes their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from shapprune.curves import RemovalCurve, auc
+from shapprune.files import read_json, whole
+from shapprune.score_files import read_scores
+
+_RUN = ["net", "seed"]
+_ORDER = [*_RUN, "criterion", "aggregate", "trial"]
+
+
+def write(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, whole or not at all."""
+    with whole(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def stack(paths: Iterable[str]) -> pd.DataFrame:
+    """CSV files of the same columns, one below the other."""
+    tables = [pd.read_csv(path) for path in paths]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def networks(manifests: Iterable[str]) -> pd.DataFrame:
+    """A row a trained network: its size, loss and accuracy."""
+    facts = [read_json(path) for path in manifests]
+    columns = ("parameters", "macs", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
+    return pd.DataFrame(
+        {
+            "net": each["net"],
+            "seed": each["seed"],
+            "architecture": each["network"]["architecture"],
+            "data": each["network"]["data"],
+            **{column: each[column] for column in columns},
+        }
+        for each in facts
+    )
+
+
+def training(histories: Sequence[str], manifests: Sequence[str]) -> pd.DataFrame:
+    """A row a network and epoch."""
+    tables = []
+    for history, manifest in zip(histories, manifests, strict=True):
+        facts, table = read_json(manifest), pd.read_csv(history)
+        table.insert(0, "net", facts["net"])
+        table.insert(1, "seed", facts["seed"])
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def scores(folders: Iterable[str], criteria: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """A row a unit, criterion, aggregate and trial: its score and, for the mean, the score's standard error."""
+    tables = []
+    for path in _score_files(folders):
+        facts, found = read_json(path.with_suffix(".json")), read_scores(path)
+        for aggregate in criteria[facts["criterion"]]["aggregates"]:
+            row = {
+                **{key: facts[key] for key in ("net", "seed", "criterion")},
+                "aggregate": aggregate,
+                "trial": facts["trial"],
+                "layer": facts["layer"],
+                "unit": range(facts["units"]),
+                "score": found.aggregate(aggregate).numpy(),
+                "standard_error": found.standard_error().numpy() if aggregate == "mean" else None,
+            }
+            tables.append(pd.DataFrame(row))
+    return pd.concat(tables, ignore_index=True)
+
+
+def areas(curves: pd.DataFrame) -> pd.DataFrame:
+    """Area under the removal curves (Eq. 6 of Ancona et al. 2020), for each layer and, as layer ``all``, together."""
+    rows = []
+    for order, of_order in curves.groupby(_ORDER, sort=False):
+        measured = [
+            RemovalCurve(str(layer), points["loss"].to_numpy(), points["accuracy"].to_numpy())
+            for layer, points in of_order.sort_values("removed", kind="stable").groupby("layer", sort=False)
+        ]
+        for layer, group in [*((each.layer, [each]) for each in measured), ("all", measured)]:
+            row = {"layer": layer, "units": sum(each.units for each in group)}
+            values = {"auc_loss": auc(group), "auc_accuracy": auc(group, of="accuracy")}
+            rows.append(dict(zip(_ORDER, order, strict=True)) | row | values)
+    return pd.DataFrame(rows)
+
+
+def timing(folder: str | Path, manifests: Sequence[str], folders: Iterable[str]) -> pd.DataFrame:
+    """A row a job, from Snakemake's benchmarks, and a row a scored layer and criterion, from their manifests.
+
+    Args:
+        folder: the benchmarks, as ``{stage}/{net}/seed{seed}/...tsv``.
+        manifests: of the trained networks; they say what device the study ran on.
+        folders: of scores.
+    """
+    devices = {facts["net"]: facts["device"] for facts in map(read_json, manifests)}
+    rows = []
+    for path in sorted(Path(folder).rglob("*.tsv")):
+        stage, *place = path.relative_to(folder).with_suffix("").parts
+        net = place[0] if place and place[0] in devices else ""
+        layer = place[2] if stage in ("score_layer", "tabulate_coalitions", "search_oracle", "measure_curves") else ""
+        measured = pd.read_csv(path, sep="\t").iloc[0]
+        rows.append(
+            {
+                "stage": stage,
+                "net": net,
+                "seed": place[1].removeprefix("seed") if net else "",
+                "layer": layer,
+                "criterion": place[2] if stage == "prune_layers" else "",
+                "device": devices.get(net, "cpu"),
+                "seconds": measured["s"],
+                "peak_memory_mb": measured["max_rss"],
+            }
+        )
+    for path in _score_files(folders):
+        facts = read_json(path.with_suffix(".json"))
+        rows.append(
+            {"stage": "score", **{key: facts[key] for key in ("net", "seed", "layer", "criterion", "device")}}
+            | {"seconds": facts["seconds"], "peak_memory_mb": facts["peak_memory_mb"]}
+        )
+    return pd.DataFrame(rows)
+
+
+def _score_files(folders: Iterable[str]) -> list[Path]:
+    return [path for folder in folders for path in sorted(Path(folder).rglob("trial*.npz"))]

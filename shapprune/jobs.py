@@ -1,0 +1,36 @@
+"""The frame of a job of the workflow: its log, its threads, and errors as sentences."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shapprune.errors import ShapPruneError
+
+
+@contextmanager
+def job(log: str, threads: int = 1) -> Iterator[None]:
+    """Run a job: what it prints goes into ``log``, a ShapPruneError ends it with its sentence and exit code 1.
+
+    Args:
+        log: the log file; it is written anew.
+        threads: how many threads numerical libraries may take; set before they are imported.
+    """
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(threads)
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w", buffering=1, encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except ShapPruneError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            raise SystemExit(1) from None
+        except Exception:  # noqa: BLE001  the log is the last place that can tell of it
+            traceback.print_exc()
+            raise SystemExit(1) from None

@@ -1,0 +1,53 @@
+"""Architectures by name, and those of one's own. Importing this package does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from shapprune.errors import ShapPruneError
+from shapprune.networks.tables import ARCHITECTURES, layer_table, settle
+from shapprune.resolve import resolve_function
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["ARCHITECTURES", "build", "layer_table"]
+
+
+def build(architecture: str, shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, **options: Any) -> nn.Module:
+    """Build a network with fresh weights, drawn from torch's global generator (see `shapprune.training.seeded`).
+
+    Args:
+        architecture: a name in `ARCHITECTURES`, or ``"package.module:function"``, which is called with the options
+            alone and returns the network.
+        shape: channels, height and width of an image.
+        classes: number of outputs.
+        options: what can be chosen in the architecture.
+
+    Raises:
+        ShapPruneError: an unknown architecture or option, a bad value, images the architecture cannot take, or a
+            function of one's own that is not there or returns something else.
+    """
+    from torch import nn
+
+    if ":" in architecture:
+        model = resolve_function(architecture, "architecture")(**options)
+        if not isinstance(model, nn.Module):
+            raise ShapPruneError(
+                f"architecture {architecture!r} must return a torch.nn.Module, not {type(model).__name__}"
+            )
+        return model
+    settled = settle(architecture, options, shape)
+
+    from shapprune.networks import plain, resnet, vgg
+
+    builders: dict[str, Callable[..., nn.Module]] = {
+        "mlp": plain.MLP,
+        "lenet5": plain.LeNet5,
+        "fmnist_cnn": plain.FashionCNN,
+        "vgg16": vgg.VGG16,
+        "resnet20": resnet.resnet20,
+        "resnet56": resnet.resnet56,
+    }
+    return builders[architecture](shape, classes, **settled)

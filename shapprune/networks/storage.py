@@ -1,0 +1,218 @@
+"""Networks as files: safetensors and a JSON manifest, no pickle; also when units have been removed."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import pickle
+import shutil
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from shapprune.errors import ShapPruneError
+from shapprune.files import checksum, whole
+
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_RESERVED = {"tensors", "sha256", "kept"}
+
+
+def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
+    """Write a network's parameters and buffers as safetensors and, under the same stem, a manifest as ``.json``.
+
+    The manifest holds ``tensors`` (shape of each), ``sha256`` of the safetensors file, ``kept`` (for each layer that
+    lost units the original indices of those it kept, from ``model.kept_units``) and the facts.
+
+    Args:
+        model: the network.
+        path: the safetensors file.
+        facts: whatever else the manifest shall say, as JSON can hold it.
+
+    Raises:
+        ValueError: a fact has the name of one of the manifest's own entries.
+    """
+    path = Path(path)
+    if taken := _RESERVED & facts.keys():
+        raise ValueError(f"facts must not be named {', '.join(sorted(taken))}")
+    # Copies, because safetensors refuses tensors that share memory, as tied weights do.
+    state = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
+    kept = {layer: [int(unit) for unit in units] for layer, units in getattr(model, "kept_units", {}).items()}
+    with whole(path) as temporary:
+        save_file(state, temporary)
+    manifest = facts | {
+        "kept": kept,
+        "sha256": checksum(path, "sha256"),
+        "tensors": {name: list(tensor.shape) for name, tensor in state.items()},
+    }
+    with whole(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
+    """Load what `save` wrote.
+
+    Args:
+        path: the safetensors file; its manifest lies beside it.
+        build: makes the original architecture. Where the stored tensors are smaller, because units were removed, its
+            convolutions, linear layers and BatchNorms are made to fit.
+
+    Returns:
+        The network in eval mode, with ``kept_units`` as it was saved.
+
+    Raises:
+        ShapPruneError: a file is missing or damaged, or belongs to another architecture.
+    """
+    path = Path(path)
+    try:
+        manifest = json.loads(path.with_suffix(".json").read_text())
+        expected, kept = manifest["sha256"], manifest["kept"]
+        found = checksum(path, "sha256")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ShapPruneError(f"the network {path} or its manifest is missing or damaged ({error!r})") from error
+    if found != expected:
+        raise ShapPruneError(f"{path} is damaged: its SHA-256 is {found}, but {expected} in its manifest")
+    state = load_file(path)
+    model = build()
+    _fit(model, state)
+    _refuse_mismatch(model, state, path)
+    model.load_state_dict(state)
+    model.kept_units = kept  # type: ignore[assignment]
+    return model.eval()
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read the weights of any safetensors or PyTorch file (``.pth``, ``.th``, ``.pt``), without running code from it.
+
+    A dictionary in ``state_dict`` or ``model`` is unwrapped, and the prefix ``module.`` of parallel training dropped.
+
+    Raises:
+        ShapPruneError: no such file, or not weights.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise ShapPruneError(f"there are no weights at {path}") from error
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError, SafetensorError) as error:
+        raise ShapPruneError(
+            f"{path} cannot be read as weights alone: it is damaged, or holds a whole network as a pickle, which is"
+            " not loaded because it could run code; save its state_dict() instead"
+        ) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
+        raise ShapPruneError(f"{path} does not hold weights: a dictionary of tensors, or one in 'state_dict'")
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
+    """Load any weights file (see `read_weights`) into a network, all tensors of which it must have; in eval mode.
+
+    Raises:
+        ShapPruneError: no such file, not weights, or weights of another architecture.
+    """
+    # Files from before PyTorch 0.4.1 lack these counters, which only BatchNorms without a momentum use.
+    counters = {name: each for name, each in model.state_dict().items() if name.endswith("num_batches_tracked")}
+    state = counters | read_weights(path)
+    _refuse_mismatch(model, state, Path(path))
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def fetch_weights(url: str, sha256: str, folder: str | Path) -> Path:
+    """Download a file into a folder, unless it is there already, and return its path.
+
+    Args:
+        url: ``https://`` or ``http://``; the file keeps the last part of it as its name.
+        sha256: what the file must have.
+        folder: made when missing.
+
+    Raises:
+        ShapPruneError: no answer, or another SHA-256; nothing is kept of such a download.
+    """
+    parts = urllib.parse.urlsplit(url)
+    path = Path(folder) / Path(parts.path).name
+    if parts.scheme not in ("https", "http") or not Path(parts.path).name:
+        raise ShapPruneError(f"weights can be downloaded from https:// or http:// and a file name, not from {url}")
+    if path.is_file() and checksum(path, "sha256") == sha256.lower():
+        return path
+    with whole(path) as temporary:
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer, temporary.open("wb") as file:  # noqa: S310 - checked above
+                shutil.copyfileobj(answer, file)
+        except (OSError, http.client.HTTPException) as error:
+            raise ShapPruneError(f"{url} could not be downloaded ({error})") from error
+        if (found := checksum(temporary, "sha256")) != sha256.lower():
+            raise ShapPruneError(f"{url} was refused: its SHA-256 is {found}, not {sha256}")
+    return path
+
+
+def _fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Make the layers of a model as small as the tensors stored for them; what cannot be made so stays as it is."""
+    for name, module in model.named_modules():
+        if not isinstance(module, (*_CONVOLUTIONS, nn.Linear, *_NORMS)):
+            continue
+        prefix = f"{name}." if name else ""
+        own = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
+        shapes = {leaf: state[prefix + leaf].shape for leaf in own if prefix + leaf in state}
+        if shapes.keys() == own.keys() and _smaller(own, shapes):
+            _resize(module, own, shapes)
+
+
+def _smaller(own: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> bool:
+    """Whether some tensor is to have fewer outputs or inputs (its first two sides), and none more of anything."""
+    if all(tensor.shape == shapes[leaf] for leaf, tensor in own.items()):
+        return False
+    return all(
+        tensor.dim() == len(shapes[leaf])
+        and tensor.shape[2:] == shapes[leaf][2:]
+        and all(new <= old for new, old in zip(shapes[leaf][:2], tensor.shape[:2], strict=True))
+        for leaf, tensor in own.items()
+    )
+
+
+def _resize(module: nn.Module, own: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> None:
+    """Give a layer empty tensors of these shapes, and the attributes that go with them."""
+    for leaf, tensor in own.items():
+        empty = tensor.new_empty(shapes[leaf])
+        keep = isinstance(tensor, nn.Parameter)
+        setattr(module, leaf, nn.Parameter(empty, tensor.requires_grad) if keep else empty)
+    outputs = next(iter(shapes.values()))[0]
+    if isinstance(module, nn.Linear):
+        module.out_features, module.in_features = outputs, shapes["weight"][1]
+    elif isinstance(module, _CONVOLUTIONS):
+        if module.groups == module.in_channels > 1:  # depthwise: a group for each input, which go with the outputs
+            module.groups = outputs * module.groups // module.out_channels
+        module.in_channels, module.out_channels = shapes["weight"][1] * module.groups, outputs
+    elif isinstance(module, _NORMS):
+        module.num_features = outputs
+
+
+def _refuse_mismatch(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Name the first tensor in which a model and a file differ."""
+    own = model.state_dict()
+    for name in [*own, *state]:
+        if name not in state:
+            raise ShapPruneError(f"{path} is of another architecture: it has no tensor {name}")
+        if name not in own:
+            raise ShapPruneError(f"{path} is of another architecture: the network has no tensor {name}")
+        if own[name].shape != state[name].shape:
+            raise ShapPruneError(
+                f"{path} is of another architecture: {name} is {list(state[name].shape)} in the file, but"
+                f" {list(own[name].shape)} in the network"
+            )

@@ -1,0 +1,20 @@
+"""What all tests share: one thread, and the folder with the full data sets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Read by torch when it is first imported, which is later than this; so tests that need no torch do not pay for it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder with the full data sets and the public weights; tests that need it carry the mark ``data``."""
+    folder = os.environ.get("SHAPPRUNE_DATA")
+    if not folder:
+        pytest.skip("SHAPPRUNE_DATA does not name a folder with the full data sets")
+    return Path(folder)

@@ -1,0 +1,113 @@
+"""The schema of the configuration, the keys that the code reads, and the page about both agree."""
+
+from __future__ import annotations
+
+import ast
+import io
+import runpy
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from shapprune.schema import schema
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def rules(rule: dict, key: str = "") -> Iterator[tuple[str, dict]]:
+    """Every key of the schema with its rule; NAME stands for a name of the user's own."""
+    below = dict(rule.get("properties", {}))
+    if isinstance(other := rule.get("additionalProperties"), dict):
+        below["NAME"] = other
+    for name, each in below.items():
+        inner = f"{key}.{name}".lstrip(".")
+        yield inner, each
+        yield from rules(each, inner)
+
+
+def leaves() -> list[str]:
+    return [key for key, rule in rules(schema()) if not rule.get("properties") and not key.endswith("NAME")]
+
+
+def words(path: Path) -> set[str]:
+    """The texts in a Python or Snakemake file and the names of its fields and parameters (``epochs: int``).
+
+    Variables, comments and prose do not count: a key is read as ``recipe["epochs"]``, or becomes a field.
+    """
+    found, name = set(), ""
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
+        if token.type == tokenize.STRING:
+            found |= {
+                each.value for each in ast.walk(ast.parse(token.string.strip())) if isinstance(each, ast.Constant)
+            }
+        elif token.string == ":":
+            found.add(name)
+        name = token.string if token.type == tokenize.NAME else ""
+    return found
+
+
+@pytest.fixture(scope="module")
+def code() -> list[set[str]]:
+    """The words of each file that may read the configuration."""
+    readers = [
+        ROOT / "Snakefile",
+        *ROOT.glob("rules/*.smk"),
+        *ROOT.glob("scripts/*.py"),
+        *ROOT.glob("shapprune/**/*.py"),
+    ]
+    checkers = [ROOT / "shapprune" / "config.py", ROOT / "shapprune" / "schema.py"]
+    return [words(path) for path in readers if path not in checkers]
+
+
+def test_schema_is_a_schema():
+    Draft202012Validator.check_schema(schema())
+
+
+def test_default_study_has_no_key_that_the_schema_lacks():
+    def check(value: object, rule: dict, key: str) -> None:
+        for name, each in value.items() if isinstance(value, dict) else ():
+            inner = rule.get("properties", {}).get(name, rule.get("additionalProperties", {}))
+            assert inner is not False, f"{key}{name}"
+            check(each, inner, f"{key}{name}.")
+
+    check(yaml.safe_load((ROOT / "config.yaml").read_text()), schema(), "")
+
+
+@pytest.mark.parametrize(("key", "rule"), list(rules(schema())), ids=[key for key, _ in rules(schema())])
+def test_every_key_is_described(key, rule):
+    assert rule.get("description", "").rstrip().endswith((".", "`)")), key
+
+
+def test_unknown_keys_are_refused_everywhere():
+    free = ("criteria.NAME", "networks.NAME.options")
+    for key, rule in [("", schema()), *rules(schema())]:
+        if "object" in rule.get("type", []) and key not in free:
+            assert "additionalProperties" in rule, key
+
+
+def test_every_pattern_has_words():
+    def patterns(rule: object) -> Iterator[dict]:
+        if isinstance(rule, dict):
+            if isinstance(rule.get("pattern"), str):
+                yield rule
+            for each in rule.values():
+                yield from patterns(each)
+
+    assert all(rule.get("title") for rule in patterns(schema()))
+
+
+@pytest.mark.parametrize("key", leaves())
+def test_every_key_is_read_by_something(key, code):
+    parts = key.split(".")
+    needed = parts if len(parts) == 2 else parts[-1:]  # of a section's key, both names in one file
+    assert any(found.issuperset(needed) for found in code), f"{key} is in the schema, but nothing reads it"
+
+
+def test_page_is_up_to_date():
+    page = runpy.run_path(str(ROOT / "docs" / "make_configuration.py"))["page"]()
+    committed = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert committed == page, "docs/configuration.md is old; run: python docs/make_configuration.py"
