@@ -6,6 +6,7 @@ OUTPUTS
     none; names and functions that the other files use
 """
 
+import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -20,6 +21,9 @@ except ShapPruneError as error:
     raise WorkflowError(str(error)) from None
 config.clear()
 config.update(checked)
+
+# Jobs find the package beside the Snakefile, whatever environment they run in.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")]))
 
 NETWORKS = config["networks"]
 CRITERIA = config["criteria"]

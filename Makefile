@@ -1,0 +1,36 @@
+# `make report` runs the default study, `make test` all tests; each makes the environment when it is missing.
+PYTHON ?= python3
+BIN = .venv/bin
+READY = .venv/requirements.txt
+
+.PHONY: help report test lint clean-env
+.DEFAULT_GOAL = help
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@echo '  With the environment: $(BIN)/snakemake --list-target-rules shows the stages that can be made on their own.'
+
+report: $(READY) ## run the default study (minutes) and write results/report.html
+	@$(BIN)/snakemake --cores all --resources gpu=8 --quiet rules host
+	@$(BIN)/python scripts/make_report.py
+
+test: $(READY) lint ## run all tests (those on the full data sets need SHAPPRUNE_DATA)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(READY) ## check style, types and the workflow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+# The copy is written last: an installation that was cut off is done again.
+$(READY): requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, not " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	cp requirements.txt $@
+
+clean-env: ## delete the environment
+	rm -rf .venv
