@@ -65,11 +65,10 @@ def list_layers(architecture: str, options: str, data: str | None, shape: Sequen
     found = prunable_layers(model, torch.zeros(2, *size), coupled=True)
     print("layers:")
     for layer in found:
-        print(
-            f"  {json.dumps(layer.name)}: {layer.units}"
-            if layer.coupled is None
-            else f"  # {layer.name}: {layer.coupled}"
-        )
+        if layer.coupled is None:
+            print(f"  {json.dumps(layer.name)}: {layer.units}")  # in quotes: "1" would be a number in YAML
+        else:
+            print(f"  # {layer.name}: {layer.coupled}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ def test_layers_can_be_pasted_into_a_configuration(capsys):
     assert main(["layers", "--architecture", "resnet20", "--data", "cifar10"]) == 0
     out = capsys.readouterr().out
     assert yaml.safe_load(out)["layers"] == layer_table("resnet20", {})
-    assert "# "layer1.0.conv2": " in out  # why a layer is not among them
+    assert "# layer1.0.conv2: " in out  # why a layer is not among them
 
 
 def test_layers_of_an_own_network(tmp_path, monkeypatch, capsys):
