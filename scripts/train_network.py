@@ -3,6 +3,8 @@
 from shapprune.jobs import job
 
 with job(snakemake.log[0], snakemake.threads):
+    from pathlib import Path
+
     from shapprune.data import read_prepared
     from shapprune.networks.storage import save
     from shapprune.stages import HISTORY, make_network
@@ -11,6 +13,8 @@ with job(snakemake.log[0], snakemake.threads):
     given = snakemake.params
     seed = int(snakemake.wildcards.seed)
     image_set = read_prepared(snakemake.input.data)
-    model, history, facts = make_network(given.network, image_set, given.validation, seed, given.device)
+    checkpoint = Path(snakemake.output.model).with_name("checkpoint.pt")
+    model, history, facts = make_network(given.network, image_set, given.validation, seed, given.device, checkpoint)
     save(model, snakemake.output.model, net=snakemake.wildcards.net, **facts)
     write_table(snakemake.output.training, HISTORY, history)
+    checkpoint.unlink(missing_ok=True)

@@ -94,9 +94,17 @@ def open_run(model: str, data: str, network: Mapping[str, Any], validation: int,
 
 
 def make_network(
-    network: Mapping[str, Any], image_set: ImageSet, validation: int, seed: int, device: str
+    network: Mapping[str, Any], image_set: ImageSet, validation: int, seed: int, device: str, checkpoint: Path
 ) -> tuple[nn.Module, list[dict[str, float]], dict[str, Any]]:
     """Train a network by its recipe or load its weights, and measure it.
+
+    Args:
+        network: its entry in the configuration.
+        image_set: its data.
+        validation: how many training images are held back.
+        seed: of the initial weights and the training.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        checkpoint: file from which a training that was cut off goes on.
 
     Returns:
         The network, a row an epoch (none for loaded weights), and the facts of the manifest.
@@ -110,7 +118,8 @@ def make_network(
         with seeded(seed):
             model = make()
         recipe = Recipe(**network["train"])
-        history = fit(model, *tensors(image_set, "train", training), *held, recipe, seed=seed, device=device)
+        train = tensors(image_set, "train", training)
+        history = fit(model, *train, *held, recipe, seed=seed, device=device, checkpoint=checkpoint)
     else:
         weights = network["weights"]
         path = weights if isinstance(weights, str) else fetch_weights(**weights, folder="data/raw/weights")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from shapprune.augment import augment
+from shapprune.checkpoint import load_checkpoint, save_checkpoint
 from shapprune.errors import ShapPruneError
 from shapprune.modes import mode
 from shapprune.recipe import Recipe
@@ -29,6 +31,7 @@ def fit(
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: bool = True,
+    checkpoint: Path | None = None,
 ) -> list[dict[str, float]]:
     """Train a network in place and leave it in the state after its best epoch.
 
@@ -46,6 +49,8 @@ def fit(
         seed: of the order of images, their augmentation, and dropout.
         device: where to train.
         progress: a bar with the time left where a person watches (standard error is a terminal), else a line an epoch.
+        checkpoint: a file that is written after each epoch; a training that was cut off goes on from it and comes out
+            the same. It is left there for the caller to delete.
 
     Returns:
         A row an epoch: epoch (from 1), lr (of its first step), train_loss, train_accuracy (both over the epoch, as the
@@ -64,6 +69,8 @@ def fit(
     steps = math.ceil(len(images) / recipe.batch)
     rows: list[dict[str, float]] = []
     best, best_state = (-1.0, 0.0), None
+    weights = [float(each.double().sum()) for each in model.state_dict().values()]
+    of = f"{recipe} {seed} {device.type} {len(images)} {float(images.double().sum())} {len(validation_images)} {weights}"
     watched = progress and sys.stderr.isatty()
 
     with (
@@ -72,7 +79,14 @@ def fit(
         mode(model, training=True),
         tqdm(total=recipe.epochs * steps, unit="step", disable=not watched) as bar,
     ):
-        for epoch in range(recipe.epochs):
+        if (saved := load_checkpoint(checkpoint, of)) is not None:
+            model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+            generator.set_state(saved["generator"])
+            _set_global_state(saved["global"], device)
+            rows, best, best_state = saved["rows"], tuple(saved["best"]), saved["best_state"]
+            bar.update(len(rows) * steps)
+        for epoch in range(len(rows), recipe.epochs):
             start = time.perf_counter()
             order = torch.randperm(len(images), generator=generator, device=device).split(recipe.batch)
             losses, right = [], []
@@ -103,6 +117,9 @@ def fit(
             if (validation_accuracy, -validation_loss) > best:
                 best = validation_accuracy, -validation_loss
                 best_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows}
+            state |= {"generator": generator.get_state(), "global": _global_state(device)}
+            save_checkpoint(checkpoint, of, state | {"best": list(best), "best_state": best_state})
     model.zero_grad()
     if best_state is not None:
         model.load_state_dict(best_state)
@@ -149,6 +166,17 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
             with torch.cuda.device(index):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+def _global_state(device: torch.device) -> list[Tensor]:
+    """The state of torch's global generators."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _set_global_state(state: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(state[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[1], device)
 
 
 @contextmanager

@@ -75,7 +75,7 @@ CATALOG: dict[str, Criterion] = {
     ),
     "sensitivity": Criterion(
         f"{_HEURISTICS}:sensitivity",
-        "absolute gradient of the payoff in the unit's activation, summed over positions (Mittal et al. 2019)",
+        "absolute gradient of the payoff in the unit's activation, summed over positions",
         gradient=True,
     ),
     "taylor": Criterion(

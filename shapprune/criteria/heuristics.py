@@ -48,7 +48,7 @@ def apoz(game: LayerGame) -> Tensor:
 def sensitivity(game: LayerGame) -> Tensor:
     """Absolute gradient of the payoff in the unit's activation, summed over its positions; values [N, n].
 
-    Source: Eq. 2 of Ancona et al. 2020 (Mittal et al. 2019). The gradient is of each example's own loss, so the score
+    Source: Eq. 2 of Ancona et al. 2020. The gradient is of each example's own loss, so the score
     does not depend on batch sizes.
     """
     return _by_unit(game.activation_gradient()).abs().sum(2)

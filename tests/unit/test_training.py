@@ -44,6 +44,42 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
+class CutOffError(Exception):
+    """The training is cut off."""
+
+
+def test_a_training_that_was_cut_off_goes_on_and_comes_out_the_same(tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint"
+    recipe = Recipe(epochs=4, batch=32, augment=("crop",), optimizer="adam", lr=0.01, schedule="cosine")
+    whole = make_model()
+    rows = fit(whole, *TRAIN, *VALIDATION, recipe, progress=False)
+
+    def cut(row, *_):
+        if row["epoch"] == 3:
+            raise CutOffError
+
+    monkeypatch.setattr("shapprune.training._report", cut)
+    with pytest.raises(CutOffError):
+        fit(make_model(), *TRAIN, *VALIDATION, recipe, progress=False, checkpoint=path)
+    monkeypatch.undo()
+    resumed = make_model()
+    again = fit(resumed, *TRAIN, *VALIDATION, recipe, progress=False, checkpoint=path)
+    assert same(resumed, whole)
+    assert [row["validation_loss"] for row in again] == [row["validation_loss"] for row in rows]
+
+    other = make_model()
+    fit(
+        other, *TRAIN, *VALIDATION, recipe, seed=1, progress=False, checkpoint=path
+    )  # not that training: from the start
+    fresh = make_model()
+    fit(fresh, *TRAIN, *VALIDATION, recipe, seed=1, progress=False)
+    assert same(other, fresh)
+    path.write_bytes(path.read_bytes()[:100])  # a damaged checkpoint is none
+    once_more = make_model()
+    fit(once_more, *TRAIN, *VALIDATION, recipe, seed=1, progress=False, checkpoint=path)
+    assert same(once_more, fresh)
+
+
 def test_rows_say_what_happened():
     model = make_model()
     before = evaluate(model, *VALIDATION)[0]
