@@ -91,10 +91,14 @@ class Cut:
     Attributes:
         before: images -> (value at the cut, other values that cross it ...).
         after: (value at the cut, other values that cross it ...) -> outputs.
+        nodes: the nodes of the whole graph at and after the cut.
+        crossing: how many values cross it beside the one it is made at.
     """
 
     before: fx.GraphModule
     after: fx.GraphModule
+    nodes: list[fx.Node]
+    crossing: int
 
     def check(self, model: nn.Module, images: Tensor) -> None:
         """Run both parts on two copies of a few images and compare with the whole network.
@@ -163,4 +167,5 @@ def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:
     for node in nodes:
         if node in after or node in constant:
             copied[node] = second.node_copy(node, copied.__getitem__)
-    return Cut(fx.GraphModule(traced, first), fx.GraphModule(traced, second))
+    rest = [site, *(node for node in nodes if node in after)]
+    return Cut(fx.GraphModule(traced, first), fx.GraphModule(traced, second), rest, len(crossing))

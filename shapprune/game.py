@@ -4,68 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from shapprune.cut import Cut, cut_at, repeat
-from shapprune.errors import ShapPruneError, unknown
+from shapprune.engine import Entry, MaskedEntry, SummedEntry
+from shapprune.errors import ShapPruneError
 from shapprune.modes import mode
+from shapprune.payoffs import Payoff, accuracy, check_labels, find_payoff, minus_loss
 from shapprune.units import UnitGraph
 
-Payoff = Callable[[Tensor, Tensor], Tensor]
+T = TypeVar("T")
+
+# From so many coalitions of each example on, entering behind the next layer is cheaper than masking: the
+# contributions of the units are computed once for all of them.
+_SUMS_FROM = 4
+# On a CPU a call of the network is fastest with values of about this size, but not with few rows.
+_CALL_NUMBERS, _CALL_ROWS = 4 * 2**20, 64
+# What is prepared for examples at a time there: memory of this size is reused, larger pieces are fetched anew.
+_PREPARED_BYTES = 32 * 2**20
 
 
-def minus_loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Minus the cross-entropy of each example, float [N]."""
-    return -F.cross_entropy(outputs, labels, reduction="none")
-
-
-def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """1 where the label has the largest output, else 0, float [N]."""
-    return (outputs.argmax(1) == labels).to(outputs.dtype)
-
-
-def margin(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Output of the label minus the largest other output, float [N]."""
-    own = outputs.gather(1, labels[:, None])[:, 0]
-    others = outputs.scatter(1, labels[:, None], -torch.inf)
-    return own - others.amax(1)
-
-
-PAYOFFS: dict[str, Payoff] = {"loss": minus_loss, "accuracy": accuracy, "margin": margin}
-
-
-class Block(NamedTuple):
-    """Some coalitions and some examples that share a call of the network."""
+class Piece(NamedTuple):
+    """Some coalitions of some examples that share a call of the network, and what the entry prepared for them."""
 
     coalitions: slice
     examples: slice
-
-
-class CutNetwork(NamedTuple):
-    """A cut network with the values of the scoring images: at the cut, [N, n, ...], and beside it."""
-
-    cut: Cut
-    values: Tensor
-    crossing: list[object]
-
-    def crossing_of(self, examples: slice) -> list[object]:
-        """What crosses the cut beside the site, for some examples."""
-        return [each[examples] if isinstance(each, Tensor) and each.dim() else each for each in self.crossing]
-
-    def run(self, values: Tensor, examples: slice, times: int) -> Tensor:
-        """Run the part after the cut on values of ``times`` coalitions of some examples."""
-        return self.cut.after(values, *repeat(self.crossing_of(examples), times))
+    prepared: Tensor
 
 
 class LayerGame:
     """The game of one layer of a trained network on a set of scoring images.
 
-    The network is cut at the layer's site once; every coalition runs only the part after it. The model is used in
+    The network is cut at the layer's site once; every coalition runs only what comes after it. The model is used in
     eval mode and handed back as it came: mode, gradients, BatchNorm statistics and random state are untouched.
 
     Args:
@@ -78,12 +51,13 @@ class LayerGame:
             returns a value for each example, [N], higher = better.
         examples: a number for each image that seeds its draws, int [N]; default 0 ... N-1. With the images' places in
             the data set, splitting the set over jobs changes no draw.
-        memory_mb: about how much memory one call of the network may take.
+        memory_mb: about how much memory a call of the network, and what is prepared for it, may take. It changes no
+            result beyond rounding.
 
     Attributes:
         units: how many players, n.
         examples: the numbers given for the images, int [N].
-        evaluations: suffix passes of one coalition over all scoring images so far; a gradient counts as 3.
+        evaluations: coalitions valued so far, on all scoring images; a gradient counts as 3.
 
     Raises:
         ShapPruneError: the network cannot be cut at the layer, or images, labels and outputs do not fit.
@@ -99,57 +73,30 @@ class LayerGame:
         site: str = "activation",
         payoff: str | Payoff = "loss",
         examples: np.ndarray | None = None,
-        memory_mb: int = 256,
+        memory_mb: int = 512,
     ):
         if len(images) == 0 or len(images) != len(labels):
             raise ShapPruneError(
                 f"{len(images)} scoring images and {len(labels)} labels were given, as many of each are needed"
             )
         self.model, self.layer, self.site = model, layer, site
-        device = next((each.device for each in model.parameters()), torch.device("cpu"))
-        self.images, self.labels = images.to(device), labels.to(device)
+        self.device = next((each.device for each in model.parameters()), torch.device("cpu"))
+        self.images, self.labels = images.to(self.device), labels.to(self.device)
         self.examples = np.arange(len(images)) if examples is None else np.asarray(examples)
-        if callable(payoff):
-            self.payoff_name, self._payoff = getattr(payoff, "__name__", "own"), payoff
-        elif payoff in PAYOFFS:
-            self.payoff_name, self._payoff = payoff, PAYOFFS[payoff]
-        else:
-            raise unknown("payoff", payoff, PAYOFFS)
-        graph = UnitGraph(model, self.images[:2])
-        self.units: int = graph.layer(layer).units
-        self.module: nn.Module = graph.modules[layer]
-        numbers = max(shape.numel() // shape[0] for shape in graph.shapes.values() if len(shape))
-        self._rows = max(1, int(memory_mb * 2**20 / (4 * 3 * numbers)))  # about three such values are alive at a time
+        self._payoff = find_payoff(payoff)
+        self._bytes = memory_mb * 2**20
+        self._graph = UnitGraph(model, self.images[:2])
+        self.units: int = self._graph.layer(layer).units
+        self.module: nn.Module = self._graph.modules[layer]
         self.evaluations = 0.0
-        self._graph = graph
-        self._site_node = graph.site(layer, site)
-        self._gated = self._cut_at(graph.past_pooling(self._site_node))
+        self._masked = self._enter_at_site(past_pooling=True)
+        self._summed = self._enter_behind()
         with torch.no_grad(), mode(model, training=False):
-            outputs = self._gated.run(self._gated.values[:1], slice(0, 1), 1)
-        self._check_labels(outputs)
+            check_labels(self._payoff, model(self.images[:1]), self.labels)
 
     def __len__(self) -> int:
         """How many scoring images, N."""
         return len(self.images)
-
-    def _cut_at(self, node: fx.Node) -> CutNetwork:
-        """Cut the network after a node and run the part before it on the scoring images."""
-        cut = cut_at(self._graph.traced, node)
-        cut.check(self.model, self.images)
-        with torch.no_grad(), mode(self.model, training=False):
-            parts = [cut.before(images) for images in self.images.split(self._rows)]
-        columns = list(zip(*parts, strict=True))
-        values, *crossing = [torch.cat(column) if isinstance(column[0], Tensor) else column[0] for column in columns]
-        return CutNetwork(cut, values, crossing)
-
-    @cached_property
-    def _at_site(self) -> CutNetwork:
-        return self._cut_at(self._site_node)
-
-    @property
-    def activations(self) -> Tensor:
-        """The values at the site, nothing removed, float [N, n, ...]."""
-        return self._at_site.values
 
     def value(self, coalitions: Tensor | np.ndarray) -> Tensor:
         """The payoff of coalitions for each example.
@@ -184,15 +131,25 @@ class LayerGame:
         """
         self._require_gradient()
         masks = self._masks(coalitions)
-        result = torch.empty(len(masks), len(self), self.units, device=self.images.device)
-        with mode(self.model, training=False), torch.enable_grad():
-            for block in self._blocks(len(masks), costs=3):
-                gates = self._gates(masks, block).requires_grad_(True)
-                outputs = self._run_masked(gates, block)
-                values = self._values(outputs, block, self._payoff)
-                (result[block.coalitions, block.examples],) = torch.autograd.grad(values.sum(), gates)
-        self._count(len(masks), 3)
+        result = torch.empty(len(masks), len(self), self.units, device=self.device)
+        entry = self._entry(len(masks))
+
+        def compute() -> None:
+            for piece in self._pieces(entry, len(masks), costs=3):
+                gates = self._gates(masks, piece).requires_grad_(True)
+                values = self._valued(entry, piece, gates, self._payoff)
+                (gradient,) = torch.autograd.grad(values.sum(), gates)
+                result[piece.coalitions, piece.examples] = gradient.transpose(0, 1)
+
+        with torch.enable_grad():
+            self._within_memory(compute)
+        self.evaluations += 3 * len(masks)
         return result
+
+    @property
+    def activations(self) -> Tensor:
+        """The values at the site, nothing removed, float [N, n, ...]."""
+        return self._at_site.values
 
     def activation_gradient(self) -> Tensor:
         """The gradient of each example's payoff in the values at the site, nothing removed; shape of `activations`.
@@ -201,63 +158,199 @@ class LayerGame:
             ShapPruneError: the payoff has no gradient.
         """
         self._require_gradient()
+        entry = self._at_site
         result = torch.empty_like(self.activations)
-        with mode(self.model, training=False), torch.enable_grad():
-            for block in self._blocks(1, costs=3):
-                values = self.activations[block.examples].clone().requires_grad_(True)
-                outputs = self._at_site.run(values * 1, block.examples, 1)  # times 1: what follows may be in place
-                payoff = self._values(outputs, block, self._payoff)
-                (result[block.examples],) = torch.autograd.grad(payoff.sum(), values)
-        self._count(1, 3)
+
+        def compute() -> None:
+            for piece in self._pieces(entry, 1, costs=3):
+                values = piece.prepared.clone().requires_grad_(True)
+                examples = torch.arange(len(self), device=self.device)[piece.examples]
+                outputs = entry.run(values * 1, examples)  # times 1: what follows may be in place
+                payoff = self._payoff(outputs, self.labels[examples])
+                (result[piece.examples],) = torch.autograd.grad(payoff.sum(), values)
+
+        with torch.enable_grad():
+            self._within_memory(compute)
+        self.evaluations += 3
         return result
 
-    def walk(self, ranks: Tensor) -> Tensor:
+    def walk(self, orders: Tensor) -> Tensor:
         """Values along removal orders, from the whole layer to the empty one.
 
+        A unit that is zero everywhere on an example is a null player there: its steps are not run, their value is that
+        of the step before.
+
         Args:
-            ranks: place of each unit in the removal order of each example, int [N, n]; 0 leaves first.
+            orders: removal orders of each example, int [K, N, n]; the first unit leaves first.
 
         Returns:
-            float [n + 1, N]; row j is the value when the first j units of the order are gone.
+            float [K, n + 1, N]; row j is the value when the first j units of the order are gone.
         """
-        steps = torch.arange(1, self.units, device=ranks.device)
-        block = max(1, self._rows // len(self))
-        inner = [self.value(ranks[None] >= some[:, None, None]) for some in steps.split(block)]
-        return torch.cat([self.full[None], *inner, self.empty[None]])
+        orders = orders.to(self.device)
+        entry = self._entry(_SUMS_FROM)
+        active = self._active[None].expand(len(orders), -1, -1).gather(2, orders)
+        leaving = orders.gather(2, torch.argsort(~active, dim=2, stable=True))  # those that count come first
+        counts = self._active.sum(1)
+        # Values by how many active units are gone; the inner ones are filled in below.
+        values = self.full[:, None].repeat(len(orders), 1, self.units + 1)
+        values[:, torch.arange(len(self), device=self.device), counts] = self.empty
 
-    @property
+        def compute() -> None:
+            for rows, (draw, example, gone) in self._walk_rows(entry, leaving, counts.tolist()):
+                values[draw, example, gone] = self._payoff(entry.run(rows, example), self.labels[example])
+
+        with torch.no_grad():
+            self._within_memory(compute)
+        self.evaluations += len(orders) * (self.units - 1)
+        places = torch.nn.functional.pad(active.cumsum(2), (1, 0))
+        return values.gather(2, places).transpose(1, 2)
+
+    @cached_property
     def full(self) -> Tensor:
         """The value of the whole layer for each example, float [N]."""
-        return self._end(True)
+        return self.value(torch.ones(1, self.units, dtype=torch.bool))[0]
 
-    @property
+    @cached_property
     def empty(self) -> Tensor:
         """The value when all units are gone for each example, float [N]."""
-        return self._end(False)
+        return self.value(torch.zeros(1, self.units, dtype=torch.bool))[0]
 
-    def _end(self, kept: bool) -> Tensor:
-        """The value of the full or the empty coalition, computed once."""
-        known: dict[bool, Tensor] = self.__dict__.setdefault("_ends", {})
-        if kept not in known:
-            known[kept] = self.value(torch.full((1, self.units), kept))[0]
-        return known[kept]
+    @cached_property
+    def _active(self) -> Tensor:
+        """Whether a unit is anything but zero on an example, bool [N, n]."""
+        return (self._masked.values != 0).reshape(len(self), self.units, -1).any(2)
+
+    @cached_property
+    def _at_site(self) -> MaskedEntry:
+        return self._enter_at_site(past_pooling=False)
+
+    def _enter_at_site(self, past_pooling: bool) -> MaskedEntry:
+        node = self._graph.site(self.layer, self.site)
+        node = self._graph.past_pooling(node) if past_pooling else node
+        entry = MaskedEntry(self._graph, node, self.images, self._rows_before())
+        entry.cut.check(self.model, self.images)
+        return entry
+
+    def _enter_behind(self) -> SummedEntry | None:
+        """The entry behind the next layer, where there is one and nothing after it depends on the size of the batch."""
+        gate = self._graph.past_pooling(self._graph.site(self.layer, self.site))
+        following = self._graph.next_linear(gate)
+        if following is None:
+            return None
+        entry = SummedEntry(
+            self._graph, following, self._masked.values, self.images, self._rows_before(), self._bytes // 2
+        )
+        try:
+            entry.cut.check(self.model, self.images)
+        except ShapPruneError:
+            return None
+        return entry
+
+    def _rows_before(self) -> int:
+        """Images for a call of the part before the cut."""
+        numbers = max(shape[1:].numel() for shape in self._graph.shapes.values() if len(shape))
+        return max(1, self._bytes // (4 * 3 * numbers))
+
+    def _entry(self, coalitions: int) -> Entry:
+        """Where so many coalitions of each example enter at the least cost."""
+        return self._summed if self._summed is not None and coalitions >= _SUMS_FROM else self._masked
+
+    def _rows(self, entry: Entry) -> int:
+        """Rows for a call of the part after an entry."""
+        rows = self._bytes // (4 * 3 * entry.numbers)  # about three of its largest values are alive at a time
+        if self.device.type == "cpu":
+            rows = min(rows, max(_CALL_ROWS, _CALL_NUMBERS // entry.numbers))
+        return max(1, rows)
+
+    def _within_memory(self, compute: Callable[[], T]) -> T:
+        """Run a computation, with half the memory each time that the device has none left."""
+        while True:
+            try:
+                with mode(self.model, training=False):
+                    return compute()
+            except torch.OutOfMemoryError:
+                smallest = 4 * 3 * max(self._masked.numbers, self._masked.values[0].numel())
+                if self._bytes <= smallest:
+                    raise
+                self._bytes //= 2
+                if self._summed is not None:
+                    self._summed.forget()
+                torch.cuda.empty_cache()
+
+    def _chunks(self, entry: Entry, most: int) -> Iterator[tuple[slice, Tensor]]:
+        """The examples in chunks of at most ``most``, with what the entry prepares for them."""
+        limit = min(self._bytes // 2, _PREPARED_BYTES) if self.device.type == "cpu" else self._bytes // 2
+        size = max(1, min(most, limit // max(1, entry.memory())))
+        for start in range(0, len(self), size):
+            examples = slice(start, min(start + size, len(self)))
+            yield examples, entry.prepare(examples)
+
+    def _pieces(self, entry: Entry, coalitions: int, costs: int = 1) -> Iterator[Piece]:
+        """All coalitions of all examples in pieces of at most `_rows` rows (fewer where a row costs more memory)."""
+        rows = max(1, self._rows(entry) // costs)
+        each = min(rows, coalitions)
+        for examples, prepared in self._chunks(entry, max(1, rows // max(1, each))):
+            for start in range(0, coalitions, max(1, each)):
+                yield Piece(slice(start, min(start + each, coalitions)), examples, prepared)
+
+    def _walk_rows(
+        self, entry: Entry, leaving: Tensor, counts: list[int]
+    ) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor, Tensor]]]:
+        """What enters along walks, in calls of `_rows` rows, and each row's draw, example and number of units gone.
+
+        Args:
+            entry: where it enters.
+            leaving: the orders, int [K, N, n], the units that are not zero first.
+            counts: how many those are for each example. The last of them leaves the empty coalition, which is known.
+        """
+        limit = self._rows(entry)
+        buffer = torch.empty(limit, *entry.shape, device=self.device)
+        segments: list[tuple[int, int, int, int]] = []  # draw, example, gone before the first row, rows
+        filled = 0
+
+        def places() -> tuple[Tensor, Tensor, Tensor]:
+            lengths = [rows for *_, rows in segments]
+            draw, example = (np.repeat([each[i] for each in segments], lengths) for i in (0, 1))
+            gone = np.concatenate([np.arange(start + 1, start + 1 + rows) for *_, start, rows in segments])
+            return tuple(torch.from_numpy(each).to(self.device) for each in (draw, example, gone))  # type: ignore[return-value]
+
+        for examples, prepared in self._chunks(entry, len(self)):
+            for example in range(examples.start, examples.stop):
+                for draw in range(len(leaving)):
+                    start, last = 0, counts[example] - 1
+                    while start < last:
+                        rows = min(limit - filled, last - start)
+                        order = leaving[draw, example, : counts[example]]
+                        entry.walk(prepared[example - examples.start], order, start, buffer[filled : filled + rows])
+                        segments.append((draw, example, start, rows))
+                        start, filled = start + rows, filled + rows
+                        if filled == limit:
+                            yield buffer, places()
+                            segments, filled = [], 0
+        if segments:
+            yield buffer[:filled], places()
 
     def _map(self, coalitions: Tensor | np.ndarray, of: Payoff) -> Tensor:
         """``of`` the outputs of every coalition: it returns [k, rows], the result is [k, C, N]."""
         masks = self._masks(coalitions)
-        result: Tensor | None = None
-        with torch.no_grad(), mode(self.model, training=False):
-            for block in self._blocks(len(masks)):
-                values = self._values(self._run_masked(self._gates(masks, block), block), block, of)
-                if result is None:
-                    result = torch.empty(len(values), len(masks), len(self), device=values.device, dtype=values.dtype)
-                result[:, block.coalitions, block.examples] = values
-        self._count(len(masks), 1)
-        return result if result is not None else torch.empty(2, 0, len(self), device=self.images.device)
+        entry = self._entry(len(masks))
+        parts: dict[int, Tensor] = {}
+
+        def compute() -> None:
+            for piece in self._pieces(entry, len(masks)):
+                values = self._valued(entry, piece, self._gates(masks, piece), of)
+                if 0 not in parts:
+                    parts[0] = torch.empty(len(values), len(masks), len(self), device=self.device, dtype=values.dtype)
+                parts[0][:, piece.coalitions, piece.examples] = values.transpose(1, 2)
+
+        with torch.no_grad():
+            self._within_memory(compute)
+        self.evaluations += len(masks)
+        return parts[0] if parts else torch.empty(2, 0, len(self), device=self.device)
 
     def _masks(self, coalitions: Tensor | np.ndarray) -> Tensor:
         """Coalitions as a bool tensor [C, 1 or N, n]."""
-        masks = torch.as_tensor(coalitions).to(self.images.device)
+        masks = torch.as_tensor(coalitions).to(self.device)
         if masks.dtype != torch.bool:
             raise ShapPruneError(f"coalitions are {masks.dtype}, bool is needed (True = the unit is kept)")
         if masks.dim() == 2:
@@ -269,57 +362,21 @@ class LayerGame:
             )
         return masks
 
-    def _blocks(self, coalitions: int, costs: int = 1) -> Iterator[Block]:
-        """All coalitions and examples in blocks of at most `_rows` rows (fewer where a row costs more memory)."""
-        rows = max(1, self._rows // costs)
-        examples = min(len(self), rows)
-        each = max(1, rows // examples)
-        for e in range(0, len(self), examples):
-            for c in range(0, coalitions, each):
-                yield Block(slice(c, min(c + each, coalitions)), slice(e, min(e + examples, len(self))))
+    def _gates(self, masks: Tensor, piece: Piece) -> Tensor:
+        """The masks of a piece as numbers, [e, c, n]."""
+        part = masks[piece.coalitions].transpose(0, 1)
+        examples = piece.examples.stop - piece.examples.start
+        part = part[piece.examples] if len(part) > 1 else part.expand(examples, -1, -1)
+        return part.to(self._masked.values.dtype)
 
-    def _gates(self, masks: Tensor, block: Block) -> Tensor:
-        """The masks of a block as numbers, [c, e, n]."""
-        part = masks[block.coalitions]
-        part = (
-            part[:, block.examples]
-            if masks.shape[1] > 1
-            else part.expand(-1, block.examples.stop - block.examples.start, -1)
-        )
-        return part.to(self._gated.values.dtype)
-
-    def _run_masked(self, gates: Tensor, block: Block) -> Tensor:
-        """Outputs of a block, one row for each coalition and example."""
-        values = self._gated.values[block.examples]
-        masked = values * gates.reshape(*gates.shape, *[1] * (values.dim() - 2))
-        return self._gated.run(masked.flatten(0, 1), block.examples, len(gates))
-
-    def _values(self, outputs: Tensor, block: Block, of: Payoff) -> Tensor:
-        """``of`` the outputs of a block, [..., c, e]."""
-        coalitions = block.coalitions.stop - block.coalitions.start
-        labels = self.labels[block.examples]
-        values = of(outputs, labels.repeat(coalitions, *[1] * (labels.dim() - 1)))
-        return values.reshape(*values.shape[:-1], coalitions, len(labels))
-
-    def _count(self, coalitions: int, costs: int) -> None:
-        self.evaluations += coalitions * costs
+    def _valued(self, entry: Entry, piece: Piece, gates: Tensor, of: Payoff) -> Tensor:
+        """``of`` the outputs of a piece, [..., e, c]."""
+        examples = torch.arange(piece.examples.start, piece.examples.stop, device=self.device)
+        examples = examples.repeat_interleave(gates.shape[1])
+        outputs = entry.run(entry.enter(piece.prepared, gates).flatten(0, 1), examples)
+        values = of(outputs, self.labels[examples])
+        return values.reshape(*values.shape[:-1], *gates.shape[:2])
 
     def _require_gradient(self) -> None:
         if self._payoff is accuracy:
             raise ShapPruneError("payoff 'accuracy' has no gradient, criteria that need one take 'loss' or 'margin'")
-
-    def _check_labels(self, outputs: Tensor) -> None:
-        """Refuse labels that the payoff cannot use."""
-        if self._payoff not in PAYOFFS.values():
-            return
-        if outputs.dim() != 2 or self.labels.dim() != 1 or self.labels.is_floating_point():
-            raise ShapPruneError(
-                f"payoff {self.payoff_name!r} needs outputs [N, classes] and whole-number labels [N], "
-                f"not {tuple(outputs.shape)} and {tuple(self.labels.shape)} {self.labels.dtype}"
-            )
-        low, high = int(self.labels.min()), int(self.labels.max())
-        if low < 0 or high >= outputs.shape[1]:
-            wrong = low if low < 0 else high
-            raise ShapPruneError(
-                f"label {wrong} is outside 0 ... {outputs.shape[1] - 1}, the network has {outputs.shape[1]} outputs"
-            )

@@ -70,7 +70,9 @@ def fit(
     rows: list[dict[str, float]] = []
     best, best_state = (-1.0, 0.0), None
     weights = [float(each.double().sum()) for each in model.state_dict().values()]
-    of = f"{recipe} {seed} {device.type} {len(images)} {float(images.double().sum())} {len(validation_images)} {weights}"
+    of = (
+        f"{recipe} {seed} {device.type} {len(images)} {float(images.double().sum())} {len(validation_images)} {weights}"
+    )
     watched = progress and sys.stderr.isatty()
 
     with (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
@@ -108,6 +109,22 @@ def prunable_layers(model: nn.Module, example: Tensor, coupled: bool = False) ->
 _IS_OUTPUT = "it is the output layer"
 
 
+class NextLinear(NamedTuple):
+    """The convolution or linear layer that a layer's units go into, and nothing else does.
+
+    Attributes:
+        module: that layer.
+        flattened: whether the positions of the units are flattened before it.
+        norm: the BatchNorm that follows it at once, if any.
+        node: the value behind both.
+    """
+
+    module: nn.Conv2d | nn.Linear
+    flattened: bool
+    norm: nn.modules.batchnorm._BatchNorm | None
+    node: fx.Node
+
+
 class UnitGraph:
     """The traced network with what each operation means for units.
 
@@ -192,6 +209,36 @@ class UnitGraph:
         while len(users := ignore_sizes(site.users)) == 1 and self.meaning(users[0]) == "pass":
             (site,) = users
         return site
+
+    def next_linear(self, gate: fx.Node) -> NextLinear | None:
+        """The one layer that the units go into next, if it is linear in them and can be taken apart by units.
+
+        Args:
+            gate: the value that gates are applied to; only flattening and dropout may lie before the layer.
+        """
+        node, flattened = gate, False
+        while len(users := ignore_sizes(node.users)) == 1:
+            (node,) = users
+            what = self.meaning(node)
+            if what == "mixes":
+                break
+            if what not in ("pass", "flatten"):
+                return None
+            flattened = flattened or what == "flatten"
+        else:
+            return None
+        module = self.modules[str(node.target)]
+        if isinstance(module, nn.Conv2d):
+            if module.padding_mode != "zeros" or isinstance(module.padding, str):
+                return None
+        elif not isinstance(module, nn.Linear) or (len(self.shapes[gate]) > 2 and not flattened):
+            return None
+        users = ignore_sizes(node.users)
+        if len(users) == 1 and self.meaning(users[0]) == "norm" and users[0].op == "call_module":
+            norm = self.modules[str(users[0].target)]
+            if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_var is not None:
+                return NextLinear(module, flattened, norm, users[0])
+        return NextLinear(module, flattened, None, node)
 
     def meaning(self, node: fx.Node) -> str:
         """What an operation does to units: norm, zero (element-wise, 0 stays 0), activation (element-wise), pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +11,8 @@ from shapprune.game import LayerGame
 from shapprune.progress import track
 from shapprune.shapley.draws import draw_coalitions
 from shapprune.shapley.scores import scorer
+
+_TOGETHER = 16  # points that share what is computed once for each example
 
 
 @scorer("coalition-gradient")
@@ -36,12 +39,14 @@ def coalition_gradient(game: LayerGame, points: int = 16, seed: int = 0) -> tupl
     """
     if points < 1:
         raise ShapPruneError(f"points = {points}, at least 1 is needed")
-    device = game.images.device
-    total = torch.zeros(len(game), game.units, dtype=torch.float64, device=device)
-    means = []
-    for point in track(range(points), f"coalition gradients of {game.layer}"):
-        coalitions = draw_coalitions(game, point, seed, point / points, (point + 1) / points)
-        gradients = game.gate_gradient(torch.from_numpy(coalitions).to(device)[None])[0].double()
-        total += gradients
-        means.append(gradients.mean(0))
+    total = torch.zeros(len(game), game.units, dtype=torch.float64, device=game.device)
+    means: list[Tensor] = []
+    for first in track(range(0, points, _TOGETHER), f"coalition gradients of {game.layer}"):
+        some = range(first, min(first + _TOGETHER, points))
+        coalitions = np.stack(
+            [draw_coalitions(game, point, seed, point / points, (point + 1) / points) for point in some]
+        )
+        gradients = game.gate_gradient(coalitions).double()
+        total += gradients.sum(0)
+        means += gradients.mean(1)
     return total / points, torch.stack(means)

@@ -12,6 +12,8 @@ from shapprune.progress import track
 from shapprune.shapley.draws import draw_orders
 from shapprune.shapley.scores import scorer
 
+_TOGETHER = 8  # draws that share what is computed once for each example
+
 
 @scorer("permutation")
 def permutation(
@@ -46,28 +48,32 @@ def permutation(
     draws = len(given) if given is not None else permutations
     if draws < 1:
         raise ShapPruneError(f"permutations = {permutations}, at least 1 is needed")
-    device = game.images.device
-    total = torch.zeros(len(game), game.units, dtype=torch.float64, device=device)
-    means = []
-    previous = np.empty(0)
-    for draw in track(range(draws), f"permutations of {game.layer}"):
+    total = torch.zeros(len(game), game.units, dtype=torch.float64, device=game.device)
+    means: list[Tensor] = []
+    for first in track(range(0, draws, _TOGETHER), f"permutations of {game.layer}"):
+        some = range(first, min(first + _TOGETHER, draws))
         if given is not None:
-            order = np.tile(given[draw], (len(game), 1))
-        elif antithetic and draw % 2:
-            order = previous[:, ::-1].copy()
+            walked = np.tile(given[some.start : some.stop, None], (1, len(game), 1))
         else:
-            order = draw_orders(game, draw // 2 if antithetic else draw, seed, shared)
-        previous = order
-        ranks = torch.from_numpy(np.argsort(order, axis=1)).to(device)
-        values = game.walk(ranks).double().T  # [N, n + 1]
-        marginals = values.gather(1, ranks) - values.gather(1, ranks + 1)
-        total += marginals
-        means.append(marginals.mean(0))
+            walked = np.stack([_draw(game, draw, seed, shared, antithetic) for draw in some])
+        order = torch.from_numpy(walked).to(game.device)
+        values = game.walk(order).double().transpose(1, 2)  # [K, N, n + 1]
+        steps = values[..., :-1] - values[..., 1:]
+        marginals = torch.empty_like(steps).scatter_(2, order, steps)
+        total += marginals.sum(0)
+        means += marginals.mean(1)
     result = torch.stack(means)
     if antithetic and given is None:  # the two orders of a pair are not independent: a pair is one draw
         pairs = result[: draws // 2 * 2].reshape(-1, 2, game.units).mean(1)
         result = torch.cat([pairs, result[draws // 2 * 2 :]])
     return total / draws, result
+
+
+def _draw(game: LayerGame, draw: int, seed: int, shared: bool, antithetic: bool) -> np.ndarray:
+    """The removal orders of a draw, int [N, n]."""
+    if not antithetic:
+        return draw_orders(game, draw, seed, shared)
+    return draw_orders(game, draw // 2, seed, shared)[:, :: -1 if draw % 2 else 1]
 
 
 def _check_orders(orders: np.ndarray, units: int) -> np.ndarray:

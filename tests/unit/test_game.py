@@ -53,8 +53,7 @@ def test_coalitions_of_each_examples_own():
 
 def test_memory_limit_changes_nothing():
     kept = torch.rand(9, 6, generator=torch.Generator().manual_seed(0)) < 0.5
-    wide, narrow = game(), game()
-    narrow._rows = 2  # fewer rows than images: examples are split too
+    wide, narrow = game(), game(memory_mb=0)  # a row at a time
     torch.testing.assert_close(wide.value(kept), narrow.value(kept), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(wide.gate_gradient(kept), narrow.gate_gradient(kept), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(wide.activation_gradient(), narrow.activation_gradient(), atol=1e-5, rtol=1e-5)
@@ -64,15 +63,15 @@ def test_gate_gradient_equals_finite_differences():
     g = game(payoff="margin")
     kept = torch.tensor([[1, 0, 1, 1, 0, 1]], dtype=torch.bool)
     gradient = g.gate_gradient(kept)[0]
-    block = next(g._blocks(1))
+    piece = next(g._pieces(g._masked, 1))
     for unit in range(6):
-        gates = kept.float()[None].expand(1, 7, 6).clone()
+        gates = kept.float()[None].expand(7, 1, 6).clone()
         step = 1e-3
         gates[..., unit] += step
         with torch.no_grad(), mode(g.model, training=False):
-            up = g._payoff(g._run_masked(gates, block), g.labels)
+            up = g._valued(g._masked, piece, gates, g._payoff)[:, 0]
             gates[..., unit] -= 2 * step
-            down = g._payoff(g._run_masked(gates, block), g.labels)
+            down = g._valued(g._masked, piece, gates, g._payoff)[:, 0]
         # float32 outputs of about 1 have errors of about 1e-7, over a step of 2e-3: 1e-3 is a safe tolerance
         torch.testing.assert_close(gradient[:, unit], (up - down) / (2 * step), atol=2e-3, rtol=2e-3)
 
@@ -106,7 +105,7 @@ def test_model_is_handed_back_as_it_came():
     g = LayerGame(model, "features.0", images(5), labels(5))
     g.gate_gradient(torch.ones(1, 4, dtype=torch.bool))
     g.activation_gradient()
-    g.walk(torch.arange(4).expand(5, 4))
+    g.walk(torch.arange(4).expand(1, 5, 4))
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -1,0 +1,66 @@
+"""What a coalition is worth to an example: functions of outputs and labels, higher = better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from shapprune.errors import ShapPruneError, unknown
+
+Payoff = Callable[[Tensor, Tensor], Tensor]
+
+
+def minus_loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Minus the cross-entropy of each example, float [N]."""
+    return -F.cross_entropy(outputs, labels, reduction="none")
+
+
+def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """1 where the label has the largest output, else 0, float [N]."""
+    return (outputs.argmax(1) == labels).to(outputs.dtype)
+
+
+def margin(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Output of the label minus the largest other output, float [N]."""
+    own = outputs.gather(1, labels[:, None])[:, 0]
+    others = outputs.scatter(1, labels[:, None], -torch.inf)
+    return own - others.amax(1)
+
+
+PAYOFFS: dict[str, Payoff] = {"loss": minus_loss, "accuracy": accuracy, "margin": margin}
+
+
+def find_payoff(payoff: str | Payoff) -> Payoff:
+    """The payoff of a name, or the function itself.
+
+    Raises:
+        ShapPruneError: no payoff of that name.
+    """
+    if callable(payoff):
+        return payoff
+    if payoff not in PAYOFFS:
+        raise unknown("payoff", payoff, PAYOFFS)
+    return PAYOFFS[payoff]
+
+
+def check_labels(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
+    """Refuse outputs and labels that a payoff of `PAYOFFS` cannot use; functions of the user's own take what they like.
+
+    Raises:
+        ShapPruneError: outputs that are not [N, classes], or labels that are not whole numbers of a class.
+    """
+    if payoff not in PAYOFFS.values():
+        return
+    if outputs.dim() != 2 or labels.dim() != 1 or labels.is_floating_point():
+        raise ShapPruneError(
+            f"this payoff needs outputs [N, classes] and whole-number labels [N], "
+            f"not {tuple(outputs.shape)} and {tuple(labels.shape)} {labels.dtype}"
+        )
+    classes = outputs.shape[1]
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        wrong = low if low < 0 else high
+        raise ShapPruneError(f"label {wrong} is outside 0 ... {classes - 1}, the network has {classes} outputs")
