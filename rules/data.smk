@@ -8,6 +8,7 @@ OUTPUTS
 
 
 rule prepare_data:
+    """Check a data set and write it in one form."""
     output:
         arrays=ensure("results/data/{data}.npz", non_empty=True),
         manifest="results/data/{data}.json",

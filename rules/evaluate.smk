@@ -11,26 +11,27 @@ OUTPUTS
 
 
 rule measure_curves:
+    """Measure loss and accuracy along the removal orders of a layer."""
     input:
         data=data_of,
         model=f"{RUN}/model.safetensors",
         scores=scores_of,
     output:
         curves=f"{RUN}/curves/{{layer}}.csv",
+    log:
+        "results/logs/measure_curves/{net}/seed{seed}/{layer}.log",
+    benchmark:
+        "results/benchmarks/measure_curves/{net}/seed{seed}/{layer}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        gpu=gpus,
     params:
         network=network_of,
         criteria=CRITERIA,
         images=config["curves"]["images"],
         validation=config["splits"]["validation"],
         device=config["device"],
-    log:
-        "results/logs/measure_curves/{net}/seed{seed}/{layer}.log",
-    benchmark:
-        "results/benchmarks/measure_curves/{net}/seed{seed}/{layer}.tsv"
-    resources:
-        gpu=gpus,
-    conda:
-        "../envs/torch.yaml"
     message:
         "Measuring removal curves of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}"
     script:
@@ -38,26 +39,27 @@ rule measure_curves:
 
 
 rule evaluate_pruned:
+    """Measure the low-data networks after each step."""
     input:
         data=data_of,
         model=f"{RUN}/model.safetensors",
         pruned=expand(f"{RUN}/pruned/{{criterion}}", criterion=config["low_data"]["criteria"], allow_missing=True),
     output:
         table=f"{RUN}/low_data.csv",
+    log:
+        "results/logs/evaluate_pruned/{net}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/evaluate_pruned/{net}/seed{seed}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        gpu=gpus,
     params:
         network=network_of,
         criteria={name: CRITERIA[name] for name in config["low_data"]["criteria"]},
         low_data={key: config["low_data"][key] for key in ("ratios", "images", "trials")},
         validation=config["splits"]["validation"],
         device=config["device"],
-    log:
-        "results/logs/evaluate_pruned/{net}/seed{seed}.log",
-    benchmark:
-        "results/benchmarks/evaluate_pruned/{net}/seed{seed}.tsv"
-    resources:
-        gpu=gpus,
-    conda:
-        "../envs/torch.yaml"
     message:
         "Evaluating the pruned networks of {wildcards.net}, seed {wildcards.seed}"
     script:
@@ -70,14 +72,15 @@ localrules:
 
 
 rule write_config:
+    """The configuration as it was used, with all defaults."""
     output:
         "results/run_config.yaml",
-    params:
-        config=config,
     log:
         "results/logs/write_config.log",
     conda:
         "../envs/plots.yaml"
+    params:
+        config=config,
     message:
         "Writing down the configuration"
     script:
@@ -85,6 +88,7 @@ rule write_config:
 
 
 rule collect_tables:
+    """All tables of the study."""
     input:
         manifests=runs(f"{RUN}/model.json"),
         training=runs(f"{RUN}/training.csv"),
@@ -101,12 +105,12 @@ rule collect_tables:
         oracle="results/tables/oracle.csv",
         low_data="results/tables/low_data.csv",
         timing="results/tables/timing.csv",
-    params:
-        criteria=CRITERIA,
     log:
         "results/logs/collect_tables.log",
     conda:
         "../envs/torch.yaml"
+    params:
+        criteria=CRITERIA,
     message:
         "Collecting tables"
     script:

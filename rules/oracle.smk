@@ -9,6 +9,7 @@ OUTPUTS
 
 
 rule tabulate_coalitions:
+    """Value every coalition of a small layer."""
     input:
         data=data_of,
         model=f"{RUN}/model.safetensors",
@@ -36,6 +37,7 @@ rule tabulate_coalitions:
 
 
 rule search_oracle:
+    """Compare the criteria with the oracle sets of a layer."""
     input:
         model=f"{RUN}/model.safetensors",
         table=f"{RUN}/oracle/{{layer}}.npz",

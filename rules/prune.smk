@@ -9,6 +9,7 @@ OUTPUTS
 
 
 rule prune_layers:
+    """Prune a network layer by layer with little data, by one criterion."""
     input:
         data=data_of,
         model=f"{RUN}/model.safetensors",

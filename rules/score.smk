@@ -12,6 +12,7 @@ Criteria that need a pass or two are computed for all layers in one job; those t
 if HEURISTICS:
 
     rule score_layers:
+        """Score all layers of a network by the criteria that need a pass or two."""
         input:
             data=data_of,
             model=f"{RUN}/model.safetensors",
@@ -41,6 +42,7 @@ if HEURISTICS:
 if WALKS:
 
     rule score_layer:
+        """Score one layer by the criteria that walk through coalitions."""
         input:
             data=data_of,
             model=f"{RUN}/model.safetensors",

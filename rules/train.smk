@@ -9,6 +9,7 @@ OUTPUTS
 
 
 rule train_network:
+    """Train a network by its recipe, or take its weights."""
     input:
         data=data_of,
         weights=weights_of,
