@@ -117,11 +117,11 @@ class LayerGame:
         )
         return both[0], both[1]
 
-    def gate_gradient(self, coalitions: Tensor | np.ndarray) -> Tensor:
+    def gate_gradient(self, gates: Tensor | np.ndarray) -> Tensor:
         """The gradient of each example's payoff in the gates (1 = kept, 0 = removed) that multiply the units.
 
         Args:
-            coalitions: where to take it, bool [C, n] or [C, N, n].
+            gates: where to take it, [C, n] or [C, N, n]; coalitions (bool), or numbers from 0 to 1.
 
         Returns:
             float [C, N, n].
@@ -130,15 +130,15 @@ class LayerGame:
             ShapPruneError: the payoff has no gradient.
         """
         self._require_gradient()
-        masks = self._masks(coalitions)
+        masks = self._masks(gates, between=True)
         result = torch.empty(len(masks), len(self), self.units, device=self.device)
         entry = self._entry(len(masks))
 
         def compute() -> None:
             for piece in self._pieces(entry, len(masks), costs=3):
-                gates = self._gates(masks, piece).requires_grad_(True)
-                values = self._valued(entry, piece, gates, self._payoff)
-                (gradient,) = torch.autograd.grad(values.sum(), gates)
+                at = self._gates(masks, piece).requires_grad_(True)
+                values = self._valued(entry, piece, at, self._payoff)
+                (gradient,) = torch.autograd.grad(values.sum(), at)
                 result[piece.coalitions, piece.examples] = gradient.transpose(0, 1)
 
         with torch.enable_grad():
@@ -348,10 +348,10 @@ class LayerGame:
         self.evaluations += len(masks)
         return parts[0] if parts else torch.empty(2, 0, len(self), device=self.device)
 
-    def _masks(self, coalitions: Tensor | np.ndarray) -> Tensor:
-        """Coalitions as a bool tensor [C, 1 or N, n]."""
+    def _masks(self, coalitions: Tensor | np.ndarray, between: bool = False) -> Tensor:
+        """Coalitions as a bool tensor [C, 1 or N, n]; ``between``: numbers are allowed too."""
         masks = torch.as_tensor(coalitions).to(self.device)
-        if masks.dtype != torch.bool:
+        if masks.dtype != torch.bool and not (between and masks.is_floating_point()):
             raise ShapPruneError(f"coalitions are {masks.dtype}, bool is needed (True = the unit is kept)")
         if masks.dim() == 2:
             masks = masks[:, None]

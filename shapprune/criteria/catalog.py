@@ -109,8 +109,20 @@ CATALOG: dict[str, Criterion] = {
     "coalition-gradient": Criterion(
         "shapprune.shapley.gradient:coalition_gradient",
         "Shapley value by gradients of the payoff in the units' gates at random coalitions",
-        {"points": Option(int, 16, minimum=1, about="coalitions for each example")},
+        {
+            "points": Option(int, 16, minimum=1, about="coalitions for each example"),
+            "low": Option(float, 0.0, minimum=0, maximum=1, about="least share of units in a coalition"),
+            "high": Option(float, 1.0, minimum=0, maximum=1, about="greatest share of units in a coalition"),
+            "paired": Option(bool, False, about="every other coalition is the complement of the one before"),
+        },
         random=True,
+        walks=True,
+        gradient=True,
+    ),
+    "path-gradient": Criterion(
+        "shapprune.shapley.gradient:path_gradient",
+        "gradients of the payoff in the units' gates as they open together (Aumann-Shapley value)",
+        {"points": Option(int, 8, minimum=1, about="points on the path")},
         walks=True,
         gradient=True,
     ),

@@ -1,8 +1,8 @@
 """Shapley values of units, one file an estimator; all return `UnitScores`."""
 
 from shapprune.shapley.exact import exact
-from shapprune.shapley.gradient import coalition_gradient
+from shapprune.shapley.gradient import coalition_gradient, path_gradient
 from shapprune.shapley.permutation import permutation
 from shapprune.shapley.scores import UnitScores
 
-__all__ = ["UnitScores", "coalition_gradient", "exact", "permutation"]
+__all__ = ["UnitScores", "coalition_gradient", "exact", "path_gradient", "permutation"]

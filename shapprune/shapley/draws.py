@@ -9,6 +9,8 @@ import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
 if TYPE_CHECKING:
     from shapprune.game import LayerGame
@@ -36,3 +38,9 @@ def draw_coalitions(game: LayerGame, draw: int, seed: int, low: float, high: flo
         probability = random.uniform(low, high)
         rows.append(random.random(game.units) < probability)
     return np.stack(rows)
+
+
+def pair_draws(draws: Tensor) -> Tensor:
+    """Draws of which every second depends on the one before, [K, n], as independent draws: the means of the pairs."""
+    pairs = draws[: len(draws) // 2 * 2].reshape(-1, 2, draws.shape[1]).mean(1)
+    return torch.cat([pairs, draws[len(pairs) * 2 :]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,14 +11,21 @@ from torch import Tensor
 from shapprune.errors import ShapPruneError
 from shapprune.game import LayerGame
 from shapprune.progress import track
-from shapprune.shapley.draws import draw_coalitions
+from shapprune.shapley.draws import draw_coalitions, pair_draws
 from shapprune.shapley.scores import scorer
 
 _TOGETHER = 16  # points that share what is computed once for each example
 
 
 @scorer("coalition-gradient")
-def coalition_gradient(game: LayerGame, points: int = 16, seed: int = 0) -> tuple[Tensor, Tensor]:
+def coalition_gradient(
+    game: LayerGame,
+    points: int = 16,
+    low: float = 0.0,
+    high: float = 1.0,
+    paired: bool = False,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
     """The payoff's gradient in the units' gates, averaged over random 0/1 coalitions of each example's own.
 
     The Shapley value is the mean marginal contribution to a coalition that holds every other unit with probability q,
@@ -27,7 +36,47 @@ def coalition_gradient(game: LayerGame, points: int = 16, seed: int = 0) -> tupl
     Args:
         game: the layer; its payoff must have a gradient.
         points: coalitions for each example, one from each of as many equal ranges of q.
+        low: least q. A range other than (0, 1) gives no Shapley value but the mean over that range of coalition sizes:
+            (0.5, 1) looks at the sizes that pruning up to a half goes through.
+        high: greatest q.
+        paired: every other point takes the complement of the coalition before it; not with another range than (0, 1).
         seed: of the coalitions; those of an example depend on seed, layer, example and point only.
+
+    Returns:
+        UnitScores with values float [N, n]; it costs 3 evaluations a point. A pair counts as one draw.
+
+    Raises:
+        ShapPruneError: fewer than one point, a range that is none, or a payoff without gradient.
+
+    Source: Okhrati and Lipani 2021 integrate over q with finite differences; the gradient form is this project's.
+    """
+    _check_points(points)
+    if not 0 <= low < high <= 1:
+        raise ShapPruneError(f"inclusion probabilities from {low} to {high}: 0 <= low < high <= 1 is needed")
+    if paired and (low, high) != (0, 1):
+        raise ShapPruneError(f"paired coalitions need all inclusion probabilities, not those from {low} to {high}")
+    strata = (points + 1) // 2 if paired else points
+    width = (high - low) / strata
+
+    def coalitions(point: int) -> np.ndarray:
+        stratum = point // 2 if paired else point
+        drawn = draw_coalitions(game, stratum, seed, low + stratum * width, low + (stratum + 1) * width)
+        return ~drawn if paired and point % 2 else drawn
+
+    total, draws = _mean_gradient(game, points, coalitions)
+    return total, pair_draws(draws) if paired else draws
+
+
+@scorer("path-gradient")
+def path_gradient(game: LayerGame, points: int = 8) -> Tensor:
+    """The payoff's gradient in the units' gates, averaged over the path on which all gates open together.
+
+    It is the Aumann-Shapley value of the relaxed game, and integrated gradients of the rest of the network from the
+    zero activation, summed over positions. For many small units it is close to the Shapley value; nothing is drawn.
+
+    Args:
+        game: the layer; its payoff must have a gradient.
+        points: points on the path (mid-point rule).
 
     Returns:
         UnitScores with values float [N, n]; it costs 3 evaluations a point.
@@ -35,18 +84,25 @@ def coalition_gradient(game: LayerGame, points: int = 16, seed: int = 0) -> tupl
     Raises:
         ShapPruneError: fewer than one point, or a payoff without gradient.
 
-    Source: Okhrati and Lipani 2021 integrate over q with finite differences; the gradient form is this project's.
+    Source: Aumann and Shapley 1974; Sundararajan et al. 2017.
     """
+    _check_points(points)
+    gates = (np.arange(points, dtype=np.float32)[:, None] + 0.5) / points
+    return _mean_gradient(game, points, lambda point: np.tile(gates[point], (1, game.units)))[0]
+
+
+def _check_points(points: int) -> None:
     if points < 1:
         raise ShapPruneError(f"points = {points}, at least 1 is needed")
+
+
+def _mean_gradient(game: LayerGame, points: int, gates: Callable[[int], np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Mean over points of the gradient in the gates, [N, n], and the mean over examples of each point, [points, n]."""
     total = torch.zeros(len(game), game.units, dtype=torch.float64, device=game.device)
     means: list[Tensor] = []
-    for first in track(range(0, points, _TOGETHER), f"coalition gradients of {game.layer}"):
-        some = range(first, min(first + _TOGETHER, points))
-        coalitions = np.stack(
-            [draw_coalitions(game, point, seed, point / points, (point + 1) / points) for point in some]
-        )
-        gradients = game.gate_gradient(coalitions).double()
+    for first in track(range(0, points, _TOGETHER), f"gradients of {game.layer}"):
+        some = np.stack([gates(point) for point in range(first, min(first + _TOGETHER, points))])
+        gradients = game.gate_gradient(some).double()
         total += gradients.sum(0)
         means += gradients.mean(1)
     return total / points, torch.stack(means)

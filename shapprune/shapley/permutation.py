@@ -9,7 +9,7 @@ from torch import Tensor
 from shapprune.errors import ShapPruneError
 from shapprune.game import LayerGame
 from shapprune.progress import track
-from shapprune.shapley.draws import draw_orders
+from shapprune.shapley.draws import draw_orders, pair_draws
 from shapprune.shapley.scores import scorer
 
 _TOGETHER = 8  # draws that share what is computed once for each example
@@ -63,10 +63,7 @@ def permutation(
         total += marginals.sum(0)
         means += marginals.mean(1)
     result = torch.stack(means)
-    if antithetic and given is None:  # the two orders of a pair are not independent: a pair is one draw
-        pairs = result[: draws // 2 * 2].reshape(-1, 2, game.units).mean(1)
-        result = torch.cat([pairs, result[draws // 2 * 2 :]])
-    return total / draws, result
+    return total / draws, pair_draws(result) if antithetic and given is None else result
 
 
 def _draw(game: LayerGame, draw: int, seed: int, shared: bool, antithetic: bool) -> np.ndarray:

@@ -90,7 +90,9 @@ def test_efficiency_for_each_example(options, k):
     np.testing.assert_allclose(s.values.sum(1), (g.full - g.empty).double(), atol=1e-5)
 
 
-@pytest.mark.parametrize("criterion", ["exact", "permutation", "coalition-gradient", "leave-one-out", "taylor"])
+@pytest.mark.parametrize(
+    "criterion", ["exact", "permutation", "coalition-gradient", "path-gradient", "leave-one-out", "taylor"]
+)
 def test_null_player_and_symmetry(criterion):
     model = randomise(ConvNetwork())
     with torch.no_grad():
@@ -104,7 +106,7 @@ def test_null_player_and_symmetry(criterion):
     g = LayerGame(model, "features.4", images(6), labels(6))
     values = shapprune.score(g, criterion).values
     np.testing.assert_allclose(values[:, 2], 0, atol=1e-6)
-    if criterion in ("exact", "leave-one-out", "taylor"):
+    if criterion in ("exact", "path-gradient", "leave-one-out", "taylor"):
         np.testing.assert_allclose(values[:, 0], values[:, 1], atol=1e-5)
 
 
@@ -136,6 +138,29 @@ def test_coalition_gradient_ranks_like_exact():
     assert np.corrcoef(s.aggregate(), exact)[0, 1] > 0.9
     assert s.evaluations == 3 * 64
     assert s.draws.shape == (64, 6)
+
+
+def test_range_and_pairs_of_coalitions():
+    g = conv_game(count=30)
+    seen = []
+    gradient = g.gate_gradient
+    g.gate_gradient = lambda gates: (seen.append(gates), gradient(gates))[1]
+    shapley.coalition_gradient(g, points=8, low=0.5, high=1.0)
+    share = seen[-1].mean(axis=(1, 2))
+    assert (np.abs(share - (0.5 + (np.arange(8) + 0.5) / 16)) < 0.15).all()  # 180 draws a point: three deviations
+    s = shapley.coalition_gradient(g, points=5, paired=True)
+    assert (seen[-1][0] == ~seen[-1][1]).all()
+    assert (seen[-1][2] == ~seen[-1][3]).all()
+    assert s.draws.shape == (3, 6)
+
+
+def test_path_gradient_sums_to_the_payoff_and_draws_nothing():
+    g = conv_game()
+    s = shapley.path_gradient(g, points=400)
+    # The mid-point rule on a piecewise smooth path: the error falls with the number of points.
+    np.testing.assert_allclose(s.values.sum(1), (g.full - g.empty).double(), atol=5e-3)
+    assert s.standard_error().abs().sum() == 0
+    assert shapley.path_gradient(g, points=4).evaluations == 12
 
 
 def test_orders_depend_on_seed_layer_example_and_draw_only():
@@ -206,6 +231,9 @@ def test_kept_units_follow_the_bits():
         (lambda g: shapley.permutation(g, permutations=0), "permutations = 0"),
         (lambda g: shapley.permutation(g, orders=np.array([[0, 0, 1, 2, 3, 4]])), "no removal orders of 6 units"),
         (lambda g: shapley.coalition_gradient(g, points=0), "points = 0"),
+        (lambda g: shapley.path_gradient(g, points=0), "points = 0"),
+        (lambda g: shapley.coalition_gradient(g, low=0.5, high=0.5), "from 0.5 to 0.5"),
+        (lambda g: shapley.coalition_gradient(g, low=0.5, paired=True), "paired coalitions need all"),
         (lambda g: shapprune.score(g, "taylr"), "did you mean 'taylor'"),
         (lambda g: shapprune.score(g, "taylor", sign=True), "did you mean 'signed'"),
         (lambda g: shapprune.score(g, "permutation", permutations=2.5), "2.5 is not of type int"),
