@@ -6,12 +6,12 @@ OUTPUTS
     none; names and functions that the other files use
 """
 
-import os
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from shapprune import config as study
+from shapprune import jobs
 from shapprune.criteria.catalog import lookup
 from shapprune.errors import ShapPruneError
 
@@ -22,8 +22,7 @@ except ShapPruneError as error:
 config.clear()
 config.update(checked)
 
-# Jobs find the package beside the Snakefile, whatever environment they run in.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")]))
+jobs.add_to_path(workflow.basedir)
 
 NETWORKS = config["networks"]
 CRITERIA = config["criteria"]

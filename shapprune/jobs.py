@@ -34,3 +34,10 @@ def job(log: str, threads: int = 1) -> Iterator[None]:
         except Exception:  # noqa: BLE001  the log is the last place that can tell of it
             traceback.print_exc()
             raise SystemExit(1) from None
+
+
+def add_to_path(folder: str) -> None:
+    """Let the jobs that this process starts import from a folder, whatever environment they run in."""
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if folder not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([folder, *filter(None, paths)])
