@@ -56,7 +56,7 @@ def training(histories: Sequence[str], manifests: Sequence[str]) -> pd.DataFrame
 
 
 def scores(folders: Iterable[str], criteria: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """A row a unit, criterion, aggregate and trial: its score and, for the mean, the score's standard error."""
+    """A row a unit, criterion, aggregate and trial: its score and the score's standard error over the draws."""
     tables = []
     for path in _score_files(folders):
         facts, found = read_json(path.with_suffix(".json")), read_scores(path)
@@ -68,7 +68,7 @@ def scores(folders: Iterable[str], criteria: Mapping[str, Mapping[str, Any]]) ->
                 "layer": facts["layer"],
                 "unit": range(facts["units"]),
                 "score": found.aggregate(aggregate).numpy(),
-                "standard_error": found.standard_error().numpy() if aggregate == "mean" else None,
+                "standard_error": facts["standard_error"][aggregate],
             }
             tables.append(pd.DataFrame(row))
     return pd.concat(tables, ignore_index=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,29 @@ from shapprune.files import read_json, whole, write_json
 from shapprune.shapley.scores import UnitScores
 
 
-def write_scores(path: str | Path, scores: UnitScores, images: np.ndarray, facts: Mapping[str, Any]) -> None:
+def write_scores(
+    path: str | Path,
+    scores: UnitScores,
+    images: np.ndarray,
+    facts: Mapping[str, Any],
+    aggregates: Sequence[str] = ("mean",),
+) -> None:
     """Write scores as ``path`` (.npz) with a manifest of the same stem (.json).
 
     Args:
         path: the .npz file; it holds ``values`` [N, n], ``images`` [N], the images' places in their part of the data
-            set (empty where the criterion sees no images), and ``draws`` [K, n] where there are any.
+            set (empty where the criterion sees no images), and ``draws`` [G, 1, n], the means over the images, where
+            anything is drawn.
         scores: what to write.
         images: the places of the scoring images.
         facts: what else the manifest says: network, layer, options, device ...
+        aggregates: those whose standard errors the manifest tells.
     """
     path = Path(path)
     values = scores.values.cpu().numpy()
     arrays = {"values": values, "images": images if len(images) == len(values) else images[:0]}
     if scores.draws is not None:
-        arrays["draws"] = scores.draws.cpu().numpy()
+        arrays["draws"] = scores.draws.mean(1, keepdim=True).cpu().numpy()
     with whole(path) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
     manifest = {
@@ -39,9 +47,14 @@ def write_scores(path: str | Path, scores: UnitScores, images: np.ndarray, facts
         "images": len(arrays["images"]),
         "evaluations": scores.evaluations,
         "seconds": round(scores.seconds, 6),
-        "standard_error": [None if np.isnan(each) else float(each) for each in scores.standard_error().cpu().numpy()],
+        "standard_error": {how: _numbers(scores.standard_error(how)) for how in aggregates},
     }
     write_json(path.with_suffix(".json"), manifest)
+
+
+def _numbers(values: torch.Tensor) -> list[float | None]:
+    """Numbers as JSON can hold them."""
+    return [None if np.isnan(each) else each for each in values.tolist()]
 
 
 def read_scores(path: str | Path) -> UnitScores:

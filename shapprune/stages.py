@@ -181,7 +181,7 @@ def write_layer_scores(
                 "payoff": scoring["payoff"],
                 **machine_facts(run.device),
             }
-            write_scores(_score_file(folder, name, layer, trial), scores, chosen, facts)
+            write_scores(_score_file(folder, name, layer, trial), scores, chosen, facts, entry["aggregates"])
             print(
                 f"{layer}: {name}, trial {trial}: {scores.evaluations:g} evaluations, {scores.seconds:.2f} s",
                 flush=True,

@@ -15,6 +15,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from shapprune.game import LayerGame
 
+MOST_GROUPS = 32  # of draws whose means are kept: enough to tell an error from
 SHARED = 2**32 - 1  # the "example" whose draws all examples share
 
 
@@ -40,7 +41,35 @@ def draw_coalitions(game: LayerGame, draw: int, seed: int, low: float, high: flo
     return np.stack(rows)
 
 
-def pair_draws(draws: Tensor) -> Tensor:
-    """Draws of which every second depends on the one before, [K, n], as independent draws: the means of the pairs."""
-    pairs = draws[: len(draws) // 2 * 2].reshape(-1, 2, draws.shape[1]).mean(1)
-    return torch.cat([pairs, draws[len(pairs) * 2 :]])
+class Draws:
+    """Values of examples that come in draws: their mean, and independent groups of them to tell its error from.
+
+    Args:
+        draws: how many will come.
+        together: how many in a row depend on each other (2 for antithetic pairs); they stay in one group.
+    """
+
+    def __init__(self, draws: int, together: int = 1):
+        self._draws, self._together = draws, together
+        units = -(-draws // together)
+        self._groups = min(units, MOST_GROUPS)
+        self._sums: Tensor | None = None
+        self._counts = np.zeros(self._groups, dtype=np.int64)
+        self._seen = 0
+
+    def add(self, values: Tensor) -> None:
+        """Take the next draws, [K, N, n]."""
+        if self._sums is None:
+            self._sums = values.new_zeros(self._groups, *values.shape[1:], dtype=torch.float64)
+        for one in values:
+            group = self._seen // self._together % self._groups
+            self._sums[group] += one
+            self._counts[group] += 1
+            self._seen += 1
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """The mean over all draws, float64 [N, n], and the means of the groups, float32 [G, N, n]."""
+        assert self._sums is not None
+        counts = torch.from_numpy(self._counts).to(self._sums.device)
+        groups = self._sums / counts.reshape(-1, 1, 1)
+        return self._sums.sum(0) / self._seen, groups.float()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from shapprune.errors import ShapPruneError
 from shapprune.game import LayerGame
 from shapprune.progress import track
-from shapprune.shapley.draws import draw_coalitions, pair_draws
+from shapprune.shapley.draws import Draws, draw_coalitions
 from shapprune.shapley.scores import scorer
 
 _TOGETHER = 16  # points that share what is computed once for each example
@@ -63,8 +62,7 @@ def coalition_gradient(
         drawn = draw_coalitions(game, stratum, seed, low + stratum * width, low + (stratum + 1) * width)
         return ~drawn if paired and point % 2 else drawn
 
-    total, draws = _mean_gradient(game, points, coalitions)
-    return total, pair_draws(draws) if paired else draws
+    return _mean_gradient(game, points, coalitions, together=2 if paired else 1)
 
 
 @scorer("path-gradient")
@@ -96,13 +94,12 @@ def _check_points(points: int) -> None:
         raise ShapPruneError(f"points = {points}, at least 1 is needed")
 
 
-def _mean_gradient(game: LayerGame, points: int, gates: Callable[[int], np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Mean over points of the gradient in the gates, [N, n], and the mean over examples of each point, [points, n]."""
-    total = torch.zeros(len(game), game.units, dtype=torch.float64, device=game.device)
-    means: list[Tensor] = []
+def _mean_gradient(
+    game: LayerGame, points: int, gates: Callable[[int], np.ndarray], together: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Mean over points of the gradient in the gates, [N, n], and its groups of points, [G, N, n]."""
+    kept = Draws(points, together)
     for first in track(range(0, points, _TOGETHER), f"gradients of {game.layer}"):
         some = np.stack([gates(point) for point in range(first, min(first + _TOGETHER, points))])
-        gradients = game.gate_gradient(some).double()
-        total += gradients.sum(0)
-        means += gradients.mean(1)
-    return total / points, torch.stack(means)
+        kept.add(game.gate_gradient(some))
+    return kept.result()

@@ -9,7 +9,7 @@ from torch import Tensor
 from shapprune.errors import ShapPruneError
 from shapprune.game import LayerGame
 from shapprune.progress import track
-from shapprune.shapley.draws import draw_orders, pair_draws
+from shapprune.shapley.draws import Draws, draw_orders
 from shapprune.shapley.scores import scorer
 
 _TOGETHER = 8  # draws that share what is computed once for each example
@@ -48,8 +48,7 @@ def permutation(
     draws = len(given) if given is not None else permutations
     if draws < 1:
         raise ShapPruneError(f"permutations = {permutations}, at least 1 is needed")
-    total = torch.zeros(len(game), game.units, dtype=torch.float64, device=game.device)
-    means: list[Tensor] = []
+    kept = Draws(draws, together=2 if antithetic and given is None else 1)
     for first in track(range(0, draws, _TOGETHER), f"permutations of {game.layer}"):
         some = range(first, min(first + _TOGETHER, draws))
         if given is not None:
@@ -59,11 +58,8 @@ def permutation(
         order = torch.from_numpy(walked).to(game.device)
         values = game.walk(order).double().transpose(1, 2)  # [K, N, n + 1]
         steps = values[..., :-1] - values[..., 1:]
-        marginals = torch.empty_like(steps).scatter_(2, order, steps)
-        total += marginals.sum(0)
-        means += marginals.mean(1)
-    result = torch.stack(means)
-    return total / draws, pair_draws(result) if antithetic and given is None else result
+        kept.add(torch.empty_like(steps).scatter_(2, order, steps))
+    return kept.result()
 
 
 def _draw(game: LayerGame, draw: int, seed: int, shared: bool, antithetic: bool) -> np.ndarray:

@@ -9,13 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from shapprune.errors import ShapPruneError
 
 AGGREGATES = "mean, abs, mean+2std (any number of std) or a percentile such as p97.7"
+CONFIDENCE = 0.95
+
+Aggregate = str | Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,11 @@ class UnitScores:
     Attributes:
         values: score of each unit for each example, float [N, n]; [1, n] where the criterion sees no examples.
         criterion: the criterion's name.
-        evaluations: suffix passes of one coalition over the scoring set that it took; a gradient counts as 3.
+        evaluations: coalitions valued on the scoring set; a gradient counts as 3.
         seconds: time it took.
-        draws: mean score over the examples in each independent draw (a random order, a pair of antithetic orders, a
-            random coalition), float [K, n]; None where nothing is drawn.
+        draws: the values in independent groups of draws (random orders, pairs of antithetic orders, random
+            coalitions), float [G, N, n]; their mean is ``values``. [G, 1, n] where only the mean over the examples
+            was kept, None where nothing is drawn.
     """
 
     values: Tensor
@@ -37,7 +41,7 @@ class UnitScores:
     seconds: float
     draws: Tensor | None = None
 
-    def aggregate(self, how: str | Callable[[Tensor], Tensor] = "mean") -> Tensor:
+    def aggregate(self, how: Aggregate = "mean") -> Tensor:
         """One score for each unit, float64 [n].
 
         Args:
@@ -48,35 +52,88 @@ class UnitScores:
         Raises:
             ShapPruneError: an aggregate that does not exist.
         """
-        values = self.values.double()
-        if callable(how):
-            return how(values)
-        if how == "mean":
-            return values.mean(0)
-        if how == "abs":
-            return values.abs().mean(0)
-        if match := re.fullmatch(r"mean\+(\d+(?:\.\d+)?)std", how):
-            return values.mean(0) + float(match[1]) * values.std(0, correction=0)
-        if (match := re.fullmatch(r"p(\d+(?:\.\d+)?)", how)) and float(match[1]) <= 100:
-            return torch.from_numpy(np.percentile(values.cpu().numpy(), float(match[1]), axis=0)).to(values.device)
-        raise ShapPruneError(f"unknown aggregate {how!r}; allowed: {AGGREGATES}")
+        return aggregate(self.values, how)
 
-    def standard_error(self) -> Tensor:
-        """Standard error of the mean score of each unit, float64 [n]: how far it would move if the draws were repeated.
+    def standard_error(self, how: Aggregate = "mean") -> Tensor:
+        """Standard error of each unit's score, float64 [n]: how far it would move if the draws were repeated.
 
-        It is the spread of the draws over the square root of their number. 0 where nothing is drawn (exact values and
-        the heuristics); nan where a single draw tells nothing of its spread. For stratified draws
-        (`coalition_gradient`) it is an upper bound. The scoring images are taken as they are: that others would
-        give other scores is not in it.
+        It is the spread of the groups of draws over the square root of their number; an aggregate other than the mean
+        is linearised at the values. 0 where nothing is drawn (exact values, heuristics); nan where a single group
+        tells nothing of its spread, or the draws of single examples were not kept. For stratified draws
+        (`coalition_gradient`) it is an upper bound. The scoring images are taken as they are: that others would give
+        other scores is not in it.
+
+        Raises:
+            ShapPruneError: an aggregate that does not exist.
         """
-        if self.draws is None or len(self.draws) < 2:
-            unknown = 0.0 if self.draws is None else torch.nan
-            return torch.full((self.values.shape[1],), unknown, dtype=torch.float64, device=self.values.device)
-        return self.draws.double().std(0, correction=1) / len(self.draws) ** 0.5
+        if self.draws is None:
+            return torch.zeros_like(self.aggregate(how))
+        moved = self._moved(how)
+        if moved is None:
+            return torch.full_like(self.aggregate(how), torch.nan)
+        return moved.std(0, correction=1) / len(moved) ** 0.5
 
-    def order(self, how: str | Callable[[Tensor], Tensor] = "mean") -> Tensor:
+    def order(self, how: Aggregate = "mean") -> Tensor:
         """The units from the lowest score to the highest, int [n]; of equal scores the lower index first."""
         return torch.argsort(self.aggregate(how), stable=True)
+
+    def undecided(self, ratio: float, how: Aggregate = "mean") -> Tensor:
+        """Units whose side of the cut could change if the draws were repeated, bool [n].
+
+        Each unit is compared with the nearest one on the other side of the cut, by the spread of their difference over
+        the groups of draws: undecided is what a t-test at 95 % does not tell apart.
+
+        Args:
+            ratio: share of the units that is removed, rounded down to whole units.
+            how: the aggregate that orders them.
+
+        Raises:
+            ShapPruneError: a ratio outside (0, 1).
+        """
+        if not 0 < ratio < 1:
+            raise ShapPruneError(f"ratio {ratio} is not strictly between 0 and 1")
+        scores, order = self.aggregate(how), self.order(how)
+        cut = int(len(scores) * ratio)
+        if self.draws is None or cut == 0:
+            return torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+        moved = self._moved(how)
+        if moved is None:
+            return torch.ones(len(scores), dtype=torch.bool, device=scores.device)
+        other = torch.empty_like(order)  # the last to be removed, the first to be kept
+        other[order[:cut]], other[order[cut:]] = order[cut], order[cut - 1]
+        spread = (moved - moved[:, other]).std(0, correction=1) / len(moved) ** 0.5
+        limit = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(moved) - 1))
+        return ~((scores - scores[other]).abs() > limit * spread)
+
+    def _moved(self, how: Aggregate) -> Tensor | None:
+        """The aggregate of each group of draws, to first order around the values, float64 [G, n]; None if unknown."""
+        draws = self.draws
+        if draws is None or len(draws) < 2:
+            return None
+        if how == "mean":
+            return draws.double().mean(1)
+        if draws.shape[1] != len(self.values):
+            return None
+        with torch.enable_grad():
+            values = self.values.double().detach().requires_grad_(True)
+            (slope,) = torch.autograd.grad(aggregate(values, how).sum(), values)
+        return (draws.double() * slope).sum(1)
+
+
+def aggregate(values: Tensor, how: Aggregate) -> Tensor:
+    """Scores of examples [N, n] as one score for each unit, float64 [n]; see `UnitScores.aggregate`."""
+    values = values.double()
+    if callable(how):
+        return how(values)
+    if how == "mean":
+        return values.mean(0)
+    if how == "abs":
+        return values.abs().mean(0)
+    if match := re.fullmatch(r"mean\+(\d+(?:\.\d+)?)std", how):
+        return values.mean(0) + float(match[1]) * values.std(0, correction=0)
+    if (match := re.fullmatch(r"p(\d+(?:\.\d+)?)", how)) and float(match[1]) <= 100:
+        return torch.quantile(values, float(match[1]) / 100, dim=0)
+    raise ShapPruneError(f"unknown aggregate {how!r}; allowed: {AGGREGATES}")
 
 
 def scorer(criterion: str) -> Callable[[Callable[..., Any]], Callable[..., UnitScores]]:

@@ -137,7 +137,7 @@ def test_coalition_gradient_ranks_like_exact():
     s = shapley.coalition_gradient(g, points=64)
     assert np.corrcoef(s.aggregate(), exact)[0, 1] > 0.9
     assert s.evaluations == 3 * 64
-    assert s.draws.shape == (64, 6)
+    assert s.draws.shape == (32, 40, 6)
 
 
 def test_range_and_pairs_of_coalitions():
@@ -151,7 +151,7 @@ def test_range_and_pairs_of_coalitions():
     s = shapley.coalition_gradient(g, points=5, paired=True)
     assert (seen[-1][0] == ~seen[-1][1]).all()
     assert (seen[-1][2] == ~seen[-1][3]).all()
-    assert s.draws.shape == (3, 6)
+    assert s.draws.shape == (3, 30, 6)
 
 
 def test_path_gradient_sums_to_the_payoff_and_draws_nothing():
@@ -180,8 +180,9 @@ def test_antithetic_walks_each_order_back():
     pair = shapley.permutation(g, orders=np.concatenate([order, order[:, ::-1]]))
     both = [shapley.permutation(g, orders=one).values for one in (order, order[:, ::-1].copy())]
     np.testing.assert_allclose(pair.values, (both[0] + both[1]) / 2, atol=1e-6)
-    s = shapley.permutation(g, permutations=4, antithetic=True)
-    assert s.draws.shape == (2, 6)
+    s = shapley.permutation(g, permutations=5, antithetic=True)
+    assert s.draws.shape == (3, 6, 6)  # two pairs and a single order
+    assert shapley.permutation(g, permutations=80).draws.shape == (32, 6, 6)
 
 
 def test_evaluations_are_what_was_run():
@@ -210,6 +211,32 @@ def test_aggregates():
 def test_standard_error_of_what_is_not_drawn_is_zero():
     assert shapley.exact(conv_game()).standard_error().abs().sum() == 0
     assert shapley.permutation(conv_game(), permutations=1).standard_error().isnan().all()
+
+
+@pytest.mark.parametrize("how", ["mean", "mean+2std", "abs"])
+def test_standard_error_is_the_spread_of_repetitions(how):
+    g = conv_game(count=25)
+    for options in ({"shared": True}, {}, {"antithetic": True}):
+        runs = [shapley.permutation(g, permutations=32, seed=seed, **options) for seed in range(40)]
+        spread = torch.stack([run.aggregate(how) for run in runs]).std(0)
+        told = torch.stack([run.standard_error(how) for run in runs]).pow(2).mean(0).sqrt()
+        # The spread of 40 runs is itself known to 1 / sqrt(80) = 11 %, and the linearisation is a first order.
+        ratio = (told / spread).numpy()
+        assert 0.7 < np.median(ratio) < 1.4, (options, ratio)
+
+
+def test_undecided_units_are_those_near_the_cut():
+    g = conv_game(count=20)
+    few, many = (shapley.permutation(g, permutations=k) for k in (2, 400))
+    assert few.undecided(0.5).sum() >= many.undecided(0.5).sum()
+    assert not shapley.exact(g).undecided(0.5).any()
+    assert shapley.permutation(g, permutations=1).undecided(0.5).all()  # one draw tells nothing
+    assert not many.undecided(0.1).any()  # no unit leaves
+    noise = torch.from_numpy(np.random.default_rng(0).normal(size=(10, 1, 4)) * 0.1).float()
+    scores = shapprune.UnitScores((noise + torch.tensor([0.0, 1.0, 1.02, 3.0])).mean(0), "x", 0, 0, noise)
+    assert scores.undecided(0.5).tolist() == [False, True, True, False]
+    with pytest.raises(ShapPruneError, match="strictly between 0 and 1"):
+        many.undecided(1.0)
 
 
 def test_random_state_is_untouched():

@@ -28,7 +28,7 @@ def test_table_refuses_other_columns_and_leaves_nothing(tmp_path):
 def scores(draws=True):
     random = np.random.default_rng(0)
     return UnitScores(
-        torch.from_numpy(random.normal(size=(4, 3))), "permutation", 12, 0.5, torch.zeros(2, 3) if draws else None
+        torch.from_numpy(random.normal(size=(4, 3))), "permutation", 12, 0.5, torch.zeros(2, 4, 3) if draws else None
     )
 
 
