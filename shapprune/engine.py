@@ -9,6 +9,7 @@ values of the layer itself are masked (`MaskedEntry`).
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 
 import torch
@@ -92,6 +93,12 @@ class MaskedEntry(Entry):
         assert isinstance(self._passing[0], Tensor)
         self.values: Tensor = self._passing[0]
 
+    def without(self, units: Tensor) -> MaskedEntry:
+        """The same entry with some units zero from the start."""
+        other = copy.copy(self)
+        other.values = self.values.index_fill(1, units, 0)
+        return other
+
     def memory(self) -> int:  # noqa: D102  as in Entry
         return 0  # the values are there
 
@@ -137,6 +144,12 @@ class SummedEntry(Entry):
         if self._kept is None and self.memory() * len(self._inputs) <= self._keep:
             self._kept = self._contributions(slice(None))
         return self._contributions(examples) if self._kept is None else self._kept[examples]
+
+    def without(self, units: Tensor) -> SummedEntry:
+        """The same entry with some units zero from the start."""
+        other = copy.copy(self)
+        other._inputs, other._kept = self._inputs.index_fill(1, units, 0), None
+        return other
 
     def forget(self) -> None:
         """Free what is kept, and keep no more."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
@@ -57,7 +58,6 @@ class LayerGame:
     Attributes:
         units: how many players, n.
         examples: the numbers given for the images, int [N].
-        evaluations: coalitions valued so far, on all scoring images; a gradient counts as 3.
 
     Raises:
         ShapPruneError: the network cannot be cut at the layer, or images, labels and outputs do not fit.
@@ -88,11 +88,34 @@ class LayerGame:
         self._graph = UnitGraph(model, self.images[:2])
         self.units: int = self._graph.layer(layer).units
         self.module: nn.Module = self._graph.modules[layer]
-        self.evaluations = 0.0
+        self._valued_so_far = [0.0]  # a list, so that games without some of the units count here too
+        self._gone = torch.empty(0, dtype=torch.long, device=self.device)
         self._masked = self._enter_at_site(past_pooling=True)
         self._summed = self._enter_behind()
         with torch.no_grad(), mode(model, training=False):
             check_labels(self._payoff, model(self.images[:1]), self.labels)
+
+    @property
+    def evaluations(self) -> float:
+        """Coalitions valued so far, on all scoring images, in this game and those without some of its units."""
+        return self._valued_so_far[0]
+
+    def without(self, units: Tensor | np.ndarray | Sequence[int]) -> LayerGame:
+        """The game that is left when some units are gone.
+
+        It has the same n units; those that are gone are null players: zero in every coalition, and free.
+
+        Args:
+            units: which are gone, int [k].
+        """
+        gone = torch.as_tensor(units, dtype=torch.long).to(self.device)
+        other = copy.copy(self)
+        for cached in ("full", "empty", "_active", "_at_site"):
+            other.__dict__.pop(cached, None)
+        other._gone = torch.cat([self._gone, gone]).unique()
+        other._masked = self._masked.without(gone)
+        other._summed = None if self._summed is None else self._summed.without(gone)
+        return other
 
     def __len__(self) -> int:
         """How many scoring images, N."""
@@ -143,7 +166,7 @@ class LayerGame:
 
         with torch.enable_grad():
             self._within_memory(compute)
-        self.evaluations += 3 * len(masks)
+        self._valued_so_far[0] += 3 * len(masks)
         return result
 
     @property
@@ -171,7 +194,7 @@ class LayerGame:
 
         with torch.enable_grad():
             self._within_memory(compute)
-        self.evaluations += 3
+        self._valued_so_far[0] += 3
         return result
 
     def walk(self, orders: Tensor) -> Tensor:
@@ -201,7 +224,7 @@ class LayerGame:
 
         with torch.no_grad():
             self._within_memory(compute)
-        self.evaluations += len(orders) * (self.units - 1)
+        self._valued_so_far[0] += len(orders) * (self.units - len(self._gone) - 1)
         places = torch.nn.functional.pad(active.cumsum(2), (1, 0))
         return values.gather(2, places).transpose(1, 2)
 
@@ -229,7 +252,7 @@ class LayerGame:
         node = self._graph.past_pooling(node) if past_pooling else node
         entry = MaskedEntry(self._graph, node, self.images, self._rows_before())
         entry.cut.check(self.model, self.images)
-        return entry
+        return entry.without(self._gone)
 
     def _enter_behind(self) -> SummedEntry | None:
         """The entry behind the next layer, where there is one and nothing after it depends on the size of the batch."""
@@ -345,7 +368,7 @@ class LayerGame:
 
         with torch.no_grad():
             self._within_memory(compute)
-        self.evaluations += len(masks)
+        self._valued_so_far[0] += len(masks)
         return parts[0] if parts else torch.empty(2, 0, len(self), device=self.device)
 
     def _masks(self, coalitions: Tensor | np.ndarray, between: bool = False) -> Tensor:

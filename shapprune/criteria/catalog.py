@@ -119,6 +119,18 @@ CATALOG: dict[str, Criterion] = {
         walks=True,
         gradient=True,
     ),
+    "rescored": Criterion(
+        "shapprune.criteria.rescored:rescored",
+        "place in the removal order when the layer is scored again in stages, with the lowest units gone",
+        {
+            "of": Option(str, "coalition-gradient", about="the criterion that scores"),
+            "stages": Option(int, 16, minimum=1, about="how many times it scores"),
+            "aggregate": Option(str, "mean+2std", about="how its scores of images become one"),
+            "options": Option(dict, {}, about="its own options"),
+        },
+        random=True,
+        walks=True,
+    ),
     "path-gradient": Criterion(
         "shapprune.shapley.gradient:path_gradient",
         "gradients of the payoff in the units' gates as they open together (Aumann-Shapley value)",
@@ -153,4 +165,7 @@ def check_options(name: str, options: Mapping[str, object]) -> dict[str, object]
             raise unknown(f"option of {name}", key, criterion.options or ["none"])
         if wrong := criterion.options[key].check(value):
             raise ShapPruneError(f"option {key!r} of {name}: {wrong}")
-    return {key: options.get(key, option.default) for key, option in criterion.options.items()}
+    settled = {key: options.get(key, option.default) for key, option in criterion.options.items()}
+    if "of" in settled:  # a criterion made of another
+        check_options(str(settled["of"]), settled["options"])  # type: ignore[arg-type]
+    return settled
