@@ -10,6 +10,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
+report: "report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/data.smk"
 include: "rules/train.smk"
@@ -17,6 +20,7 @@ include: "rules/score.smk"
 include: "rules/oracle.smk"
 include: "rules/prune.smk"
 include: "rules/evaluate.smk"
+include: "rules/figures.smk"
 include: "rules/targets.smk"
 
 
@@ -30,3 +34,4 @@ rule all:
     input:
         "results/run_config.yaml",
         TABLES,
+        FIGURES,

@@ -102,3 +102,33 @@ def small_layers(pattern):
 def scores_of(wildcards):
     """The folders of all scores of a layer."""
     return expand(HEURISTIC_SCORES + WALK_SCORES, **wildcards)
+
+
+FIGURES = expand(
+    "results/figures/{figure}.{format}",
+    figure=[
+        *expand("{net}/training", net=[net for net, network in NETWORKS.items() if "train" in network]),
+        *expand("{net}/{kind}", net=NETWORKS, kind=["scores", "curves_loss", "curves_accuracy", "auc", "auc_layers"]),
+        *dict.fromkeys(small_layers("{net}/oracle")),
+        *expand("{net}/low_data_{kind}_{of}", net=NETWORKS, kind=["steps", "final"], of=["loss", "accuracy"]),
+    ],
+    format=["svg", "png"],
+)
+
+
+def table(name, title):
+    """A table of the study that the report offers."""
+    return report(
+        f"results/tables/{name}.csv", caption="../report/tables.rst", category="Study", labels={"table": title}
+    )
+
+
+def drawing(kind, caption, experiment, **labels):
+    """The SVG of a figure of a network, shown in the report."""
+    return report(
+        f"results/figures/{{net}}/{kind}.svg",
+        caption=f"../report/{caption}.rst",
+        category="{net}",
+        subcategory=experiment,
+        labels=labels,
+    )

@@ -74,13 +74,19 @@ localrules:
 rule write_config:
     """The configuration as it was used, with all defaults."""
     output:
-        "results/run_config.yaml",
+        report(
+            "results/run_config.yaml",
+            caption="../report/config.rst",
+            category="Study",
+            labels={"table": "Configuration"},
+        ),
     log:
         "results/logs/write_config.log",
     conda:
         "../envs/plots.yaml"
     params:
         config=config,
+        digest=study.digest(config),
     message:
         "Writing down the configuration"
     script:
@@ -97,13 +103,13 @@ rule collect_tables:
         overlaps=small_layers(f"{RUN}/oracle/{{layer}}_overlap.csv"),
         low_data=runs(f"{RUN}/low_data.csv"),
     output:
-        networks="results/tables/networks.csv",
+        networks=table("networks", "Networks"),
         training="results/tables/training.csv",
         scores="results/tables/scores.csv",
         curves="results/tables/curves.csv",
-        auc="results/tables/auc.csv",
-        oracle="results/tables/oracle.csv",
-        low_data="results/tables/low_data.csv",
+        auc=table("auc", "Areas under removal curves"),
+        oracle=table("oracle", "Oracle sets"),
+        low_data=table("low_data", "Low data"),
         timing="results/tables/timing.csv",
     log:
         "results/logs/collect_tables.log",

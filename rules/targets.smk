@@ -15,6 +15,7 @@ localrules:
     curves_all,
     prune_all,
     tables_all,
+    figures_all,
 
 
 rule data_all:
@@ -58,3 +59,9 @@ rule tables_all:
     """The tables of the study."""
     input:
         TABLES,
+
+
+rule figures_all:
+    """The figures of the study, and the tables they are drawn from."""
+    input:
+        FIGURES,

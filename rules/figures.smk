@@ -1,0 +1,146 @@
+"""Figures of each network, as SVG (in the report) and PNG.
+
+REQUIRED INPUTS
+    results/tables/*.csv
+OUTPUTS
+    results/figures/{net}/training.svg         loss and accuracy along the training, where there was one
+    results/figures/{net}/scores.svg           the units as the criteria rank them
+    results/figures/{net}/curves_loss.svg      removal curves, curves_accuracy.svg beside it
+    results/figures/{net}/auc.svg              areas under the removal curves; auc_layers.svg: layer by layer
+    results/figures/{net}/oracle.svg           criteria against the oracle sets, where there are small layers
+    results/figures/{net}/low_data_steps_loss.svg   pruning with little data; low_data_steps_accuracy.svg beside it
+    results/figures/{net}/low_data_final_loss.svg   the networks that are left; low_data_final_accuracy.svg beside it
+"""
+
+
+localrules:
+    plot_training,
+    plot_scores,
+    plot_curves,
+    plot_auc,
+    plot_oracle,
+    plot_low_data,
+
+
+rule plot_training:
+    """Draw the training of a network."""
+    input:
+        table="results/tables/training.csv",
+    output:
+        drawing("training", "training", "Training", figure="Training curves"),
+        "results/figures/{net}/training.png",
+    log:
+        "results/logs/plot_training/{net}.log",
+    conda:
+        "../envs/plots.yaml"
+    message:
+        "Drawing the training of {wildcards.net}"
+    script:
+        "../scripts/plot_training.py"
+
+
+rule plot_scores:
+    """Draw the units of a network as the criteria rank them."""
+    input:
+        table="results/tables/scores.csv",
+    output:
+        drawing("scores", "scores", "Scores", figure="Ranks of units"),
+        "results/figures/{net}/scores.png",
+    log:
+        "results/logs/plot_scores/{net}.log",
+    conda:
+        "../envs/plots.yaml"
+    params:
+        criteria=CRITERIA,
+    message:
+        "Drawing the scores of {wildcards.net}"
+    script:
+        "../scripts/plot_scores.py"
+
+
+rule plot_curves:
+    """Draw the removal curves of a network."""
+    input:
+        table="results/tables/curves.csv",
+    output:
+        "results/figures/{net}/curves_loss.png",
+        "results/figures/{net}/curves_accuracy.png",
+        loss=drawing("curves_loss", "curves", "Removal", figure="Removal curves", of="loss"),
+        accuracy=drawing("curves_accuracy", "curves", "Removal", figure="Removal curves", of="accuracy"),
+    log:
+        "results/logs/plot_curves/{net}.log",
+    conda:
+        "../envs/plots.yaml"
+    params:
+        criteria=CRITERIA,
+    message:
+        "Drawing the removal curves of {wildcards.net}"
+    script:
+        "../scripts/plot_curves.py"
+
+
+rule plot_auc:
+    """Draw the areas under the removal curves."""
+    input:
+        table="results/tables/auc.csv",
+    output:
+        "results/figures/{net}/auc.png",
+        "results/figures/{net}/auc_layers.png",
+        all=drawing("auc", "auc", "Areas under removal curves", figure="All layers"),
+        layers=drawing("auc_layers", "auc_layers", "Areas under removal curves", figure="Layer by layer"),
+    log:
+        "results/logs/plot_auc/{net}.log",
+    conda:
+        "../envs/plots.yaml"
+    params:
+        criteria=CRITERIA,
+    message:
+        "Drawing the areas under the removal curves of {wildcards.net}"
+    script:
+        "../scripts/plot_auc.py"
+
+
+rule plot_oracle:
+    """Draw the criteria against the oracle sets."""
+    input:
+        table="results/tables/oracle.csv",
+    output:
+        drawing("oracle", "oracle", "Oracle", figure="Overlap and gap"),
+        "results/figures/{net}/oracle.png",
+    log:
+        "results/logs/plot_oracle/{net}.log",
+    conda:
+        "../envs/plots.yaml"
+    params:
+        criteria=CRITERIA,
+    message:
+        "Drawing the criteria against the oracle sets of {wildcards.net}"
+    script:
+        "../scripts/plot_oracle.py"
+
+
+rule plot_low_data:
+    """Draw what pruning with little data leaves."""
+    input:
+        table="results/tables/low_data.csv",
+    output:
+        "results/figures/{net}/low_data_steps_loss.png",
+        "results/figures/{net}/low_data_steps_accuracy.png",
+        "results/figures/{net}/low_data_final_loss.png",
+        "results/figures/{net}/low_data_final_accuracy.png",
+        loss=drawing("low_data_steps_loss", "low_data", "Low data", figure="Step by step", of="loss"),
+        accuracy=drawing("low_data_steps_accuracy", "low_data", "Low data", figure="Step by step", of="accuracy"),
+        final_loss=drawing("low_data_final_loss", "low_data_final", "Low data", figure="In the end", of="loss"),
+        final_accuracy=drawing(
+            "low_data_final_accuracy", "low_data_final", "Low data", figure="In the end", of="accuracy"
+        ),
+    log:
+        "results/logs/plot_low_data/{net}.log",
+    conda:
+        "../envs/plots.yaml"
+    params:
+        criteria=CRITERIA,
+    message:
+        "Drawing {wildcards.net} pruned with little data"
+    script:
+        "../scripts/plot_low_data.py"

@@ -1,0 +1,11 @@
+"""Draw the areas under the removal curves of a network, of all layers together and layer by layer."""
+
+from shapprune.jobs import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from shapprune import figures
+
+    table = figures.read(snakemake.input.table, snakemake.wildcards.net)
+    styles = figures.criterion_styles(snakemake.params.criteria)
+    figures.save(figures.auc_bars(table, styles), snakemake.output.all)
+    figures.save(figures.auc_layers(table, styles), snakemake.output.layers)

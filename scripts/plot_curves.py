@@ -1,0 +1,11 @@
+"""Draw the removal curves of a network."""
+
+from shapprune.jobs import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from shapprune import figures
+
+    table = figures.read(snakemake.input.table, snakemake.wildcards.net)
+    styles = figures.criterion_styles(snakemake.params.criteria)
+    for of in ("loss", "accuracy"):
+        figures.save(figures.removal_curves(table, styles, of), snakemake.output[of])

@@ -1,0 +1,10 @@
+"""Draw how near the criteria come to the oracle sets of a network's small layers."""
+
+from shapprune.jobs import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from shapprune import figures
+
+    table = figures.read(snakemake.input.table, snakemake.wildcards.net)
+    styles = figures.criterion_styles(snakemake.params.criteria)
+    figures.save(figures.oracle_overlap(table, styles), snakemake.output[0])

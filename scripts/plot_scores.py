@@ -1,0 +1,10 @@
+"""Draw how the criteria rank the units of a network."""
+
+from shapprune.jobs import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from shapprune import figures
+
+    table = figures.read(snakemake.input.table, snakemake.wildcards.net)
+    styles = figures.criterion_styles(snakemake.params.criteria)
+    figures.save(figures.score_strips(table, styles), snakemake.output[0])

@@ -1,0 +1,28 @@
+"""Figures of a study, each drawn from one of its tables. Nothing else in the package knows matplotlib.
+
+A figure is of one network. Its seeds and trials are runs, drawn as their mean with one standard deviation.
+"""
+
+from shapprune.figures.layout import read, save
+from shapprune.figures.low_data import low_data_curves, low_data_final
+from shapprune.figures.oracle import oracle_overlap
+from shapprune.figures.removal import auc_bars, auc_layers, removal_curves
+from shapprune.figures.scores import score_strips
+from shapprune.figures.styles import Style, Styles, criterion_styles
+from shapprune.figures.training import training_curves
+
+__all__ = [
+    "Style",
+    "Styles",
+    "auc_bars",
+    "auc_layers",
+    "criterion_styles",
+    "low_data_curves",
+    "low_data_final",
+    "oracle_overlap",
+    "read",
+    "removal_curves",
+    "save",
+    "score_strips",
+    "training_curves",
+]

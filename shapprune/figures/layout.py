@@ -1,0 +1,180 @@
+"""What all figures share: tables in, panels, bands, rankings, legends, files out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.style
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from shapprune.errors import ShapPruneError, unknown
+from shapprune.figures.styles import Style, Styles
+from shapprune.files import whole
+
+_NAMES = ("net", "layer", "criterion", "aggregate")
+PLAIN = StrMethodFormatter("{x:g}")
+_INK = "#333333"
+_LEGEND = 1.9  # inches
+_PANEL = {1: (4.4, 3.2), 2: (3.4, 2.6), 3: (2.6, 2.1), 4: (2.2, 1.8), 5: (1.9, 1.6)}  # inches, by panels in a row
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The look of all figures, as a context or a decorator."""
+    with matplotlib.style.context(Path(__file__).with_name("figures.mplstyle")):
+        yield
+
+
+def read(path: str | Path, net: str) -> pd.DataFrame:
+    """The rows of one network in a table of the study.
+
+    Raises:
+        ShapPruneError: there are none.
+    """
+    # Names are text even where a network is called 1 or a criterion null.
+    table = pd.read_csv(path, dtype=dict.fromkeys(_NAMES, str), keep_default_na=False, na_values=["", "nan"])
+    rows = table[table["net"] == net]
+    if rows.empty:
+        raise ShapPruneError(f"{path} has no rows of network {net!r}, so there is nothing to draw")
+    return rows
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as SVG and PNG of the same name, each whole or not at all.
+
+    Args:
+        figure: the figure.
+        path: of one of the two files, or without a suffix.
+    """
+    stem = Path(path)
+    stem = stem.with_suffix("") if stem.suffix in (".svg", ".png") else stem
+    with styled():
+        for suffix, metadata in ((".svg", {"Date": None}), (".png", None)):  # a date would change the bytes
+            with whole(f"{stem}{suffix}") as temporary:
+                figure.savefig(temporary, metadata=metadata)
+
+
+def require(table: pd.DataFrame, what: str) -> None:
+    """Refuse a table without rows.
+
+    Raises:
+        ShapPruneError: there is nothing to draw.
+    """
+    if table.empty:
+        raise ShapPruneError(f"the table of {what} has no rows, so there is nothing to draw")
+
+
+def grid(
+    count: int,
+    columns: int | None = None,
+    size: tuple[float, float] | None = None,
+    room: float = _LEGEND,
+    sharex: bool = False,
+    sharey: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """A figure of panels in rows.
+
+    Args:
+        count: how many panels.
+        columns: panels in a row; left out, as many as make a square, five at most.
+        size: width and height of a panel in inches; left out, what suits the columns.
+        room: inches beside the panels, for a legend.
+        sharex: whether all panels have one horizontal axis.
+        sharey: whether all panels have one vertical axis.
+    """
+    columns = columns or min(5, math.ceil(math.sqrt(count)))
+    rows = math.ceil(count / columns)
+    width, height = size or _PANEL[columns]
+    figure = Figure(figsize=(columns * width + room, rows * height))
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey).flatten().tolist()
+    for spare in panels[count:]:
+        spare.remove()
+    for axes in panels[max(0, count - columns) : count]:  # where the last row is not full, the one above has labels too
+        axes.tick_params(labelbottom=True)
+    return figure, panels[:count]
+
+
+def by_style(table: pd.DataFrame, styles: Styles) -> Iterator[tuple[Style, pd.DataFrame]]:
+    """The rows of each criterion and aggregate, in the order of the styles.
+
+    Raises:
+        ShapPruneError: a criterion of the table has no style.
+    """
+    groups = dict(iter(table.groupby(["criterion", "aggregate"], sort=False)))
+    for key in groups:
+        if key not in styles:
+            raise unknown("criterion", " ".join(key), (" ".join(each) for each in styles))
+    for key, style in styles.items():
+        if key in groups:
+            yield style, groups[key]
+
+
+def ranked(table: pd.DataFrame, styles: Styles, value: str) -> list[tuple[Style, pd.DataFrame]]:
+    """The rows of each criterion and aggregate, sorted by their mean ``value``, the best first.
+
+    The best is the highest accuracy and the lowest of everything else.
+    """
+    sign = -1 if value == "accuracy" else 1
+    return sorted(by_style(table, styles), key=lambda pair: sign * pair[1][value].mean())
+
+
+def draw_line(axes: Axes, rows: pd.DataFrame, x: str, y: str, style: Style, band: bool = True) -> None:
+    """The mean of all runs as a line, and one standard deviation to either side of it as a band."""
+    runs = rows.groupby(x)[y]
+    mean, deviation = runs.mean(), runs.std().fillna(0)
+    place = mean.index.to_numpy(float)
+    every = max(1, len(place) // 5)
+    axes.plot(place, mean, **style.line, markevery=(style.place % every, every))
+    if band:
+        edges = mean - deviation, mean + deviation
+        axes.fill_between(place, *edges, color=style.colour, alpha=0.1, linewidth=0, zorder=1)
+
+
+def draw_ranking(axes: Axes, order: Iterable[tuple[Style, pd.DataFrame]], value: str, bars: bool) -> None:
+    """A row for each criterion, the first on top: the mean of all runs as a bar or a circle, one standard deviation to
+    either side as a whisker, and the runs themselves as dots.
+    """
+    labels = []
+    for place, (style, rows) in enumerate(order):
+        runs = rows[value].to_numpy(float)
+        mean, deviation = runs.mean(), runs.std(ddof=1) if len(runs) > 1 else 0
+        face = style.colour if style.shapley else "white"
+        if bars:
+            axes.barh(place, mean, 0.72, facecolor=face, edgecolor=style.colour, alpha=0.75, linewidth=1)
+        else:
+            axes.plot(mean, place, "o", color=style.colour, markerfacecolor=face, markersize=5.5, zorder=5)
+        axes.errorbar(mean, place, xerr=deviation, color=_INK if bars else style.colour, elinewidth=0.9, capsize=2)
+        axes.plot(runs, np.full(len(runs), place), ".", color=_INK, alpha=0.35, markersize=3, zorder=4)
+        labels.append(style.label)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+
+
+def scale_loss(panels: Iterable[Axes]) -> None:
+    """A logarithmic loss axis that is common to all panels and goes as far as the mean lines do."""
+    panels = list(panels)
+    drawn = np.concatenate([line.get_ydata() for axes in panels for line in axes.lines])
+    drawn = drawn[np.isfinite(drawn) & (drawn > 0)]
+    for axes in panels:
+        axes.set_yscale("log")
+        if drawn.size:
+            axes.set_ylim(drawn.min() / 1.1, drawn.max() * 1.15)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(PLAIN)
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def legend(figure: Figure, styles: Iterable[Style], title: str = "") -> None:
+    """A legend at the right of the panels, in the order given."""
+    handles = [Line2D([], [], label=style.label, **style.line) for style in styles]
+    figure.legend(handles=handles, title=title, loc="outside right upper", alignment="left")
