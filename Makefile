@@ -11,8 +11,12 @@ help: ## show this list
 	@echo '  With the environment: $(BIN)/snakemake --list-target-rules shows the stages that can be made on their own.'
 
 report: $(READY) ## run the default study (minutes) and write results/report.html
-	@$(BIN)/snakemake --cores all --resources gpu=8 --quiet rules host
-	@$(BIN)/python scripts/make_report.py
+	@$(BIN)/snakemake --cores all --resources gpu=8 --quiet host reason
+	@if [ ! -e results/report.html ] || \
+	    [ -n "$$(find results/figures results/tables results/run_config.yaml report -newer results/report.html)" ]; then \
+	    $(BIN)/snakemake --report results/report.html --quiet all; \
+	fi
+	@echo "The report is $(CURDIR)/results/report.html"
 
 test: $(READY) lint ## run all tests (those on the full data sets need SHAPPRUNE_DATA)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -70,7 +70,7 @@ def low_data_final(low_data: pd.DataFrame, styles: Styles, of: str = "accuracy")
         here = last[last["ratio"] == ratio]
         draw_ranking(axes, ranked(here, styles, of), of, bars=False)
         parameters, macs = here[_SIZES].mean() / intact[_SIZES]
-        size = f"{parameters:.0%} of parameters, {macs:.0%} of MACs left"
+        size = f"left: {parameters:.0%} parameters, {macs:.0%} MACs"
         axes.set_title(f"{100 * ratio:.4g}% of the units removed\n{size}", loc="left")
         axes.axvline(intact[of], color="black", linewidth=0.8)
         axes.set_xlabel(f"test {of} (line: intact network)")

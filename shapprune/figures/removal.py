@@ -106,5 +106,5 @@ def auc_layers(auc: pd.DataFrame, styles: Styles) -> Figure:
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     axes.spines[:].set_visible(False)
     axes.grid(visible=False)
-    axes.set_xlabel("mean rise of the loss (AUC);\nlower is better, dark is the layer's best")
+    axes.set_xlabel("mean rise of the loss (AUC);\nlower is better,\ndark: the layer's best")
     return figure

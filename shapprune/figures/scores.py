@@ -53,7 +53,7 @@ def score_strips(scores: pd.DataFrame, styles: Styles) -> Figure:
     shrink = min(0.8, _BAR / figure.get_figheight())
     bar = figure.colorbar(image, ax=panels, ticks=[0, 1], shrink=shrink, aspect=15, anchor=(0, 1))
     bar.ax.set_yticklabels(["first\nto leave", "last\nto leave"])
-    figure.supxlabel(f"units in the order of {reference.label}; at the right the rank correlation with it; seed {seed}")
+    figure.supxlabel(f"seed {seed}, units in the order of {reference.label};\nat the right: rank correlation with it")
     return figure
 
 

@@ -1,0 +1,169 @@
+"""Figures: drawn for one layer and many, few runs and many, the same each time, and looked like themselves."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from itertools import product
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+from shapprune import ShapPruneError, figures
+from shapprune.criteria.catalog import CATALOG
+
+CRITERIA = {
+    "random": {"method": "random", "aggregates": ["mean"]},
+    "taylor": {"method": "taylor", "aggregates": ["mean"]},
+    "shapley": {"method": "permutation", "aggregates": ["mean", "mean+2std"]},
+}
+MANY = {name: {"method": name, "aggregates": ["mean", "mean+2std"]} for name in CATALOG}
+STUDIES = {
+    "one layer, one run": (CRITERIA, 1, 1, 1),
+    "16 layers, two seeds, three trials": (CRITERIA, 16, 2, 3),
+    "many criteria": (MANY, 2, 2, 1),
+}
+
+
+def tables(criteria, layers, seeds, trials):
+    """The tables of a study that never ran."""
+    random = np.random.default_rng(0)
+    orders = [(name, how) for name, entry in criteria.items() for how in entry["aggregates"]]
+    units = {f"layer{i}.conv": 3 + 40 * (i % 3) for i in range(layers)}
+    runs = [
+        {"net": "net", "seed": seed, "criterion": name, "aggregate": how, "trial": trial}
+        for seed, (name, how), trial in product(range(seeds), orders, range(trials))
+    ]
+    curves = [
+        {
+            **run,
+            "layer": layer,
+            "units": n,
+            "removed": j,
+            "loss": 0.3 + j / n + random.random() / 9,
+            "accuracy": 0.9 - j / n / 2,
+        }
+        for run in runs
+        for layer, n in units.items()
+        for j in range(n + 1)
+    ]
+    auc = [
+        {**run, "layer": layer, "units": n, "auc_loss": random.random(), "auc_accuracy": random.random()}
+        for run in runs
+        for layer, n in [*units.items(), ("all", sum(units.values()))]
+    ]
+    scores = [
+        {**run, "layer": layer, "unit": unit, "score": random.normal(), "standard_error": 0.1}
+        for run in runs
+        for layer, n in units.items()
+        for unit in range(n)
+    ]
+    low_data = [
+        {
+            **run,
+            "ratio": ratio,
+            "step": step,
+            "layer": layer,
+            "units_left": 2,
+            "loss": 0.3 + step,
+            "accuracy": 0.9 - step / 40,
+        }
+        | {"parameters": 1000 - 10 * step, "macs": 5000 - 50 * step}
+        for run in runs
+        for ratio in (0.25, 0.5)
+        for step, layer in enumerate(["", *reversed(units)])
+    ]
+    exact = [run | {"criterion": "exact", "aggregate": "mean"} for run in runs[:: len(orders) * trials]]
+    oracle = [
+        {
+            **run,
+            "layer": "layer0.conv",
+            "size": size,
+            "overlap_low": 0.5,
+            "overlap_high": 0.5,
+            "cumulative_overlap": 0.4,
+        }
+        | {"gap": random.random()}
+        for run in [*runs, *exact]
+        for size in (1, 2)
+    ]
+    training = [
+        {"net": "net", "seed": seed, "epoch": epoch, "lr": 0.1, "seconds": 1.0}
+        | {f"{part}_{of}": random.random() for part in ("train", "validation") for of in ("loss", "accuracy")}
+        for seed in range(seeds)
+        for epoch in (1, 2, 3)
+    ]
+    named = {
+        "curves": curves,
+        "auc": auc,
+        "scores": scores,
+        "low_data": low_data,
+        "oracle": oracle,
+        "training": training,
+    }
+    return {name: pd.DataFrame(rows) for name, rows in named.items()}
+
+
+DRAWN = {
+    "curves": [
+        lambda t, s: figures.removal_curves(t, s, "loss"),
+        lambda t, s: figures.removal_curves(t, s, "accuracy"),
+    ],
+    "auc": [figures.auc_bars, figures.auc_layers],
+    "scores": [figures.score_strips],
+    "low_data": [figures.low_data_curves, figures.low_data_final, lambda t, s: figures.low_data_final(t, s, "loss")],
+    "oracle": [figures.oracle_overlap],
+    "training": [lambda t, _: figures.training_curves(t)],
+}
+
+
+@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("name", DRAWN)
+def test_figures_are_drawn(name, study, tmp_path):
+    criteria, *sizes = STUDIES[study]
+    table, styles = tables(criteria, *sizes)[name], figures.criterion_styles(criteria)
+    for number, draw in enumerate(DRAWN[name]):
+        stem = tmp_path / str(number) / "figure"
+        figures.save(draw(table, styles), stem.with_suffix(".svg"))
+        root = ElementTree.parse(stem.with_suffix(".svg")).getroot()
+        assert root.tag.endswith("svg")
+        pixels = matplotlib.image.imread(stem.with_suffix(".png"))[..., :3]
+        assert (pixels.min(2) < 0.9).mean() > 0.002  # not blank
+        assert pixels[0].min() > 0.9  # nothing is cut off at the top ...
+        assert pixels[:, -1].min() > 0.9  # ... or at the right
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_same_table_gives_the_same_bytes(name, tmp_path):
+    table, styles = tables(CRITERIA, 2, 1, 2)[name], figures.criterion_styles(CRITERIA)
+    for run in ("one", "two"):
+        figures.save(DRAWN[name][0](table, styles), tmp_path / run / "figure.png")
+    for suffix in (".svg", ".png"):
+        one, two = ((tmp_path / run / f"figure{suffix}").read_bytes() for run in ("one", "two"))
+        assert one == two
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_empty_tables_are_refused(name):
+    table = tables(CRITERIA, 1, 1, 1)[name].iloc[:0]
+    with pytest.raises(ShapPruneError, match="nothing to draw"):
+        DRAWN[name][0](table, figures.criterion_styles(CRITERIA))
+
+
+def test_styles_tell_criteria_apart():
+    styles = figures.criterion_styles(CRITERIA)
+    looks = {(style.colour, str(style.dashes), style.marker, style.filled) for style in styles.values()}
+    assert len(looks) == len(styles)
+    assert styles["shapley", "mean"].shapley
+    assert not styles["taylor", "mean"].shapley
+    assert styles["shapley", "mean+2std"].label == "shapley (mean+2std)"
+    assert styles["taylor", "mean"].label == "taylor"  # the aggregate is named only where there is a choice
+
+
+def test_tables_are_read_by_network(tmp_path):
+    path = tmp_path / "table.csv"
+    tables(CRITERIA, 1, 1, 1)["auc"].to_csv(path, index=False)
+    assert len(figures.read(path, "net")) == 8
+    with pytest.raises(ShapPruneError, match="no rows of network 'other'"):
+        figures.read(path, "other")
