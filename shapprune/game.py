@@ -16,6 +16,7 @@ from shapprune.errors import ShapPruneError
 from shapprune.modes import mode
 from shapprune.payoffs import Payoff, accuracy, check_labels, find_payoff, minus_loss
 from shapprune.units import UnitGraph
+from shapprune.walks import walk_rows
 
 T = TypeVar("T")
 
@@ -197,19 +198,21 @@ class LayerGame:
         self._valued_so_far[0] += 3
         return result
 
-    def walk(self, orders: Tensor) -> Tensor:
-        """Values along removal orders, from the whole layer to the empty one.
+    def walk(self, orders: Tensor, depth: int | None = None) -> Tensor:
+        """Values along removal orders, from the whole layer on.
 
         A unit that is zero everywhere on an example is a null player there: its steps are not run, their value is that
         of the step before.
 
         Args:
             orders: removal orders of each example, int [K, N, n]; the first unit leaves first.
+            depth: how many units leave; by default all.
 
         Returns:
-            float [K, n + 1, N]; row j is the value when the first j units of the order are gone.
+            float [K, depth + 1, N]; row j is the value when the first j units of the order are gone.
         """
         orders = orders.to(self.device)
+        depth = self.units if depth is None else min(depth, self.units)
         entry = self._entry(_SUMS_FROM)
         active = self._active[None].expand(len(orders), -1, -1).gather(2, orders)
         leaving = orders.gather(2, torch.argsort(~active, dim=2, stable=True))  # those that count come first
@@ -217,15 +220,17 @@ class LayerGame:
         # Values by how many active units are gone; the inner ones are filled in below.
         values = self.full[:, None].repeat(len(orders), 1, self.units + 1)
         values[:, torch.arange(len(self), device=self.device), counts] = self.empty
+        places = torch.nn.functional.pad(active.cumsum(2), (1, 0))[..., : depth + 1]
+        rows = torch.minimum(places[..., -1], counts - 1)  # when the last of them leaves the value is known
 
         def compute() -> None:
-            for rows, (draw, example, gone) in self._walk_rows(entry, leaving, counts.tolist()):
-                values[draw, example, gone] = self._payoff(entry.run(rows, example), self.labels[example])
+            chunks = self._chunks(entry, len(self))
+            for entering, (draw, example, gone) in walk_rows(entry, chunks, leaving, rows, self._rows(entry)):
+                values[draw, example, gone] = self._payoff(entry.run(entering, example), self.labels[example])
 
         with torch.no_grad():
             self._within_memory(compute)
-        self._valued_so_far[0] += len(orders) * (self.units - len(self._gone) - 1)
-        places = torch.nn.functional.pad(active.cumsum(2), (1, 0))
+        self._valued_so_far[0] += len(orders) * min(depth, self.units - len(self._gone) - 1)
         return values.gather(2, places).transpose(1, 2)
 
     @cached_property
@@ -315,43 +320,6 @@ class LayerGame:
         for examples, prepared in self._chunks(entry, max(1, rows // max(1, each))):
             for start in range(0, coalitions, max(1, each)):
                 yield Piece(slice(start, min(start + each, coalitions)), examples, prepared)
-
-    def _walk_rows(
-        self, entry: Entry, leaving: Tensor, counts: list[int]
-    ) -> Iterator[tuple[Tensor, tuple[Tensor, Tensor, Tensor]]]:
-        """What enters along walks, in calls of `_rows` rows, and each row's draw, example and number of units gone.
-
-        Args:
-            entry: where it enters.
-            leaving: the orders, int [K, N, n], the units that are not zero first.
-            counts: how many those are for each example. The last of them leaves the empty coalition, which is known.
-        """
-        limit = self._rows(entry)
-        buffer = torch.empty(limit, *entry.shape, device=self.device)
-        segments: list[tuple[int, int, int, int]] = []  # draw, example, gone before the first row, rows
-        filled = 0
-
-        def places() -> tuple[Tensor, Tensor, Tensor]:
-            lengths = [rows for *_, rows in segments]
-            draw, example = (np.repeat([each[i] for each in segments], lengths) for i in (0, 1))
-            gone = np.concatenate([np.arange(start + 1, start + 1 + rows) for *_, start, rows in segments])
-            return tuple(torch.from_numpy(each).to(self.device) for each in (draw, example, gone))  # type: ignore[return-value]
-
-        for examples, prepared in self._chunks(entry, len(self)):
-            for example in range(examples.start, examples.stop):
-                for draw in range(len(leaving)):
-                    start, last = 0, counts[example] - 1
-                    while start < last:
-                        rows = min(limit - filled, last - start)
-                        order = leaving[draw, example, : counts[example]]
-                        entry.walk(prepared[example - examples.start], order, start, buffer[filled : filled + rows])
-                        segments.append((draw, example, start, rows))
-                        start, filled = start + rows, filled + rows
-                        if filled == limit:
-                            yield buffer, places()
-                            segments, filled = [], 0
-        if segments:
-            yield buffer[:filled], places()
 
     def _map(self, coalitions: Tensor | np.ndarray, of: Payoff) -> Tensor:
         """``of`` the outputs of every coalition: it returns [k, rows], the result is [k, C, N]."""

@@ -21,6 +21,7 @@ def permutation(
     permutations: int = 5,
     shared: bool = False,
     antithetic: bool = False,
+    depth: float = 1.0,
     seed: int = 0,
     orders: np.ndarray | Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -32,15 +33,17 @@ def permutation(
         shared: all examples walk the same orders, as in TorchPruner. By default each example has its own: the same
             work, and the errors of the examples average out instead of adding up.
         antithetic: every other order is the reverse of the one before it.
+        depth: share of each order that is walked. Those that would leave later get equal parts of what is left to
+            lose: less work and a bias, for whom only the first removals concern.
         seed: of the orders; the order of an example in a draw depends on seed, layer, example and draw only.
         orders: removal orders to walk instead of random ones, int [K, n], shared by all examples; first leaves first.
 
     Returns:
         UnitScores with values float [N, n]; for each example they sum to v(all) - v(none) exactly, for any K.
-        It costs K (n - 1) evaluations, and two for both ends.
+        It costs K (n - 1) evaluations (K n depth with less depth), and two for both ends.
 
     Raises:
-        ShapPruneError: fewer than one permutation, or ``orders`` that are none.
+        ShapPruneError: fewer than one permutation, ``orders`` that are none, or a depth outside (0, 1].
 
     Source: Castro et al. 2009; section 3.1 of Ancona et al. 2020, whose code walks K = 5 shared orders.
     """
@@ -48,6 +51,8 @@ def permutation(
     draws = len(given) if given is not None else permutations
     if draws < 1:
         raise ShapPruneError(f"permutations = {permutations}, at least 1 is needed")
+    if not 0 < depth <= 1:
+        raise ShapPruneError(f"depth {depth} is not above 0 and at most 1")
     kept = Draws(draws, together=2 if antithetic and given is None else 1)
     for first in track(range(0, draws, _TOGETHER), f"permutations of {game.layer}"):
         some = range(first, min(first + _TOGETHER, draws))
@@ -55,11 +60,18 @@ def permutation(
             walked = np.tile(given[some.start : some.stop, None], (1, len(game), 1))
         else:
             walked = np.stack([_draw(game, draw, seed, shared, antithetic) for draw in some])
-        order = torch.from_numpy(walked).to(game.device)
-        values = game.walk(order).double().transpose(1, 2)  # [K, N, n + 1]
-        steps = values[..., :-1] - values[..., 1:]
-        kept.add(torch.empty_like(steps).scatter_(2, order, steps))
+        kept.add(_marginals(game, torch.from_numpy(walked).to(game.device), max(1, round(depth * game.units))))
     return kept.result()
+
+
+def _marginals(game: LayerGame, order: Tensor, depth: int) -> Tensor:
+    """What each removal costs along orders [K, N, n], by unit: float64 [K, N, n]."""
+    values = game.walk(order, depth).double().transpose(1, 2)  # [K, N, depth + 1]
+    steps = values[..., :-1] - values[..., 1:]
+    if (rest := game.units - depth) > 0:
+        left = (values[..., -1] - game.empty.double()) / rest
+        steps = torch.cat([steps, left[..., None].expand(-1, -1, rest)], dim=2)
+    return torch.empty_like(steps).scatter_(2, order, steps)
 
 
 def _draw(game: LayerGame, draw: int, seed: int, shared: bool, antithetic: bool) -> np.ndarray:

@@ -140,6 +140,38 @@ def test_coalition_gradient_ranks_like_exact():
     assert s.draws.shape == (32, 40, 6)
 
 
+@pytest.mark.parametrize("layer", ["features.4", "fc"])
+def test_walks_cut_short(layer):
+    g = conv_game(layer)
+    s = shapley.permutation(g, permutations=3, depth=0.5)
+    whole = shapley.permutation(g, permutations=3)
+    np.testing.assert_allclose(s.values.sum(1), (g.full - g.empty).double(), atol=1e-5)
+    assert s.evaluations == 3 * (g.units // 2) + 2
+    assert whole.evaluations == 3 * (g.units - 1)
+    order = np.arange(g.units)[None]
+    cut, full = (shapley.permutation(g, orders=order, depth=depth).values for depth in (0.5, 1.0))
+    half = g.units // 2
+    np.testing.assert_allclose(cut[:, :half], full[:, :half], atol=1e-6)  # what was walked is what it was
+    np.testing.assert_allclose(cut[:, half:].std(1), 0, atol=1e-9)  # the others share
+
+
+def test_shrinkage_lies_between_and_trusts_many_draws():
+    g = conv_game(count=40)
+    prior = shapley.path_gradient(g, points=8).values
+    exact = shapley.exact(g).aggregate()
+    for k in (1, 4, 64):
+        s = shapley.shrunk(g, permutations=k, points=8)
+        sampled = shapley.permutation(g, permutations=k, antithetic=True).values
+        apart = sampled - prior
+        trust = float(((s.values - prior) * apart).sum() / (apart * apart).sum())
+        assert 0 <= trust <= 1
+        assert torch.allclose(s.values, prior + trust * apart)
+        if k == 64:
+            worst = max(float(((each.mean(0) - exact) ** 2).mean()) for each in (prior, sampled))
+            assert float(((s.aggregate() - exact) ** 2).mean()) <= worst
+    assert shapley.shrunk(conv_game(), permutations=2, points=3).evaluations == 3 * 3 + 2 * 5 + 2
+
+
 def test_range_and_pairs_of_coalitions():
     g = conv_game(count=30)
     seen = []
@@ -259,6 +291,7 @@ def test_kept_units_follow_the_bits():
         (lambda g: shapley.permutation(g, orders=np.array([[0, 0, 1, 2, 3, 4]])), "no removal orders of 6 units"),
         (lambda g: shapley.coalition_gradient(g, points=0), "points = 0"),
         (lambda g: shapley.path_gradient(g, points=0), "points = 0"),
+        (lambda g: shapley.permutation(g, depth=0.0), "depth 0.0"),
         (lambda g: shapley.coalition_gradient(g, low=0.5, high=0.5), "from 0.5 to 0.5"),
         (lambda g: shapley.coalition_gradient(g, low=0.5, paired=True), "paired coalitions need all"),
         (lambda g: shapprune.score(g, "taylr"), "did you mean 'taylor'"),
