@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/requirements.txt
 
-.PHONY: help report test lint clean-env
+.PHONY: help report test bench lint clean-env
 .DEFAULT_GOAL = help
 
 help: ## show this list
@@ -20,6 +20,9 @@ report: $(READY) ## run the default study (minutes) and write results/report.htm
 
 test: $(READY) lint ## run all tests (those on the full data sets need SHAPPRUNE_DATA)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+bench: $(READY) ## measure the engine against TorchPruner's way, lenet5 and resnet20 with fresh weights
+	$(BIN)/python -m benchmarks.speed lenet5 resnet20
 
 lint: $(READY) ## check style, types and the workflow
 	$(BIN)/ruff check .

@@ -111,7 +111,7 @@ class LayerGame:
         """
         gone = torch.as_tensor(units, dtype=torch.long).to(self.device)
         other = copy.copy(self)
-        for cached in ("full", "empty", "_active", "_at_site"):
+        for cached in ("full", "empty", "active_units", "_at_site"):
             other.__dict__.pop(cached, None)
         other._gone = torch.cat([self._gone, gone]).unique()
         other._masked = self._masked.without(gone)
@@ -214,9 +214,9 @@ class LayerGame:
         orders = orders.to(self.device)
         depth = self.units if depth is None else min(depth, self.units)
         entry = self._entry(_SUMS_FROM)
-        active = self._active[None].expand(len(orders), -1, -1).gather(2, orders)
+        active = self.active_units[None].expand(len(orders), -1, -1).gather(2, orders)
         leaving = orders.gather(2, torch.argsort(~active, dim=2, stable=True))  # those that count come first
-        counts = self._active.sum(1)
+        counts = self.active_units.sum(1)
         # Values by how many active units are gone; the inner ones are filled in below.
         values = self.full[:, None].repeat(len(orders), 1, self.units + 1)
         values[:, torch.arange(len(self), device=self.device), counts] = self.empty
@@ -244,8 +244,8 @@ class LayerGame:
         return self.value(torch.zeros(1, self.units, dtype=torch.bool))[0]
 
     @cached_property
-    def _active(self) -> Tensor:
-        """Whether a unit is anything but zero on an example, bool [N, n]."""
+    def active_units(self) -> Tensor:
+        """Whether a unit is anything but zero on an example, bool [N, n]; one that is not is a null player there."""
         return (self._masked.values != 0).reshape(len(self), self.units, -1).any(2)
 
     @cached_property

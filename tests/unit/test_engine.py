@@ -100,13 +100,13 @@ def test_null_players_are_not_run():
     with torch.no_grad():
         model.features[5].bias[2:5] = -100.0  # channels 2, 3 and 4 never fire
     g = LayerGame(model, "features.4", images(4), labels(4))
-    assert not g._active[:, 2:5].any()
+    assert not g.active_units[:, 2:5].any()
     rows = []
     run = g._summed.run
     g._summed.run = lambda entering, examples: (rows.append(len(entering)), run(entering, examples))[1]
     order = torch.tensor([3, 0, 2, 5, 4, 1]).expand(1, 4, 6)
     walked = g.walk(order)
-    assert sum(rows) == int((g._active.sum(1) - 1).clamp(min=0).sum())
+    assert sum(rows) == int((g.active_units.sum(1) - 1).clamp(min=0).sum())
     assert torch.equal(walked[0, 1], g.full)  # unit 3 left first, and nothing happened
     close(walked, masked_only(LayerGame(model, "features.4", images(4), labels(4))).walk(order))
     s = shapley.permutation(g, permutations=3)
