@@ -70,6 +70,19 @@ class Entry(ABC):
             out: [rows, ...].
         """
 
+    @abstractmethod
+    def walk_all(self, prepared: Tensor, orders: Tensor, depth: int) -> Tensor:
+        """What enters along several orders of several examples at once.
+
+        Args:
+            prepared: of some examples.
+            orders: int [K, e, n].
+            depth: how many units leave.
+
+        Returns:
+            [K, e, depth, ...]; at step j the first j + 1 units of the order are gone.
+        """
+
     def run(self, entering: Tensor, examples: Tensor) -> Tensor:
         """Outputs of what enters.
 
@@ -114,6 +127,11 @@ class MaskedEntry(Entry):
         gone[order] = torch.arange(len(order), device=order.device)
         kept = (gone[None] >= steps[:, None]).to(values.dtype)
         torch.mul(values, kept.reshape(*kept.shape, *[1] * (values.dim() - 1)), out=out)
+
+    def walk_all(self, values: Tensor, orders: Tensor, depth: int) -> Tensor:  # noqa: D102
+        leaves = torch.argsort(orders, dim=2)[:, :, None]  # at which step, [K, e, 1, n]
+        kept = leaves > torch.arange(depth, device=orders.device)[:, None]
+        return values[:, None] * kept.to(values.dtype).reshape(*kept.shape, *[1] * (values.dim() - 2))
 
 
 class SummedEntry(Entry):
@@ -187,3 +205,9 @@ class SummedEntry(Entry):
                 current = torch.sub(current, contributions[unit], out=row)
         else:
             torch.sub(current, contributions[leaving].cumsum(0), out=rows)
+
+    def walk_all(self, contributions: Tensor, orders: Tensor, depth: int) -> Tensor:  # noqa: D102
+        leaving = orders[:, :, :depth, None].expand(-1, -1, -1, contributions.shape[2])
+        lost = contributions.expand(len(orders), -1, -1, -1).gather(2, leaving).cumsum(2)
+        entering = (contributions.sum(1) + self._base)[:, None] - lost
+        return entering.reshape(*entering.shape[:3], *self.shape)

@@ -12,6 +12,8 @@ from shapprune.engine import Entry
 
 Places = tuple[Tensor, Tensor, Tensor]
 
+_TOGETHER = 2**21  # numbers that are moved at once: beyond, memory is the slower part
+
 
 def walk_rows(
     entry: Entry, chunks: Iterable[tuple[slice, Tensor]], leaving: Tensor, rows: Tensor, limit: int
@@ -29,6 +31,38 @@ def walk_rows(
         What enters, [up to ``limit``, ...], to be used before the next call is made; and the draw, the example and the
         number of units gone of each row, int [rows] each.
     """
+    numbers = leaving.shape[0] * leaving.shape[2] * entry.shape.numel()
+    if numbers <= _TOGETHER:
+        yield from _all_at_once(entry, chunks, leaving, rows, limit, _TOGETHER // numbers)
+    else:
+        yield from _one_by_one(entry, chunks, leaving, rows, limit)
+
+
+def _all_at_once(
+    entry: Entry, chunks: Iterable[tuple[slice, Tensor]], leaving: Tensor, rows: Tensor, limit: int, most: int
+) -> Iterator[tuple[Tensor, Places]]:
+    """Short walks of small values: those of up to ``most`` examples together, in a few large operations."""
+    for examples, prepared in chunks:
+        for start in range(examples.start, examples.stop, most):
+            some = slice(start, min(start + most, examples.stop))
+            wanted_rows = rows[:, some]
+            depth = int(wanted_rows.max())
+            if depth < 1:
+                continue
+            here = slice(some.start - examples.start, some.stop - examples.start)
+            entering = entry.walk_all(prepared[here], leaving[:, some], depth)
+            wanted = torch.arange(depth, device=rows.device) < wanted_rows[..., None]
+            draw, example, gone = wanted.nonzero(as_tuple=True)
+            flat = entering[wanted]
+            for first in range(0, len(flat), limit):
+                piece = slice(first, first + limit)
+                yield flat[piece], (draw[piece], example[piece] + some.start, gone[piece] + 1)
+
+
+def _one_by_one(
+    entry: Entry, chunks: Iterable[tuple[slice, Tensor]], leaving: Tensor, rows: Tensor, limit: int
+) -> Iterator[tuple[Tensor, Places]]:
+    """Long walks, or of large values: one after the other, packed into calls of just ``limit`` rows."""
     buffer = torch.empty(limit, *entry.shape, device=leaving.device)
     steps = rows.tolist()
     segments: list[tuple[int, int, int, int]] = []  # draw, example, units gone before the first row, rows

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from shapprune import LayerGame, prunable_layers, shapley
+from shapprune import LayerGame, prunable_layers, shapley, walks
 from shapprune.networks import build
 from shapprune.units import UnitGraph
 from shapprune.vision import torchvision
@@ -138,6 +138,22 @@ def test_out_of_memory_halves_the_calls(monkeypatch):
     monkeypatch.setattr(g._summed, "run", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("never enough")))
     with pytest.raises(torch.OutOfMemoryError):
         g.value(some)
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "fc1", "fc2"])
+@pytest.mark.parametrize("summed", [True, False])
+def test_walks_together_equal_walks_one_by_one(layer, summed, monkeypatch):
+    model = randomise(build("lenet5"))
+    x, y = images(5, (1, 28, 28)), labels(5, 10)
+    found = []
+    for together in (0, 2**30):
+        monkeypatch.setattr(walks, "_TOGETHER", together)
+        game = LayerGame(model, layer, x, y)
+        game = game if summed else masked_only(game)
+        orders = torch.from_numpy(np.random.default_rng(1).permuted(np.tile(np.arange(game.units), (3, 5, 1)), axis=2))
+        found.append([game.walk(orders), game.walk(orders, depth=3), game.without([0, 2]).walk(orders)])
+    for one, other in zip(*found, strict=True):
+        close(one, other)
 
 
 @pytest.mark.parametrize("memory_mb", [0, 1, 64])
