@@ -10,6 +10,7 @@ import torch
 
 from shapprune.errors import ShapPruneError, unknown
 from shapprune.game import LayerGame
+from shapprune.payoffs import require_finite
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def removal_curve(game: LayerGame, order: Sequence[int] | torch.Tensor | np.ndar
     ranks = torch.argsort(steps)
     kept = ranks[None] >= torch.arange(game.units + 1)[:, None]
     loss, accuracy = game.loss_and_accuracy(kept)
+    require_finite(loss.T, f"removal curve of layer {game.layer!r}")
     return RemovalCurve(game.layer, loss.double().mean(1).cpu().numpy(), accuracy.double().mean(1).cpu().numpy())
 
 

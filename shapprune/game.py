@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from shapprune.engine import Entry, MaskedEntry, SummedEntry
 from shapprune.errors import ShapPruneError
 from shapprune.modes import mode
-from shapprune.payoffs import Payoff, accuracy, check_labels, find_payoff, minus_loss
+from shapprune.payoffs import Payoff, accuracy, check_labels, find_payoff, minus_loss, require_finite
 from shapprune.units import UnitGraph
 from shapprune.walks import walk_rows
 
@@ -151,11 +151,12 @@ class LayerGame:
             float [C, N, n].
 
         Raises:
-            ShapPruneError: the payoff has no gradient.
+            ShapPruneError: the payoff has no gradient, or is not finite.
         """
         self._require_gradient()
         masks = self._masks(gates, between=True)
         result = torch.empty(len(masks), len(self), self.units, device=self.device)
+        worth = torch.empty(len(self), len(masks), device=self.device)
         entry = self._entry(len(masks))
 
         def compute() -> None:
@@ -163,10 +164,13 @@ class LayerGame:
                 at = self._gates(masks, piece).requires_grad_(True)
                 values = self._valued(entry, piece, at, self._payoff)
                 (gradient,) = torch.autograd.grad(values.sum(), at)
+                worth[piece.examples, piece.coalitions] = values.detach()
                 result[piece.coalitions, piece.examples] = gradient.transpose(0, 1)
 
         with torch.enable_grad():
             self._within_memory(compute)
+        # The gradient of a loss that overflowed may well be a number.
+        require_finite(worth, f"payoff of coalitions of layer {self.layer!r}")
         self._valued_so_far[0] += 3 * len(masks)
         return result
 

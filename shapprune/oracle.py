@@ -7,8 +7,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from shapprune.errors import ShapPruneError
+from shapprune.payoffs import require_finite
 from shapprune.progress import track
 from shapprune.shapley.enumeration import check_units, kept_units, marginal_weights
 
@@ -38,6 +40,7 @@ def coalition_table(game: LayerGame) -> np.ndarray:
     for start in track(range(0, size, _CHUNK), f"coalitions of {game.layer}"):
         stop = min(start + _CHUNK, size)
         table[start:stop] = game.value(kept_units(np.arange(start, stop), game.units)).double().mean(1).cpu().numpy()
+    require_finite(torch.from_numpy(table), f"coalition table of layer {game.layer!r}")
     return table
 
 

@@ -46,6 +46,24 @@ def find_payoff(payoff: str | Payoff) -> Payoff:
     return PAYOFFS[payoff]
 
 
+def require_finite(values: Tensor, what: str) -> None:
+    """Refuse values of which any is infinite or not a number.
+
+    Args:
+        values: [N, ...], a row an example.
+        what: what they are, for the message.
+
+    Raises:
+        ShapPruneError: with the first of them and its example.
+    """
+    wrong = ~torch.isfinite(values)
+    if wrong.any():
+        place = wrong.nonzero()[0].tolist()
+        raise ShapPruneError(
+            f"{what}: {float(values[tuple(place)])} for example {place[0]}; the network's payoff is not finite there"
+        )
+
+
 def check_labels(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
     """Refuse outputs and labels that a payoff of `PAYOFFS` cannot use; functions of the user's own take what they like.
 

@@ -3,7 +3,7 @@
 from shapprune.shapley.exact import exact
 from shapprune.shapley.gradient import coalition_gradient, path_gradient
 from shapprune.shapley.permutation import permutation
-from shapprune.shapley.scores import UnitScores
+from shapprune.shapley.scores import UnitScores, merge
 from shapprune.shapley.shrunk import shrunk
 
-__all__ = ["UnitScores", "coalition_gradient", "exact", "path_gradient", "permutation", "shrunk"]
+__all__ = ["UnitScores", "coalition_gradient", "exact", "merge", "path_gradient", "permutation", "shrunk"]

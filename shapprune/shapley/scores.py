@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from scipy import stats
 from torch import Tensor
 
 from shapprune.errors import ShapPruneError
+from shapprune.payoffs import require_finite
 
 AGGREGATES = "mean, abs, mean+2std (any number of std) or a percentile such as p97.7"
 CONFIDENCE = 0.95
@@ -120,6 +121,33 @@ class UnitScores:
         return (draws.double() * slope).sum(1)
 
 
+def merge(parts: Sequence[UnitScores]) -> UnitScores:
+    """Scores of a whole scoring set from those of its parts, in their order.
+
+    With the same seed, and the images' places given to each part's `LayerGame`, it equals scoring the whole at once.
+
+    Args:
+        parts: scores of the same layer by the same criterion.
+
+    Raises:
+        ShapPruneError: no parts, or parts that do not belong together.
+    """
+    kinds = {(part.criterion, part.values.shape[1], None if part.draws is None else len(part.draws)) for part in parts}
+    if len(kinds) != 1 or any(part.draws is not None and part.draws.shape[1] != len(part.values) for part in parts):
+        raise ShapPruneError(
+            f"{len(parts)} parts of {len(kinds)} kinds cannot be merged, they must be of one criterion and layer"
+        )
+    counts = [len(part.values) for part in parts]
+    share = [count / sum(counts) for count in counts]
+    return UnitScores(
+        torch.cat([part.values for part in parts]),
+        parts[0].criterion,
+        sum(part.evaluations * each for part, each in zip(parts, share, strict=True)),
+        sum(part.seconds for part in parts),
+        None if parts[0].draws is None else torch.cat([part.draws for part in parts if part.draws is not None], dim=1),
+    )
+
+
 def aggregate(values: Tensor, how: Aggregate) -> Tensor:
     """Scores of examples [N, n] as one score for each unit, float64 [n]; see `UnitScores.aggregate`."""
     values = values.double()
@@ -145,6 +173,7 @@ def scorer(criterion: str) -> Callable[[Callable[..., Any]], Callable[..., UnitS
             evaluations, started = game.evaluations, time.perf_counter()
             result = function(game, *args, **options)
             values, draws = result if isinstance(result, tuple) else (result, None)
+            require_finite(values, f"{criterion} of layer {game.layer!r}")
             return UnitScores(values, criterion, game.evaluations - evaluations, time.perf_counter() - started, draws)
 
         return measured

@@ -10,6 +10,7 @@ import torch
 
 import shapprune
 from shapprune import LayerGame, ShapPruneError, oracle, shapley
+from shapprune.criteria.catalog import CATALOG
 from shapprune.shapley.enumeration import kept_units
 from tests.toys import ConvNetwork, MaxNetwork, images, labels, randomise, squared_error
 
@@ -310,3 +311,46 @@ def test_wide_layer_is_not_enumerated():
     g = LayerGame(randomise(ConvNetwork(hidden=21)), "fc", images(2), labels(2))
     with pytest.raises(ShapPruneError, match=r"21 units have 2\^21"):
         shapley.exact(g)
+
+
+@pytest.mark.parametrize("criterion", list(CATALOG))
+def test_one_unit_and_one_image(criterion):
+    model = randomise(ConvNetwork(hidden=1))
+    for layer, count in (("fc", 5), ("features.4", 1), ("fc", 1)):
+        s = shapprune.score(LayerGame(model, layer, images(count), labels(count)), criterion)
+        assert s.values.isfinite().all()
+        assert s.aggregate("mean+2std").isfinite().all()
+        assert sorted(s.order("mean+2std").tolist()) == list(range(s.values.shape[1]))
+
+
+def fails_when_empty(outputs, labels):
+    """A payoff that is not finite for networks that have lost much."""
+    return torch.log(outputs[:, 0] - outputs.detach()[:, 0].median() + 0.01)
+
+
+@pytest.mark.parametrize("criterion", ["exact", "permutation", "coalition-gradient", "leave-one-out", "shrunk"])
+def test_a_payoff_that_is_not_finite_is_refused(criterion):
+    g = conv_game(payoff=fails_when_empty)
+    with pytest.raises(ShapPruneError, match=r"of layer 'features.4'.*not finite"):
+        shapprune.score(g, criterion)
+    with pytest.raises(ShapPruneError, match="not finite"):
+        oracle.coalition_table(g)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "options"),
+    [("permutation", {}), ("permutation", {"antithetic": True}), ("coalition-gradient", {}), ("taylor", {})],
+)
+def test_parts_merge_to_the_whole(criterion, options):
+    g = conv_game(count=9)
+    whole = shapprune.score(g, criterion, seed=2, **options)
+    parts = []
+    for part in (slice(0, 2), slice(2, 9)):
+        some = LayerGame(g.model, g.layer, g.images[part], g.labels[part], examples=np.arange(9)[part])
+        parts.append(shapprune.score(some, criterion, seed=2, **options))
+    merged = shapley.merge(parts)
+    np.testing.assert_allclose(merged.values, whole.values, atol=1e-6)
+    np.testing.assert_allclose(merged.aggregate("mean+2std"), whole.aggregate("mean+2std"), atol=1e-6)
+    np.testing.assert_allclose(merged.standard_error("mean+2std"), whole.standard_error("mean+2std"), atol=1e-6)
+    with pytest.raises(ShapPruneError, match="cannot be merged"):
+        shapley.merge([parts[0], shapprune.score(g, "apoz")])
