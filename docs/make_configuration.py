@@ -18,7 +18,7 @@ from shapprune.schema import allowed, schema
 PAGE = Path(__file__).with_name("configuration.md")
 
 TYPES = {"array": "list", "boolean": "true or false", "object": "mapping"}
-KINDS = {bool: "true or false", int: "integer", float: "number", str: "string", dict: "a mapping"}
+KINDS = {bool: "true or false", int: "integer", float: "number", str: "string", dict: "a mapping", list: "a list"}
 
 HEAD = """\
 # Configuration

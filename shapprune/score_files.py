@@ -46,6 +46,7 @@ def write_scores(
         "units": values.shape[1],
         "images": len(arrays["images"]),
         "evaluations": scores.evaluations,
+        "settled": scores.settled,
         "seconds": round(scores.seconds, 6),
         "standard_error": {how: _numbers(scores.standard_error(how)) for how in aggregates},
     }

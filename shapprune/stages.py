@@ -182,10 +182,9 @@ def write_layer_scores(
                 **machine_facts(run.device),
             }
             write_scores(_score_file(folder, name, layer, trial), scores, chosen, facts, entry["aggregates"])
-            print(
-                f"{layer}: {name}, trial {trial}: {scores.evaluations:g} evaluations, {scores.seconds:.2f} s",
-                flush=True,
-            )
+            open_end = ", not settled: the permutations were spent first" if scores.settled is False else ""
+            cost = f"{scores.evaluations:g} evaluations, {scores.seconds:.2f} s{open_end}"
+            print(f"{layer}: {name}, trial {trial}: {cost}", flush=True)
 
 
 def read_orders(

@@ -22,12 +22,15 @@ class Option:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     about: str = ""
+    each: Option | None = None  # of a list
 
     def check(self, value: object) -> str | None:
         """What is wrong with ``value``, as the tail of a sentence, or None."""
         right = isinstance(value, (int, float)) if self.kind is float else isinstance(value, self.kind)
         if not right or (isinstance(value, bool) and self.kind is not bool):
             return f"{value!r} is not of type {self.kind.__name__}"
+        if self.each is not None:
+            return next((wrong for one in value if (wrong := self.each.check(one))), None)  # type: ignore[attr-defined]
         if self.choices and value not in self.choices:
             return f"{value!r} is not one of {', '.join(self.choices)}"
         if self.minimum is not None and not value >= self.minimum:  # type: ignore[operator]
@@ -102,6 +105,13 @@ CATALOG: dict[str, Criterion] = {
             "permutations": Option(int, 5, minimum=1, about="random orders for each example"),
             "shared": Option(bool, False, about="the same orders for all examples, as TorchPruner has them"),
             "antithetic": Option(bool, False, about="walk every other order as the reverse of the one before"),
+            "settle": Option(
+                list,
+                [],
+                about="stop when which units leave at these ratios is decided",
+                each=Option(float, 0.5, minimum=0.001, maximum=0.999),
+            ),
+            "settle_by": Option(str, "mean", about="the aggregate that orders them there"),
             "depth": Option(float, 1.0, minimum=0.01, maximum=1, about="share of each order that is walked"),
         },
         random=True,

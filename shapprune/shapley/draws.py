@@ -70,6 +70,7 @@ class Draws:
     def result(self) -> tuple[Tensor, Tensor]:
         """The mean over all draws, float64 [N, n], and the means of the groups, float32 [G, N, n]."""
         assert self._sums is not None
-        counts = torch.from_numpy(self._counts).to(self._sums.device)
-        groups = self._sums / counts.reshape(-1, 1, 1)
+        begun = int((self._counts > 0).sum())
+        counts = torch.from_numpy(self._counts[:begun]).to(self._sums.device)
+        groups = self._sums[:begun] / counts.reshape(-1, 1, 1)
         return self._sums.sum(0) / self._seen, groups.float()

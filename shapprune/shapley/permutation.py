@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,9 +12,10 @@ from shapprune.errors import ShapPruneError
 from shapprune.game import LayerGame
 from shapprune.progress import track
 from shapprune.shapley.draws import Draws, draw_orders
-from shapprune.shapley.scores import scorer
+from shapprune.shapley.scores import UnitScores, scorer
 
 _TOGETHER = 8  # draws that share what is computed once for each example
+_BETWEEN_TESTS = 4  # draws between two tests of whether all is decided
 
 
 @scorer("permutation")
@@ -22,9 +25,11 @@ def permutation(
     shared: bool = False,
     antithetic: bool = False,
     depth: float = 1.0,
+    settle: Sequence[float] = (),
+    settle_by: str = "mean",
     seed: int = 0,
     orders: np.ndarray | Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, bool | None]:
     """Monte-Carlo Shapley values: what each unit's removal costs, averaged over random removal orders.
 
     Args:
@@ -35,12 +40,16 @@ def permutation(
         antithetic: every other order is the reverse of the one before it.
         depth: share of each order that is walked. Those that would leave later get equal parts of what is left to
             lose: less work and a bias, for whom only the first removals concern.
+        settle: ratios; draws stop, before all permutations are walked, when no unit is `undecided` at any of them. It
+            is tested after every few draws, which makes a wrong "decided" likelier than the 5 % of a single test.
+        settle_by: the aggregate that the units are ordered by there.
         seed: of the orders; the order of an example in a draw depends on seed, layer, example and draw only.
         orders: removal orders to walk instead of random ones, int [K, n], shared by all examples; first leaves first.
 
     Returns:
         UnitScores with values float [N, n]; for each example they sum to v(all) - v(none) exactly, for any K.
-        It costs K (n - 1) evaluations (K n depth with less depth), and two for both ends.
+        It costs K (n - 1) evaluations (K n depth with less depth), and two for both ends. Where ``settle`` was asked
+        for, ``settled`` says whether the draws were enough.
 
     Raises:
         ShapPruneError: fewer than one permutation, ``orders`` that are none, or a depth outside (0, 1].
@@ -54,14 +63,22 @@ def permutation(
     if not 0 < depth <= 1:
         raise ShapPruneError(f"depth {depth} is not above 0 and at most 1")
     kept = Draws(draws, together=2 if antithetic and given is None else 1)
-    for first in track(range(0, draws, _TOGETHER), f"permutations of {game.layer}"):
-        some = range(first, min(first + _TOGETHER, draws))
+    together = _BETWEEN_TESTS if settle else _TOGETHER
+    settled = None
+    for first in track(range(0, draws, together), f"permutations of {game.layer}"):
+        some = range(first, min(first + together, draws))
         if given is not None:
             walked = np.tile(given[some.start : some.stop, None], (1, len(game), 1))
         else:
             walked = np.stack([_draw(game, draw, seed, shared, antithetic) for draw in some])
         kept.add(_marginals(game, torch.from_numpy(walked).to(game.device), max(1, round(depth * game.units))))
-    return kept.result()
+        if settle:
+            values, groups = kept.result()
+            so_far = UnitScores(values, "permutation", 0, 0, groups)
+            settled = not any(so_far.undecided(ratio, settle_by).any() for ratio in settle)
+            if settled:
+                break
+    return *kept.result(), settled
 
 
 def _marginals(game: LayerGame, order: Tensor, depth: int) -> Tensor:

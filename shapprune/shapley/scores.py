@@ -34,6 +34,7 @@ class UnitScores:
         draws: the values in independent groups of draws (random orders, pairs of antithetic orders, random
             coalitions), float [G, N, n]; their mean is ``values``. [G, 1, n] where only the mean over the examples
             was kept, None where nothing is drawn.
+        settled: whether the draws settled which units leave at the ratios asked for; None where none was asked for.
     """
 
     values: Tensor
@@ -41,6 +42,7 @@ class UnitScores:
     evaluations: float
     seconds: float
     draws: Tensor | None = None
+    settled: bool | None = None
 
     def aggregate(self, how: Aggregate = "mean") -> Tensor:
         """One score for each unit, float64 [n].
@@ -165,16 +167,20 @@ def aggregate(values: Tensor, how: Aggregate) -> Tensor:
 
 
 def scorer(criterion: str) -> Callable[[Callable[..., Any]], Callable[..., UnitScores]]:
-    """Make a function of a LayerGame that returns values, or (values, draws), return UnitScores with their cost."""
+    """Make a function of a LayerGame return UnitScores with their cost.
+
+    The function returns values, or (values, draws), or (values, draws, settled).
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., UnitScores]:
         @functools.wraps(function)
         def measured(game: Any, *args: Any, **options: Any) -> UnitScores:
             evaluations, started = game.evaluations, time.perf_counter()
             result = function(game, *args, **options)
-            values, draws = result if isinstance(result, tuple) else (result, None)
+            values, draws, settled = (*result, None, None)[:3] if isinstance(result, tuple) else (result, None, None)
             require_finite(values, f"{criterion} of layer {game.layer!r}")
-            return UnitScores(values, criterion, game.evaluations - evaluations, time.perf_counter() - started, draws)
+            cost = game.evaluations - evaluations, time.perf_counter() - started
+            return UnitScores(values, criterion, *cost, draws, settled)
 
         return measured
 

@@ -305,6 +305,9 @@ def test_defaults_take_the_place_of_what_is_left_out(config):
         "permutations": 5,
         "shared": False,
         "antithetic": False,
+        "settle": [],
+        "settle_by": "mean",
+        "depth": 1.0,
     }
     assert full["criteria"]["weight_norm"]["trials"] == 1
     assert full["low_data"]["criteria"] == ["permutation", "weight_norm"]

@@ -258,6 +258,19 @@ def test_standard_error_is_the_spread_of_repetitions(how):
         assert 0.7 < np.median(ratio) < 1.4, (options, ratio)
 
 
+def test_draws_stop_when_all_is_decided():
+    g = conv_game(count=20)
+    s = shapley.permutation(g, permutations=1000, settle=[0.5])
+    assert s.settled is True
+    assert 2 * 5 <= s.evaluations < 1000 * 5
+    assert not s.undecided(0.5).any()
+    few = shapley.permutation(g, permutations=1, settle=[0.5])
+    assert few.settled is False
+    assert shapley.permutation(g, permutations=2).settled is None
+    more = shapley.permutation(g, permutations=1000, settle=[0.2, 0.5], settle_by="mean+2std")
+    assert any(more.undecided(ratio, "mean+2std").any() for ratio in (0.2, 0.5)) != more.settled
+
+
 def test_undecided_units_are_those_near_the_cut():
     g = conv_game(count=20)
     few, many = (shapley.permutation(g, permutations=k) for k in (2, 400))
@@ -298,6 +311,8 @@ def test_kept_units_follow_the_bits():
         (lambda g: shapprune.score(g, "taylr"), "did you mean 'taylor'"),
         (lambda g: shapprune.score(g, "taylor", sign=True), "did you mean 'signed'"),
         (lambda g: shapprune.score(g, "permutation", permutations=2.5), "2.5 is not of type int"),
+        (lambda g: shapprune.score(g, "permutation", settle=[1.5]), "1.5 is above 0.999"),
+        (lambda g: shapprune.score(g, "permutation", settle=0.5), "0.5 is not of type list"),
         (lambda g: shapprune.score(g, "weight-norm", norm="l3"), "'l3' is not one of l1, l2"),
     ],
 )

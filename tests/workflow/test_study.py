@@ -95,7 +95,10 @@ def test_scores_are_arrays_with_a_manifest(finished):
         assert arrays["images"].shape == (20,)
     manifest = yaml.safe_load((folder / "trial0.json").read_text())
     assert manifest["evaluations"] == 2 * 8 + 2
-    assert manifest["options"] == {"permutations": 2, "shared": False, "antithetic": False}
+    given = {"permutations": 2, "shared": False, "antithetic": False, "depth": 1.0, "settle": [], "settle_by": "mean"}
+    assert manifest["options"] == given
+    assert manifest["settled"] is None
+    assert list(manifest["standard_error"]) == ["mean", "mean+2std"]
     assert manifest["device"]
     random = read_scores(run_folder(finished) / "scores" / "random" / "fc2" / "trial1.npz")
     assert random.values.shape == (1, 6)
