@@ -29,6 +29,9 @@ CRITERIA = config["criteria"]
 HEURISTICS = {name: entry for name, entry in CRITERIA.items() if not lookup(entry["method"]).walks}
 WALKS = {name: entry for name, entry in CRITERIA.items() if name not in HEURISTICS}
 
+# Given to jobs as a resource, not as a param: it changes no result, so another value runs nothing again.
+CALL_MB = config["memory_mb"]
+
 RUN = "results/{net}/seed{seed}"
 HEURISTIC_SCORES = [f"{RUN}/scores/{name}" for name in HEURISTICS]
 WALK_SCORES = [f"{RUN}/scores/{name}/{{layer}}" for name in WALKS]

@@ -26,6 +26,7 @@ rule measure_curves:
         "../envs/torch.yaml"
     resources:
         gpu=gpus,
+        call_mb=CALL_MB,
     params:
         network=network_of,
         criteria=CRITERIA,
@@ -54,6 +55,7 @@ rule evaluate_pruned:
         "../envs/torch.yaml"
     resources:
         gpu=gpus,
+        call_mb=CALL_MB,
     params:
         network=network_of,
         criteria={name: CRITERIA[name] for name in config["low_data"]["criteria"]},

@@ -65,8 +65,8 @@ rule plot_curves:
     output:
         "results/figures/{net}/curves_loss.png",
         "results/figures/{net}/curves_accuracy.png",
-        loss=drawing("curves_loss", "curves", "Removal", figure="Removal curves", of="loss"),
-        accuracy=drawing("curves_accuracy", "curves", "Removal", figure="Removal curves", of="accuracy"),
+        loss=drawing("curves_loss", "curves", "Removal curves", figure="Layer by layer", measure="loss"),
+        accuracy=drawing("curves_accuracy", "curves", "Removal curves", figure="Layer by layer", measure="accuracy"),
     log:
         "results/logs/plot_curves/{net}.log",
     conda:
@@ -86,8 +86,8 @@ rule plot_auc:
     output:
         "results/figures/{net}/auc.png",
         "results/figures/{net}/auc_layers.png",
-        all=drawing("auc", "auc", "Areas under removal curves", figure="All layers"),
-        layers=drawing("auc_layers", "auc_layers", "Areas under removal curves", figure="Layer by layer"),
+        all=drawing("auc", "auc", "Areas under the curves", figure="All layers"),
+        layers=drawing("auc_layers", "auc_layers", "Areas under the curves", figure="Layer by layer"),
     log:
         "results/logs/plot_auc/{net}.log",
     conda:
@@ -128,11 +128,11 @@ rule plot_low_data:
         "results/figures/{net}/low_data_steps_accuracy.png",
         "results/figures/{net}/low_data_final_loss.png",
         "results/figures/{net}/low_data_final_accuracy.png",
-        loss=drawing("low_data_steps_loss", "low_data", "Low data", figure="Step by step", of="loss"),
-        accuracy=drawing("low_data_steps_accuracy", "low_data", "Low data", figure="Step by step", of="accuracy"),
-        final_loss=drawing("low_data_final_loss", "low_data_final", "Low data", figure="In the end", of="loss"),
+        loss=drawing("low_data_steps_loss", "low_data", "Low data", figure="Step by step", measure="loss"),
+        accuracy=drawing("low_data_steps_accuracy", "low_data", "Low data", figure="Step by step", measure="accuracy"),
+        final_loss=drawing("low_data_final_loss", "low_data_final", "Low data", figure="In the end", measure="loss"),
         final_accuracy=drawing(
-            "low_data_final_accuracy", "low_data_final", "Low data", figure="In the end", of="accuracy"
+            "low_data_final_accuracy", "low_data_final", "Low data", figure="In the end", measure="accuracy"
         ),
     log:
         "results/logs/plot_low_data/{net}.log",

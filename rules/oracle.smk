@@ -24,6 +24,7 @@ rule tabulate_coalitions:
         "../envs/torch.yaml"
     resources:
         gpu=gpus,
+        call_mb=CALL_MB,
     params:
         network=network_of,
         images=config["oracle"]["images"],

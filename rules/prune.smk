@@ -23,6 +23,7 @@ rule prune_layers:
         "../envs/torch.yaml"
     resources:
         gpu=gpus,
+        call_mb=CALL_MB,
     params:
         network=network_of,
         layers=lambda wildcards: [layer for layer in layers_of(wildcards) if layer not in config["low_data"]["skip"]],

@@ -26,6 +26,7 @@ if HEURISTICS:
             "../envs/torch.yaml"
         resources:
             gpu=gpus,
+            call_mb=CALL_MB,
         params:
             network=network_of,
             layers=lambda wildcards: list(layers_of(wildcards)),
@@ -56,6 +57,7 @@ if WALKS:
             "../envs/torch.yaml"
         resources:
             gpu=gpus,
+            call_mb=CALL_MB,
         params:
             network=network_of,
             criteria=WALKS,

@@ -10,7 +10,8 @@ with job(snakemake.log[0], snakemake.threads):
     from shapprune.tables import write_table
 
     given = snakemake.params
-    run = open_run(snakemake.input.model, snakemake.input.data, given.network, given.validation, given.device)
+    of_network = given.network, given.validation, given.device, snakemake.resources.call_mb
+    run = open_run(snakemake.input.model, snakemake.input.data, *of_network)
     every = [
         (Path(folder) / file, chain, name)
         for folder, (name, entry) in zip(snakemake.input.pruned, given.criteria.items(), strict=True)

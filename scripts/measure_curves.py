@@ -9,7 +9,8 @@ with job(snakemake.log[0], snakemake.threads):
     from shapprune.tables import write_table
 
     given = snakemake.params
-    run = open_run(snakemake.input.model, snakemake.input.data, given.network, given.validation, given.device)
+    of_network = given.network, given.validation, given.device, snakemake.resources.call_mb
+    run = open_run(snakemake.input.model, snakemake.input.data, *of_network)
     scores = Path(snakemake.input.model).parent / "scores"
     rows = layer_curves(run, snakemake.wildcards.layer, scores, given.criteria, given.images)
     write_table(snakemake.output.curves, CURVES, rows)

@@ -9,7 +9,8 @@ with job(snakemake.log[0], snakemake.threads):
     from shapprune.stages import chains, open_run, write_chain
 
     given = snakemake.params
-    run = open_run(snakemake.input.model, snakemake.input.data, given.network, given.validation, given.device)
+    of_network = given.network, given.validation, given.device, snakemake.resources.call_mb
+    run = open_run(snakemake.input.model, snakemake.input.data, *of_network)
     for file, chain in track(list(chains(given.criterion, given.low_data)), "chains"):
         path = Path(snakemake.output[0]) / file
         write_chain(run, given.layers, path, given.criterion, chain, given.low_data["images"], given.scoring)

@@ -8,7 +8,8 @@ with job(snakemake.log[0], snakemake.threads):
     from shapprune.stages import open_run, write_layer_scores
 
     given = snakemake.params
-    run = open_run(snakemake.input.model, snakemake.input.data, given.network, given.validation, given.device)
+    of_network = given.network, given.validation, given.device, snakemake.resources.call_mb
+    run = open_run(snakemake.input.model, snakemake.input.data, *of_network)
     scores = Path(snakemake.input.model).parent / "scores"
     for layer in given.layers:
         write_layer_scores(run, layer, scores, given.criteria, given.scoring)

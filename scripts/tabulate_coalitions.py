@@ -9,7 +9,8 @@ with job(snakemake.log[0], snakemake.threads):
     from shapprune.stages import layer_table, open_run
 
     given = snakemake.params
-    run = open_run(snakemake.input.model, snakemake.input.data, given.network, given.validation, given.device)
+    of_network = given.network, given.validation, given.device, snakemake.resources.call_mb
+    run = open_run(snakemake.input.model, snakemake.input.data, *of_network)
     table, facts = layer_table(run, snakemake.wildcards.layer, given.images, given.scoring)
     with whole(snakemake.output.table) as temporary:
         np.savez(temporary, allow_pickle=False, table=table)

@@ -54,6 +54,7 @@ class Run:
         validation: places of the training images that were held back from training.
         device: ``cpu`` or ``cuda``.
         name: ``net`` and ``seed``, as tables name the run.
+        memory_mb: about how much memory a call of the network may take.
     """
 
     model: nn.Module
@@ -62,11 +63,12 @@ class Run:
     validation: np.ndarray
     device: str
     name: dict[str, Any]
+    memory_mb: int
 
     def game(self, layer: str, part: str, chosen: np.ndarray, **options: Any) -> LayerGame:
         """The game of a layer on some images of the training or the test part."""
         images, labels = tensors(self.image_set, part, chosen)
-        return LayerGame(self.model, layer, images, labels, examples=chosen, **options)
+        return LayerGame(self.model, layer, images, labels, examples=chosen, memory_mb=self.memory_mb, **options)
 
     @property
     def test(self) -> np.ndarray:
@@ -74,7 +76,7 @@ class Run:
         return np.arange(len(self.image_set.test_labels))
 
 
-def open_run(model: str, data: str, network: Mapping[str, Any], validation: int, device: str) -> Run:
+def open_run(model: str, data: str, network: Mapping[str, Any], validation: int, device: str, memory_mb: int) -> Run:
     """Read a trained network and its data.
 
     Args:
@@ -83,6 +85,7 @@ def open_run(model: str, data: str, network: Mapping[str, Any], validation: int,
         network: the network's entry in the configuration.
         validation: how many training images are held back.
         device: ``auto``, ``cpu`` or ``cuda``.
+        memory_mb: about how much memory a call of the network may take.
     """
     image_set = read_prepared(data)
     device = choose_device(device)
@@ -90,7 +93,7 @@ def open_run(model: str, data: str, network: Mapping[str, Any], validation: int,
     manifest = read_json(Path(model).with_suffix(".json"))
     held_back = splits(len(image_set.train_labels), validation)[1]
     name = {"net": manifest["net"], "seed": manifest["seed"]}
-    return Run(opened, network, image_set, held_back, device, name)
+    return Run(opened, network, image_set, held_back, device, name, memory_mb)
 
 
 def make_network(
@@ -291,6 +294,7 @@ def write_chain(
         site=scoring["site"],
         payoff=scoring["payoff"],
         examples=chosen,
+        memory_mb=run.memory_mb,
     ):
         model = step.model
         cost = {"evaluations": step.scores.evaluations, "seconds": round(step.scores.seconds, 6)}

@@ -15,15 +15,16 @@ SOLID: Dashes = (0, ())
 # The colour-blind can tell them apart (Okabe and Ito 2008).
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
-# Colours, markers and line styles: strong ones of Shapley values, muted ones of heuristics.
+# Colours, markers and line styles: strong ones of Shapley values, muted ones of heuristics. There is one marker more
+# than colours, so that a colour that is given again has another marker.
 _STRONG: tuple[tuple[str, ...], tuple[str, ...], tuple[Dashes, ...]] = (
     OKABE_ITO,
-    ("o", "s", "^", "D", "v", "P"),
+    ("o", "s", "^", "D", "v", "P", "X"),
     (SOLID, (0, (9, 1.2)), (0, (9, 1.2, 1, 1.2))),
 )
 _MUTED: tuple[tuple[str, ...], tuple[str, ...], tuple[Dashes, ...]] = (
     ("#8C6D31", "#7B6A9E", "#5F8A8B", "#B0716F", "#86863F", "#6B7A90"),
-    ("x", "+", "1", "2", "3", "4"),
+    ("x", "+", "1", "2", "3", "4", "|"),
     ((0, (5, 2)), (0, (5, 1.5, 1, 1.5)), (0, (2.2, 1.4)), (0, (5, 1.5, 1, 1.5, 1, 1.5))),
 )
 _GREY, _DOTS = "#8A8A8A", (0, (1, 1.6))
@@ -36,7 +37,7 @@ class Style:
     Attributes:
         label: its name for people.
         place: its place in the study, so that markers of different lines do not lie on each other.
-        shapley: whether it is a Shapley value.
+        shapley: whether it is a Shapley value, or made of them.
         colour: of line, marker and bar.
         dashes: line style.
         marker: marker style, empty for none.
@@ -85,7 +86,8 @@ def criterion_styles(criteria: Mapping[str, Mapping[str, Any]]) -> dict[tuple[st
     members: dict[bool, dict[str, int]] = {True: {}, False: {}}  # strong and muted colours: how often each was given
     for name, entry in criteria.items():
         method, aggregates = entry["method"], entry["aggregates"]
-        shapley = lookup(method).function.startswith("shapprune.shapley.")
+        scorer = entry.get("of", method)  # what is scored again in stages looks like what scores it
+        shapley = lookup(scorer).function.startswith("shapprune.shapley.")
         colour = name if shapley else method
         for aggregate in aggregates:
             look: dict[str, Any] = {"colour": _GREY, "dashes": _DOTS}

@@ -47,6 +47,7 @@ def prune_sequentially(
     site: str = "activation",
     payoff: str = "loss",
     examples: np.ndarray | None = None,
+    memory_mb: int = 512,
 ) -> Iterator[Step]:
     """Prune layers from the last to the first, each scored on the network that the steps before have left.
 
@@ -61,6 +62,7 @@ def prune_sequentially(
         site: where a unit is zeroed while scoring.
         payoff: what scores are about.
         examples: numbers of the images that seed their draws, see `LayerGame`.
+        memory_mb: about how much memory a call of the network may take.
 
     Yields:
         A Step for each layer.
@@ -71,7 +73,7 @@ def prune_sequentially(
     if not 0 < ratio < 1:
         raise ShapPruneError(f"ratio {ratio} is not strictly between 0 and 1")
     for step, layer in enumerate(reversed(layers), start=1):
-        game = LayerGame(model, layer, images, labels, site=site, payoff=payoff, examples=examples)
+        game = LayerGame(model, layer, images, labels, site=site, payoff=payoff, examples=examples, memory_mb=memory_mb)
         scores = score(game)
         removed = sorted(scores.order(aggregate)[: int(game.units * ratio)].tolist())
         model = remove_units(model, {layer: removed}, images)

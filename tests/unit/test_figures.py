@@ -19,6 +19,7 @@ CRITERIA = {
     "shapley": {"method": "permutation", "aggregates": ["mean", "mean+2std"]},
 }
 MANY = {name: {"method": name, "aggregates": ["mean", "mean+2std"]} for name in CATALOG}
+ESTIMATORS = {f"shapley{number}": {"method": "permutation", "aggregates": ["mean", "mean+2std"]} for number in range(9)}
 STUDIES = {
     "one layer, one run": (CRITERIA, 1, 1, 1),
     "16 layers, two seeds, three trials": (CRITERIA, 16, 2, 3),
@@ -151,14 +152,33 @@ def test_empty_tables_are_refused(name):
         DRAWN[name][0](table, figures.criterion_styles(CRITERIA))
 
 
-def test_styles_tell_criteria_apart():
-    styles = figures.criterion_styles(CRITERIA)
-    looks = {(style.colour, str(style.dashes), style.marker, style.filled) for style in styles.values()}
+@pytest.mark.parametrize("criteria", [CRITERIA, MANY, ESTIMATORS], ids=["few", "many", "estimators"])
+def test_styles_tell_criteria_apart(criteria):
+    styles = figures.criterion_styles({name: entry for name, entry in criteria.items() if name != "random"})
+    looks = {(style.colour, style.dashes, style.marker, style.filled) for style in styles.values()}
     assert len(looks) == len(styles)
+
+
+def test_styles_tell_shapley_values_and_aggregates():
+    styles = figures.criterion_styles(CRITERIA)
     assert styles["shapley", "mean"].shapley
     assert not styles["taylor", "mean"].shapley
+    assert styles["shapley", "mean+2std"].colour == styles["shapley", "mean"].colour
     assert styles["shapley", "mean+2std"].label == "shapley (mean+2std)"
     assert styles["taylor", "mean"].label == "taylor"  # the aggregate is named only where there is a choice
+
+
+def test_what_is_scored_again_looks_like_what_scores_it():
+    rescored = {of: {"method": "rescored", "of": of, "aggregates": ["mean"]} for of in ("permutation", "taylor")}
+    styles = figures.criterion_styles(rescored)
+    assert styles["permutation", "mean"].shapley
+    assert not styles["taylor", "mean"].shapley
+
+
+def test_a_criterion_without_a_style_is_refused():
+    table = tables(CRITERIA, 1, 1, 1)["auc"]
+    with pytest.raises(ShapPruneError, match="unknown criterion 'random mean'"):
+        figures.auc_bars(table, figures.criterion_styles({"taylor": CRITERIA["taylor"]}))
 
 
 def test_tables_are_read_by_network(tmp_path):

@@ -145,6 +145,7 @@ def test_nothing_is_done_twice(finished):
         (lambda study: study["low_data"].update(ratios=[0.5, 0.25]), {"prune_layers", "evaluate_pruned"}),
         (lambda study: study["oracle"].update(images=60), {"tabulate_coalitions", "search_oracle"}),
         (lambda study: study["curves"].update(images=90), {"measure_curves"}),
+        (lambda study: study.update(memory_mb=64), set()),
     ],
 )
 def test_a_change_runs_only_what_depends_on_it(finished, change, rules):
