@@ -120,10 +120,12 @@ def by_style(table: pd.DataFrame, styles: Styles) -> Iterator[tuple[Style, pd.Da
 def ranked(table: pd.DataFrame, styles: Styles, value: str) -> list[tuple[Style, pd.DataFrame]]:
     """The rows of each criterion and aggregate, sorted by their mean ``value``, the best first.
 
-    The best is the highest accuracy and the lowest of everything else.
+    The best is the highest accuracy and the lowest of everything else; what is not finite comes last.
     """
     sign = -1 if value == "accuracy" else 1
-    return sorted(by_style(table, styles), key=lambda pair: sign * pair[1][value].mean())
+    means = ((sign * rows[value].mean(), style, rows) for style, rows in by_style(table, styles))
+    order = sorted(means, key=lambda each: each[0] if math.isfinite(each[0]) else math.inf)
+    return [(style, rows) for _, style, rows in order]
 
 
 def draw_line(axes: Axes, rows: pd.DataFrame, x: str, y: str, style: Style, band: bool = True) -> None:

@@ -89,8 +89,10 @@ def auc_layers(auc: pd.DataFrame, styles: Styles) -> Figure:
     layers = list(auc["layer"].unique())
     rows_of = dict(by_style(auc, styles))
     means = np.array([rows_of[style].groupby("layer")["auc_loss"].mean()[layers] for style, _ in order])
-    best, worst = means.min(0), means.max(0)
-    shades = (means - best) / np.where(worst > best, worst - best, 1)
+    finite = np.ma.masked_invalid(means)  # a loss that overflowed must not take all the shades
+    best = finite.min(0)
+    spread = finite.max(0) - best
+    shades = ((finite - best) / np.ma.where(spread > 0, spread, 1)).filled(1)
     numbered = len(layers) <= _NUMBERED
     figure = Figure(figsize=(2.2 + (0.5 if numbered else 0.28) * len(layers), 1.2 + 0.2 * len(order)))
     axes = figure.subplots()

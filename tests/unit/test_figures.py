@@ -152,6 +152,18 @@ def test_empty_tables_are_refused(name):
         DRAWN[name][0](table, figures.criterion_styles(CRITERIA))
 
 
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_loss_that_overflowed_leaves_the_others_as_they_were(bad):
+    table, styles = tables(CRITERIA, 2, 1, 1)["auc"], figures.criterion_styles(CRITERIA)
+    whole = figures.auc_layers(table[table["criterion"] != "random"], styles).axes[0]
+    table.loc[table["criterion"] == "random", "auc_loss"] = bad
+    axes = figures.auc_layers(table, styles).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()][-1] == "random"
+    shades, others = axes.images[0].get_array(), whole.images[0].get_array()
+    np.testing.assert_array_equal(shades[:-1], others)
+    assert (shades[-1] == 1).all()
+
+
 @pytest.mark.parametrize("criteria", [CRITERIA, MANY, ESTIMATORS], ids=["few", "many", "estimators"])
 def test_styles_tell_criteria_apart(criteria):
     styles = figures.criterion_styles({name: entry for name, entry in criteria.items() if name != "random"})
