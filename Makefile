@@ -14,7 +14,7 @@ report: $(READY) ## run the default study (minutes) and write results/report.htm
 	@$(BIN)/snakemake --cores all --resources gpu=8 --quiet host reason
 	@if [ ! -e results/report.html ] || \
 	    [ -n "$$(find results/figures results/tables results/run_config.yaml report -newer results/report.html)" ]; then \
-	    $(BIN)/snakemake --report results/report.html --quiet all; \
+	    $(BIN)/snakemake --report results/report.html --report-stylesheet report/style.css --quiet all; \
 	fi
 	@echo "The report is $(CURDIR)/results/report.html"
 

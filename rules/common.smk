@@ -97,7 +97,7 @@ def small_layers(pattern):
         path
         for net, network in NETWORKS.items()
         for layer, units in study.layers_of(network, config).items()
-        if units <= config["oracle"]["max_units"]
+        if 1 < units <= config["oracle"]["max_units"]  # of a single unit there is nothing to choose
         for path in expand(pattern, net=net, seed=network["seeds"], layer=layer)
     ]
 

@@ -240,7 +240,7 @@ def layer_overlaps(
 ) -> Iterator[dict[str, Any]]:
     """Rows that compare every criterion's order with the oracle sets, and the exact Shapley values' order too."""
     exact = (
-        {"criterion": "exact", "aggregate": "mean", "trial": 0},
+        {"criterion": "exact Shapley", "aggregate": "mean", "trial": 0},
         np.argsort(oracle.shapley_values(table), kind="stable"),
     )
     for labels, order in [*read_orders(folder, name["layer"], criteria), exact]:

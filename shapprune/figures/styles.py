@@ -97,7 +97,7 @@ def criterion_styles(criteria: Mapping[str, Mapping[str, Any]]) -> dict[tuple[st
                 look = _look(shapley, list(members[shapley]).index(colour), member)
             label = f"{name} ({aggregate})" if len(aggregates) > 1 else name
             styles[name, aggregate] = Style(label, len(styles), shapley, **look)
-    styles.setdefault(("exact", "mean"), Style("exact Shapley", len(styles), True, "black", SOLID, "*"))
+    styles.setdefault(("exact Shapley", "mean"), Style("exact Shapley", len(styles), True, "black", SOLID, "*"))
     return styles
 
 

@@ -75,7 +75,7 @@ def tables(criteria, layers, seeds, trials):
         for ratio in (0.25, 0.5)
         for step, layer in enumerate(["", *reversed(units)])
     ]
-    exact = [run | {"criterion": "exact", "aggregate": "mean"} for run in runs[:: len(orders) * trials]]
+    exact = [run | {"criterion": "exact Shapley", "aggregate": "mean"} for run in runs[:: len(orders) * trials]]
     oracle = [
         {
             **run,

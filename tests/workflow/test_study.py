@@ -62,7 +62,7 @@ def test_tables_hold_one_observation_a_row(finished):
     assert set(oracle["layer"]) == {"fc2"}  # fc1 has more than 6 units
     assert len(oracle) == seeds * (trials + 1) * 5
     assert (oracle["gap"] >= 0).all()
-    exact = oracle[oracle["criterion"] == "exact"]
+    exact = oracle[oracle["criterion"] == "exact Shapley"]
     assert exact["gap"].mean() < oracle[oracle["criterion"] == "random"]["gap"].mean()
 
     assert len(table(finished, "training")) == seeds * 4
