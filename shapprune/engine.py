@@ -140,7 +140,7 @@ class SummedEntry(Entry):
     def __init__(self, graph: UnitGraph, following: NextLinear, values: Tensor, images: Tensor, rows: int, keep: int):
         super().__init__(graph, following.node, images, rows, need_values=False)
         self._inputs, self._keep = values, keep
-        self._module, self._flattened = following.module, following.flattened
+        self._module = following.module
         bias = self._module.bias
         base = values.new_zeros(len(self._module.weight)) if bias is None else bias.detach()
         self._scale = torch.ones_like(base)

@@ -22,9 +22,3 @@ def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping
             if set(row) != set(columns):
                 raise ValueError(f"columns {sorted(row)} of a row are not {sorted(columns)}")
             writer.writerow(row)
-
-
-def read_table(path: str | Path) -> list[dict[str, str]]:
-    """The rows of a CSV file, all values as text."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))

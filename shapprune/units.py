@@ -114,13 +114,11 @@ class NextLinear(NamedTuple):
 
     Attributes:
         module: that layer.
-        flattened: whether the positions of the units are flattened before it.
         norm: the BatchNorm that follows it at once, if any.
         node: the value behind both.
     """
 
     module: nn.Conv2d | nn.Linear
-    flattened: bool
     norm: nn.modules.batchnorm._BatchNorm | None
     node: fx.Node
 
@@ -237,8 +235,8 @@ class UnitGraph:
         if len(users) == 1 and self.meaning(users[0]) == "norm" and users[0].op == "call_module":
             norm = self.modules[str(users[0].target)]
             if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_var is not None:
-                return NextLinear(module, flattened, norm, users[0])
-        return NextLinear(module, flattened, None, node)
+                return NextLinear(module, norm, users[0])
+        return NextLinear(module, None, node)
 
     def meaning(self, node: fx.Node) -> str:
         """What an operation does to units: norm, zero (element-wise, 0 stays 0), activation (element-wise), pass
