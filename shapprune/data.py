@@ -19,7 +19,7 @@ import numpy as np
 
 from shapprune import sources
 from shapprune.errors import ShapPruneError, unknown
-from shapprune.files import whole
+from shapprune.files import whole, write_json
 from shapprune.resolve import resolve_function
 
 if TYPE_CHECKING:
@@ -215,8 +215,7 @@ def write_prepared(path: str | Path, image_set: ImageSet) -> None:
     with whole(path) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
     manifest = asdict(image_set.info) | {"md5": _digest(arrays.values())}
-    with whole(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=1) + "\n")
+    write_json(path.with_suffix(".json"), manifest)
 
 
 def read_prepared(path: str | Path) -> ImageSet:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from shapprune.errors import ShapPruneError
-from shapprune.files import checksum, whole
+from shapprune.files import checksum, whole, write_json
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -55,8 +55,7 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
         "sha256": checksum(path, "sha256"),
         "tensors": {name: list(tensor.shape) for name, tensor in state.items()},
     }
-    with whole(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=1) + "\n")
+    write_json(path.with_suffix(".json"), manifest)
 
 
 def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
