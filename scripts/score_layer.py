@@ -10,5 +10,6 @@ with job(snakemake.log[0], snakemake.threads):
     given = snakemake.params
     of_network = given.network, given.validation, given.device, snakemake.resources.call_mb
     run = open_run(snakemake.input.model, snakemake.input.data, *of_network)
-    scores = Path(snakemake.input.model).parent / "scores"
-    write_layer_scores(run, snakemake.wildcards.layer, scores, given.criteria, given.scoring)
+    layer, folder = snakemake.wildcards.layer, Path(snakemake.input.model).parent
+    unfinished = folder / f"unfinished-{layer}"  # no output: Snakemake would delete it when the job is cut off
+    write_layer_scores(run, layer, folder / "scores", given.criteria, given.scoring, unfinished)

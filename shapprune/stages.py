@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import resource
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -152,6 +153,7 @@ def write_layer_scores(
     folder: Path,
     criteria: Mapping[str, Mapping[str, Any]],
     scoring: Mapping[str, Any],
+    unfinished: Path | None = None,
 ) -> None:
     """Score a layer by several criteria, each in its number of trials, and write them.
 
@@ -166,6 +168,8 @@ def write_layer_scores(
         folder: where the files go.
         criteria: entries of the configuration's ``criteria``.
         scoring: the configuration's ``scoring``.
+        unfinished: a folder for the checkpoints of long scorings, from which a call that was cut off goes on; it is
+            deleted when all files are written.
     """
     for trial in range(max(entry["trials"] for entry in criteria.values())):
         chosen = draw_images(run.validation, scoring["images"], trial)
@@ -173,7 +177,8 @@ def write_layer_scores(
         for name, entry in criteria.items():
             if trial >= entry["trials"]:
                 continue
-            scores = score(game, entry["method"], seed=trial, **options_of(entry))
+            checkpoint = None if unfinished is None else unfinished / f"{name}-trial{trial}.pt"
+            scores = score(game, entry["method"], seed=trial, checkpoint=checkpoint, **options_of(entry))
             facts = {
                 **run.name,
                 "layer": layer,
@@ -188,6 +193,8 @@ def write_layer_scores(
             open_end = ", not settled: the permutations were spent first" if scores.settled is False else ""
             cost = f"{scores.evaluations:g} evaluations, {scores.seconds:.2f} s{open_end}"
             print(f"{layer}: {name}, trial {trial}: {cost}", flush=True)
+    if unfinished is not None:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def read_orders(

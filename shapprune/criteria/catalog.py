@@ -51,6 +51,7 @@ class Criterion:
         random: whether it draws at random, so that trials differ by more than their images.
         walks: whether it costs many evaluations, so that the workflow gives each layer a job (and a GPU) of its own.
         gradient: whether it needs the gradient of the payoff.
+        resumes: whether it comes in draws or stages and goes on from a checkpoint when it was cut off.
         max_units: the widest layer it can do, if there is a limit.
     """
 
@@ -60,6 +61,7 @@ class Criterion:
     random: bool = False
     walks: bool = False
     gradient: bool = False
+    resumes: bool = False
     max_units: int | None = None
 
 
@@ -96,6 +98,7 @@ CATALOG: dict[str, Criterion] = {
         "shapprune.shapley.exact:exact",
         "Shapley value by enumeration of all coalitions",
         walks=True,
+        resumes=True,
         max_units=20,
     ),
     "permutation": Criterion(
@@ -116,6 +119,7 @@ CATALOG: dict[str, Criterion] = {
         },
         random=True,
         walks=True,
+        resumes=True,
     ),
     "coalition-gradient": Criterion(
         "shapprune.shapley.gradient:coalition_gradient",
@@ -129,6 +133,7 @@ CATALOG: dict[str, Criterion] = {
         random=True,
         walks=True,
         gradient=True,
+        resumes=True,
     ),
     "shrunk": Criterion(
         "shapprune.shapley.shrunk:shrunk",
@@ -141,6 +146,7 @@ CATALOG: dict[str, Criterion] = {
         random=True,
         walks=True,
         gradient=True,
+        resumes=True,
     ),
     "rescored": Criterion(
         "shapprune.criteria.rescored:rescored",
@@ -153,6 +159,7 @@ CATALOG: dict[str, Criterion] = {
         },
         random=True,
         walks=True,
+        resumes=True,
     ),
     "path-gradient": Criterion(
         "shapprune.shapley.gradient:path_gradient",
@@ -160,6 +167,7 @@ CATALOG: dict[str, Criterion] = {
         {"points": Option(int, 8, minimum=1, about="points on the path")},
         walks=True,
         gradient=True,
+        resumes=True,
     ),
 }
 

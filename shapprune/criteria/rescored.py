@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from shapprune.errors import ShapPruneError
 from shapprune.game import LayerGame
 from shapprune.progress import track
-from shapprune.shapley.scores import scorer
+from shapprune.shapley.scores import Estimate, scorer
+from shapprune.shapley.unfinished import Unfinished
 
 
 @scorer("rescored")
@@ -20,9 +22,10 @@ def rescored(
     of: str = "coalition-gradient",
     stages: int = 16,
     aggregate: str = "mean+2std",
-    options: Mapping[str, object] | None = None,
+    options: Mapping[str, Any] | None = None,
     seed: int = 0,
-) -> Tensor:
+    checkpoint: Path | None = None,
+) -> Estimate:
     """Remove the lowest units of a layer in stages, each scored with those of the stages before gone.
 
     A Shapley value knows nothing of which other units will be left: two units that do the same each have half the
@@ -35,6 +38,8 @@ def rescored(
         aggregate: how its scores of examples become one.
         options: the criterion's own options.
         seed: of what the criterion draws; each stage has draws of its own.
+        checkpoint: a file that is written now and then; a scoring that was cut off goes on from it, after its last
+            finished stage, and comes out the same. It is left there for the caller to delete.
 
     Returns:
         UnitScores with values [1, n]: the place of each unit in the removal order, 0 left first.
@@ -49,13 +54,12 @@ def rescored(
     if of == "rescored":
         raise ShapPruneError("'rescored' cannot be applied to itself")
     ends = np.linspace(0, game.units, min(stages, game.units) + 1).astype(int)
-    left = torch.arange(game.units, device=game.device)
-    order: list[Tensor] = []
-    for stage in track(range(len(ends) - 1), f"stages of {game.layer}"):
-        scores = score(game, of, seed=seed * stages + stage, **(options or {})).aggregate(aggregate)
-        leaving, left = torch.tensor_split(
-            left[torch.argsort(scores[left], stable=True)], [ends[stage + 1] - ends[stage]]
-        )
-        order.append(leaving)
-        game = game.without(leaving)
-    return torch.argsort(torch.cat(order)).double()[None]
+    unfinished = Unfinished(checkpoint, game, "rescored", of, stages, aggregate, options, seed)
+    # The units in the order they leave; what follows those that are gone is as the last stage has sorted it.
+    order = unfinished.saved.get("order", torch.arange(game.units)).to(game.device)
+    for stage in track(range(unfinished.saved.get("stages", 0), len(ends) - 1), f"stages of {game.layer}"):
+        gone, left = order[: ends[stage]], order[ends[stage] :]
+        scored = score(game.without(gone), of, seed=seed * stages + stage, **(options or {})).aggregate(aggregate)
+        order = torch.cat([gone, left[torch.argsort(scored[left], stable=True)]])
+        unfinished.save(f"stage {stage + 1} of {len(ends) - 1}", order=order, stages=stage + 1)
+    return Estimate(torch.argsort(order).double()[None], unfinished=unfinished)

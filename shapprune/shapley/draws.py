@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shapprune.shapley.unfinished import Unfinished
+
 if TYPE_CHECKING:
     from shapprune.game import LayerGame
 
@@ -46,31 +48,34 @@ class Draws:
 
     Args:
         draws: how many will come.
+        unfinished: the scoring that they are of; draws of it that were taken before it was cut off are there at once.
         together: how many in a row depend on each other (2 for antithetic pairs); they stay in one group.
+
+    Attributes:
+        seen: how many have come.
     """
 
-    def __init__(self, draws: int, together: int = 1):
-        self._draws, self._together = draws, together
+    def __init__(self, draws: int, unfinished: Unfinished, together: int = 1):
+        self._draws, self._unfinished, self._together = draws, unfinished, together
         units = -(-draws // together)
         self._groups = min(units, MOST_GROUPS)
+        self.seen: int = unfinished.saved.get("seen", 0)
         self._sums: Tensor | None = None
-        self._counts = np.zeros(self._groups, dtype=np.int64)
-        self._seen = 0
+        if self.seen:
+            self._sums = unfinished.saved["sums"].to(unfinished.game.device)
 
     def add(self, values: Tensor) -> None:
         """Take the next draws, [K, N, n]."""
         if self._sums is None:
             self._sums = values.new_zeros(self._groups, *values.shape[1:], dtype=torch.float64)
         for one in values:
-            group = self._seen // self._together % self._groups
-            self._sums[group] += one
-            self._counts[group] += 1
-            self._seen += 1
+            self._sums[self.seen // self._together % self._groups] += one
+            self.seen += 1
+        self._unfinished.save(f"draw {self.seen} of {self._draws}", sums=self._sums, seen=self.seen)
 
     def result(self) -> tuple[Tensor, Tensor]:
         """The mean over all draws, float64 [N, n], and the means of the groups, float32 [G, N, n]."""
         assert self._sums is not None
-        begun = int((self._counts > 0).sum())
-        counts = torch.from_numpy(self._counts[:begun]).to(self._sums.device)
-        groups = self._sums[:begun] / counts.reshape(-1, 1, 1)
-        return self._sums.sum(0) / self._seen, groups.float()
+        counts = np.bincount(np.arange(self.seen) // self._together % self._groups)
+        groups = self._sums[: len(counts)] / torch.from_numpy(counts).to(self._sums.device).reshape(-1, 1, 1)
+        return self._sums.sum(0) / self.seen, groups.float()

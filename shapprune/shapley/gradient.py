@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from shapprune.errors import ShapPruneError
 from shapprune.game import LayerGame
 from shapprune.progress import track
 from shapprune.shapley.draws import Draws, draw_coalitions
-from shapprune.shapley.scores import scorer
+from shapprune.shapley.scores import Estimate, scorer
+from shapprune.shapley.unfinished import Unfinished
 
 _TOGETHER = 16  # points that share what is computed once for each example
 
@@ -24,7 +25,8 @@ def coalition_gradient(
     high: float = 1.0,
     paired: bool = False,
     seed: int = 0,
-) -> tuple[Tensor, Tensor]:
+    checkpoint: Path | None = None,
+) -> Estimate:
     """The payoff's gradient in the units' gates, averaged over random 0/1 coalitions of each example's own.
 
     The Shapley value is the mean marginal contribution to a coalition that holds every other unit with probability q,
@@ -40,6 +42,8 @@ def coalition_gradient(
         high: greatest q.
         paired: every other point takes the complement of the coalition before it; not with another range than (0, 1).
         seed: of the coalitions; those of an example depend on seed, layer, example and point only.
+        checkpoint: a file that is written now and then; a scoring that was cut off goes on from it, after its last
+            finished batch of points, and comes out the same. It is left there for the caller to delete.
 
     Returns:
         UnitScores with values float [N, n]; it costs 3 evaluations a point. A pair counts as one draw.
@@ -62,11 +66,12 @@ def coalition_gradient(
         drawn = draw_coalitions(game, stratum, seed, low + stratum * width, low + (stratum + 1) * width)
         return ~drawn if paired and point % 2 else drawn
 
-    return _mean_gradient(game, points, coalitions, together=2 if paired else 1)
+    unfinished = Unfinished(checkpoint, game, "coalition-gradient", points, low, high, paired, seed)
+    return _mean_gradient(points, coalitions, unfinished, together=2 if paired else 1)
 
 
 @scorer("path-gradient")
-def path_gradient(game: LayerGame, points: int = 8) -> Tensor:
+def path_gradient(game: LayerGame, points: int = 8, checkpoint: Path | None = None) -> Estimate:
     """The payoff's gradient in the units' gates, averaged over the path on which all gates open together.
 
     It is the Aumann-Shapley value of the relaxed game, and integrated gradients of the rest of the network from the
@@ -75,6 +80,8 @@ def path_gradient(game: LayerGame, points: int = 8) -> Tensor:
     Args:
         game: the layer; its payoff must have a gradient.
         points: points on the path (mid-point rule).
+        checkpoint: a file that is written now and then; a scoring that was cut off goes on from it, after its last
+            finished batch of points, and comes out the same. It is left there for the caller to delete.
 
     Returns:
         UnitScores with values float [N, n]; it costs 3 evaluations a point.
@@ -86,7 +93,8 @@ def path_gradient(game: LayerGame, points: int = 8) -> Tensor:
     """
     _check_points(points)
     gates = (np.arange(points, dtype=np.float32)[:, None] + 0.5) / points
-    return _mean_gradient(game, points, lambda point: np.tile(gates[point], (1, game.units)))[0]
+    unfinished = Unfinished(checkpoint, game, "path-gradient", points)
+    return _mean_gradient(points, lambda point: np.tile(gates[point], (1, game.units)), unfinished)._replace(draws=None)
 
 
 def _check_points(points: int) -> None:
@@ -95,11 +103,12 @@ def _check_points(points: int) -> None:
 
 
 def _mean_gradient(
-    game: LayerGame, points: int, gates: Callable[[int], np.ndarray], together: int = 1
-) -> tuple[Tensor, Tensor]:
+    points: int, gates: Callable[[int], np.ndarray], unfinished: Unfinished, together: int = 1
+) -> Estimate:
     """Mean over points of the gradient in the gates, [N, n], and its groups of points, [G, N, n]."""
-    kept = Draws(points, together)
-    for first in track(range(0, points, _TOGETHER), f"gradients of {game.layer}"):
+    game = unfinished.game
+    kept = Draws(points, unfinished, together)
+    for first in track(range(kept.seen, points, _TOGETHER), f"gradients of {game.layer}"):
         some = np.stack([gates(point) for point in range(first, min(first + _TOGETHER, points))])
         kept.add(game.gate_gradient(some))
-    return kept.result()
+    return Estimate(*kept.result(), unfinished=unfinished)

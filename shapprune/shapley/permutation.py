@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from shapprune.errors import ShapPruneError
 from shapprune.game import LayerGame
 from shapprune.progress import track
 from shapprune.shapley.draws import Draws, draw_orders
-from shapprune.shapley.scores import UnitScores, scorer
+from shapprune.shapley.scores import Estimate, UnitScores, scorer
+from shapprune.shapley.unfinished import Unfinished
 
 _TOGETHER = 8  # draws that share what is computed once for each example
 _BETWEEN_TESTS = 4  # draws between two tests of whether all is decided
@@ -29,7 +31,8 @@ def permutation(
     settle_by: str = "mean",
     seed: int = 0,
     orders: np.ndarray | Tensor | None = None,
-) -> tuple[Tensor, Tensor, bool | None]:
+    checkpoint: Path | None = None,
+) -> Estimate:
     """Monte-Carlo Shapley values: what each unit's removal costs, averaged over random removal orders.
 
     Args:
@@ -45,6 +48,8 @@ def permutation(
         settle_by: the aggregate that the units are ordered by there.
         seed: of the orders; the order of an example in a draw depends on seed, layer, example and draw only.
         orders: removal orders to walk instead of random ones, int [K, n], shared by all examples; first leaves first.
+        checkpoint: a file that is written now and then; a scoring that was cut off goes on from it, after its last
+            finished batch of orders, and comes out the same. It is left there for the caller to delete.
 
     Returns:
         UnitScores with values float [N, n]; for each example they sum to v(all) - v(none) exactly, for any K.
@@ -62,23 +67,28 @@ def permutation(
         raise ShapPruneError(f"permutations = {permutations}, at least 1 is needed")
     if not 0 < depth <= 1:
         raise ShapPruneError(f"depth {depth} is not above 0 and at most 1")
-    kept = Draws(draws, together=2 if antithetic and given is None else 1)
+    _ = game.full, game.empty  # valued here, whether all orders are walked now or some were walked before
+    unfinished = Unfinished(
+        checkpoint, game, "permutation", draws, shared, antithetic, depth, list(settle), settle_by, seed, given
+    )
+    kept = Draws(draws, unfinished, together=2 if antithetic and given is None else 1)
+
+    def all_decided() -> bool:
+        values, groups = kept.result()
+        so_far = UnitScores(values, "permutation", 0, 0, groups)
+        return not any(so_far.undecided(ratio, settle_by).any() for ratio in settle)
+
     together = _BETWEEN_TESTS if settle else _TOGETHER
-    settled = None
-    for first in track(range(0, draws, together), f"permutations of {game.layer}"):
+    for first in track(range(kept.seen, draws, together), f"permutations of {game.layer}"):
+        if settle and kept.seen and all_decided():
+            break
         some = range(first, min(first + together, draws))
         if given is not None:
             walked = np.tile(given[some.start : some.stop, None], (1, len(game), 1))
         else:
             walked = np.stack([_draw(game, draw, seed, shared, antithetic) for draw in some])
         kept.add(_marginals(game, torch.from_numpy(walked).to(game.device), max(1, round(depth * game.units))))
-        if settle:
-            values, groups = kept.result()
-            so_far = UnitScores(values, "permutation", 0, 0, groups)
-            settled = not any(so_far.undecided(ratio, settle_by).any() for ratio in settle)
-            if settled:
-                break
-    return *kept.result(), settled
+    return Estimate(*kept.result(), all_decided() if settle else None, unfinished)
 
 
 def _marginals(game: LayerGame, order: Tensor, depth: int) -> Tensor:

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from scipy import stats
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from shapprune.errors import ShapPruneError
 from shapprune.payoffs import require_finite
+from shapprune.shapley.unfinished import Unfinished
 
 AGGREGATES = "mean, abs, mean+2std (any number of std) or a percentile such as p97.7"
 CONFIDENCE = 0.95
@@ -166,20 +167,39 @@ def aggregate(values: Tensor, how: Aggregate) -> Tensor:
     raise ShapPruneError(f"unknown aggregate {how!r}; allowed: {AGGREGATES}")
 
 
-def scorer(criterion: str) -> Callable[[Callable[..., Any]], Callable[..., UnitScores]]:
-    """Make a function of a LayerGame return UnitScores with their cost.
+class Estimate(NamedTuple):
+    """What an estimator has found, for `scorer` to make UnitScores of.
 
-    The function returns values, or (values, draws), or (values, draws, settled).
+    Attributes:
+        values: as in UnitScores.
+        draws: as in UnitScores.
+        settled: as in UnitScores.
+        unfinished: the scoring, where it is one that goes on after it was cut off.
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., UnitScores]:
+    values: Tensor
+    draws: Tensor | None = None
+    settled: bool | None = None
+    unfinished: Unfinished | None = None
+
+
+def scorer(criterion: str) -> Callable[[Callable[..., Tensor | Estimate]], Callable[..., UnitScores]]:
+    """Make a function of a LayerGame, which returns values or an Estimate, return UnitScores with their cost.
+
+    The cost of a scoring that went on from a checkpoint is that of all its parts.
+    """
+
+    def decorate(function: Callable[..., Tensor | Estimate]) -> Callable[..., UnitScores]:
         @functools.wraps(function)
         def measured(game: Any, *args: Any, **options: Any) -> UnitScores:
             evaluations, started = game.evaluations, time.perf_counter()
             result = function(game, *args, **options)
-            values, draws, settled = (*result, None, None)[:3] if isinstance(result, tuple) else (result, None, None)
+            values, draws, settled, unfinished = result if isinstance(result, Estimate) else Estimate(result)
             require_finite(values, f"{criterion} of layer {game.layer!r}")
             cost = game.evaluations - evaluations, time.perf_counter() - started
+            if unfinished is not None:
+                unfinished.finish()
+                cost = cost[0] + unfinished.evaluations, cost[1] + unfinished.seconds
             return UnitScores(values, criterion, *cost, draws, settled)
 
         return measured

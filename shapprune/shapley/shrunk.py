@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from pathlib import Path
 
 from shapprune.game import LayerGame
 from shapprune.shapley.gradient import path_gradient
 from shapprune.shapley.permutation import permutation
-from shapprune.shapley.scores import scorer
+from shapprune.shapley.scores import UnitScores
 
 
-@scorer("shrunk")
 def shrunk(
-    game: LayerGame, permutations: int = 2, points: int = 8, antithetic: bool = True, seed: int = 0
-) -> tuple[Tensor, Tensor]:
+    game: LayerGame,
+    permutations: int = 2,
+    points: int = 8,
+    antithetic: bool = True,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+) -> UnitScores:
     """Shapley values between the noisy, unbiased `permutation` and the quiet, biased `path_gradient`.
 
     With d the difference of the two, averaged over the examples, the permutation values are trusted by the share of
@@ -26,6 +30,9 @@ def shrunk(
         points: points of the gradient's path.
         antithetic: every other order is the reverse of the one before it.
         seed: of the orders.
+        checkpoint: a file that is written now and then; a scoring that was cut off goes on from it, after its last
+            finished batch of orders (the gradient is computed again), and comes out the same. It is left there for
+            the caller to delete.
 
     Returns:
         UnitScores with values float [N, n]. It costs what the two cost together.
@@ -35,13 +42,19 @@ def shrunk(
 
     Source: James and Stein 1961, one weight for all units of a layer.
     """
-    prior = path_gradient(game, points).values
-    sampled = permutation(game, permutations, antithetic=antithetic, seed=seed)
-    apart = sampled.values - prior
+    prior = path_gradient(game, points)
+    sampled = permutation(game, permutations, antithetic=antithetic, seed=seed, checkpoint=checkpoint)
+    apart = sampled.values - prior.values
     # The spread over the examples is at hand even for a single order; it holds the draws and the examples' own
     # differences from the prior, so the permutation values are trusted a little less than they might be.
     noise = float(apart.var(0, correction=1).mean()) / len(game) if len(game) > 1 else float("inf")
     signal = float(apart.mean(0).square().mean())
     trust = max(0.0, 1 - noise / signal) if signal > 0 else 0.0
     assert sampled.draws is not None
-    return prior + trust * apart, prior + trust * (sampled.draws - prior)
+    return UnitScores(
+        prior.values + trust * apart,
+        "shrunk",
+        prior.evaluations + sampled.evaluations,
+        prior.seconds + sampled.seconds,
+        prior.values + trust * (sampled.draws - prior.values),
+    )
