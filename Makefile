@@ -21,8 +21,10 @@ report: $(READY) ## run the default study (minutes) and write results/report.htm
 test: $(READY) lint ## run all tests (those on the full data sets need SHAPPRUNE_DATA)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-bench: $(READY) ## measure the engine against TorchPruner's way, lenet5 and resnet20 with fresh weights
+bench: $(READY) ## measure the engine against TorchPruner's way and estimators against converged values (minutes)
 	$(BIN)/python -m benchmarks.speed lenet5 resnet20
+	$(BIN)/python -m benchmarks.quality lenet5 resnet20 --images 20 --curve-images 20 --walks 20 --repeats 1 --baseline --again
+	$(BIN)/python -m benchmarks.draw results/benchmarks/speed.csv results/benchmarks/quality.csv
 
 lint: $(READY) ## check style, types and the workflow
 	$(BIN)/ruff check .

@@ -38,7 +38,7 @@ def walk_one_by_one(
             at_site, *beside = cut.before(some)
             # Copies, since what follows may work in place.
             start = F.cross_entropy(cut.after(at_site.clone(), *beside), truth, reduction="none")
-            result = torch.zeros(at_site.shape[:2])
+            result = at_site.new_zeros(at_site.shape[:2])
             for order in orders.tolist():
                 loss, left = start, at_site.clone()
                 for unit in order:

@@ -11,8 +11,6 @@ together, `walk_ratio` of the walks alone.
 
 from __future__ import annotations
 
-import argparse
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.baseline import walk_one_by_one
+from benchmarks.cases import Case, arguments, make_case
 from shapprune import LayerGame, shapley
-from shapprune.data import DATASETS, draw_images, load, tensors
-from shapprune.networks import build, layer_table
-from shapprune.networks.storage import load_weights
 from shapprune.tables import write_table
-from shapprune.training import seeded
 
-DATA = {"lenet5": "fashion-mnist-sample", "fmnist_cnn": "fashion-mnist-sample", "mlp": "fashion-mnist-sample"}
 SECONDS = ("baseline_start", "baseline_walk", "engine_start", "engine_walk")
 COLUMNS = (
-    *("net", "weights", "layer", "units", "images", "permutations", "threads"),
+    *("net", "weights", "layer", "units", "images", "permutations", "device", "threads"),
     *SECONDS,
     *("ratio", "walk_ratio", "active", "largest_difference"),
 )
@@ -38,49 +32,36 @@ COLUMNS = (
 
 def main() -> None:
     """Run the benchmark and write its table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="+", help="name, or name=weights")
-    parser.add_argument("--images", type=int, default=100)
+    parser = arguments(__doc__)
     parser.add_argument("--permutations", type=int, default=5)
-    parser.add_argument("--layers", nargs="+", help="only these")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/speed.csv"))
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     rows: list[dict[str, object]] = []
-    for text in given.networks:
-        name, _, weights = text.partition("=")
-        rows += measure(name, weights, given.images, given.permutations, given.layers)
+    for network in given.networks:
+        rows += measure(make_case(network, given.images, only=given.layers, device=given.device), given.permutations)
         write_table(given.out, COLUMNS, rows)
 
 
-def measure(name: str, weights: str, count: int, permutations: int, only: list[str] | None) -> list[dict[str, object]]:
+def measure(case: Case, permutations: int) -> list[dict[str, object]]:
     """A row a layer of one network, and one for all of them."""
-    data = DATA.get(name, "cifar10")
-    info = DATASETS[data]
-    with seeded(0):
-        model = build(name, shape=info.shape, classes=info.classes).eval()
-    if weights:
-        load_weights(model, weights)
-    images, labels = tensors(load(data), "test", draw_images(np.arange(info.test), count, trial=0))
+    model, (images, labels) = case.model, case.scoring
     rows = []
-    about = {"net": name, "weights": Path(weights).name or "fresh", "images": count, "permutations": permutations}
-    about |= {"threads": torch.get_num_threads()}
-    for layer, units in layer_table(name, {}, info.shape).items():
-        if only and layer not in only:
-            continue
+    about = {"net": case.net, "weights": case.weights, "images": len(images), "permutations": permutations}
+    about |= {"device": case.device.type, "threads": torch.get_num_threads()}
+    for layer, units in case.layers.items():
         orders = np.stack([np.random.default_rng(draw).permutation(units) for draw in range(permutations)])
         for run in (walk_one_by_one, _engine):  # the first call of a kind pays for what all later ones find there
             run(model, layer, images, labels, orders[:1])
-        started = time.perf_counter()
+        started = case.clock()
         walk_one_by_one(model, layer, images, labels, orders[:0])
-        at_layer = time.perf_counter()
+        at_layer = case.clock()
         expected = walk_one_by_one(model, layer, images, labels, orders)
-        between = time.perf_counter()
-        game = LayerGame(model, layer, images, labels)
-        ready = time.perf_counter()
+        between = case.clock()
+        game = case.game(layer)
+        ready = case.clock()
         found = shapley.permutation(game, orders=orders).values
-        ended = time.perf_counter()
+        ended = case.clock()
         start = at_layer - started
         seconds = (start, between - at_layer - start, ready - between, ended - ready)
         row = about | {"layer": layer, "units": units, **ratios(*seconds)}
@@ -96,7 +77,10 @@ def measure(name: str, weights: str, count: int, permutations: int, only: list[s
         **ratios(*sums),
     }
     total["largest_difference"] = max(float(str(row["largest_difference"])) for row in rows)
-    print(f"{name}: {total['ratio']} times faster over all layers, {total['walk_ratio']} without the start", flush=True)
+    print(
+        f"{case.net}: {total['ratio']} times faster over all layers, {total['walk_ratio']} without the start",
+        flush=True,
+    )
     return [*rows, total]
 
 
