@@ -29,7 +29,7 @@ rule prune_layers:
         layers=lambda wildcards: [layer for layer in layers_of(wildcards) if layer not in config["low_data"]["skip"]],
         criterion=lambda wildcards: CRITERIA[wildcards.criterion],
         low_data={key: config["low_data"][key] for key in ("ratios", "images", "trials")},
-        scoring={key: config["scoring"][key] for key in ("site", "payoff")},
+        scoring={key: config["scoring"][key] for key in ("site", "payoff", "precision")},
         validation=config["splits"]["validation"],
         device=config["device"],
     message:

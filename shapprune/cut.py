@@ -47,8 +47,8 @@ def trace(model: nn.Module) -> fx.GraphModule:
     return fx.GraphModule(model, graph, class_name=name)
 
 
-def node_shapes(traced: fx.GraphModule, images: Tensor) -> dict[fx.Node, torch.Size]:
-    """The shape of every tensor in the graph when it is run on ``images``.
+def node_shapes(traced: fx.GraphModule, images: Tensor) -> tuple[dict[fx.Node, torch.Size], object]:
+    """The shape of every tensor in the graph when it is run on ``images``, and the outputs.
 
     Raises:
         ShapPruneError: the network fails on images of this shape.
@@ -64,11 +64,11 @@ def node_shapes(traced: fx.GraphModule, images: Tensor) -> dict[fx.Node, torch.S
 
     with torch.no_grad(), mode(traced, training=False):
         try:
-            Recorder(traced).run(images)
+            outputs = Recorder(traced).run(images)
         except (RuntimeError, ValueError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ShapPruneError(f"the network fails on images of shape {tuple(images.shape)}: {reason}") from error
-    return shapes
+    return shapes, outputs
 
 
 def ignore_sizes(users: dict[fx.Node, None]) -> list[fx.Node]:
@@ -99,38 +99,6 @@ class Cut:
     after: fx.GraphModule
     nodes: list[fx.Node]
     crossing: int
-
-    def check(self, model: nn.Module, images: Tensor) -> None:
-        """Run both parts on two copies of a few images and compare with the whole network.
-
-        Raises:
-            ShapPruneError: the part after the cut depends on the size of the batch, so coalitions cannot share one.
-        """
-        images = images[:2]
-        with torch.no_grad(), mode(model, training=False):
-            whole = model(images)
-            if not isinstance(whole, Tensor):
-                raise ShapPruneError(
-                    f"the network returns {type(whole).__name__}, a tensor of one row an image is needed"
-                )
-            at_cut, *crossing = self.before(images)
-            try:
-                twice = self.after(at_cut.repeat(2, *[1] * (at_cut.dim() - 1)), *repeat(crossing, 2))
-            except RuntimeError:
-                twice = None
-        copies = torch.cat([whole, whole])
-        if twice is None or twice.shape != copies.shape or not torch.allclose(twice, copies, rtol=1e-3, atol=1e-4):
-            raise ShapPruneError(
-                "the network cannot be cut here: the part after the cut depends on the size of the batch"
-            )
-
-
-def repeat(crossing: list[object], times: int) -> list[object]:
-    """Values that cross the cut, copied for ``times`` coalitions (copied even for one: in-place operations follow)."""
-    return [
-        value.repeat(times, *[1] * (value.dim() - 1)) if isinstance(value, Tensor) and value.dim() else value
-        for value in crossing
-    ]
 
 
 def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:

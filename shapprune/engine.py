@@ -11,18 +11,33 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from shapprune.cut import cut_at
+from shapprune.errors import ShapPruneError
 from shapprune.modes import mode
-from shapprune.units import NextLinear, UnitGraph
+from shapprune.units import LAYERS, NextLinear, UnitGraph
 
-# On a CPU, steps of a walk one by one in a loop beat torch.cumsum, which goes through memory with strides, from about
-# this many numbers a step.
-_LOOP_FROM = 1024
+
+class Walks(ABC):
+    """Removal orders of some examples that are walked side by side."""
+
+    @abstractmethod
+    def rows(self, step: Tensor, walk: Tensor, widths: Sequence[int]) -> Tensor:
+        """What enters the network at the next steps; each call goes on where the one before ended.
+
+        Args:
+            step: of each row, int [rows]; at step j the first j + 1 units of the order are gone.
+            walk: of each row, int [rows]. Steps follow one another; within a step the walks 0, 1, ... do.
+            widths: how many walks each of the steps has, never more than the step before.
+
+        Returns:
+            [rows, ...]; it may be overwritten before the next call is made.
+        """
 
 
 class Entry(ABC):
@@ -53,34 +68,21 @@ class Entry(ABC):
 
     @abstractmethod
     def prepare(self, examples: slice) -> Tensor:
-        """What `enter` and `walk` need of some examples, one element of the first axis for each."""
+        """What `enter` and `walks` need of some examples, one element of the first axis for each."""
 
     @abstractmethod
     def enter(self, prepared: Tensor, gates: Tensor) -> Tensor:
-        """What enters for coalitions of prepared examples; gates [e, c, n] -> [e, c, ...]."""
+        """What enters for coalitions of prepared examples; gates [e, c, n] -> [e * c, ...]."""
 
     @abstractmethod
-    def walk(self, prepared: Tensor, order: Tensor, start: int, out: Tensor) -> None:
-        """What enters when the first start + 1, start + 2, ... units of an order are gone, written to ``out``.
-
-        Args:
-            prepared: of one example.
-            order: units, the first to leave first, int [m].
-            start: how many are gone before the first row.
-            out: [rows, ...].
-        """
-
-    @abstractmethod
-    def walk_all(self, prepared: Tensor, orders: Tensor, depth: int) -> Tensor:
-        """What enters along several orders of several examples at once.
+    def walks(self, prepared: Tensor, example: Tensor, leaving: Tensor, rows: int) -> Walks:
+        """Removal orders to be walked side by side.
 
         Args:
             prepared: of some examples.
-            orders: int [K, e, n].
-            depth: how many units leave.
-
-        Returns:
-            [K, e, depth, ...]; at step j the first j + 1 units of the order are gone.
+            example: the place of each walk's example among them, int [W].
+            leaving: the units in the order in which they leave, int [W, n].
+            rows: the most that are asked for at a time.
         """
 
     def run(self, entering: Tensor, examples: Tensor) -> Tensor:
@@ -90,8 +92,34 @@ class Entry(ABC):
             entering: [rows, ...]; it may be overwritten.
             examples: the example that each row is of, int [rows].
         """
-        beside = [each[examples] if isinstance(each, Tensor) and each.dim() else each for each in self._passing[1:]]
+        beside = [
+            each.index_select(0, examples) if isinstance(each, Tensor) and each.dim() else each
+            for each in self._passing[1:]
+        ]
         return self.cut.after(entering, *beside)
+
+    def check(self, outputs: Tensor) -> None:
+        """Run two copies of a few images together, nothing removed, and compare with the whole network.
+
+        Args:
+            outputs: of the network for the first images, [e, ...].
+
+        Raises:
+            ShapPruneError: the part after the cut depends on the size of the batch, so coalitions cannot share one.
+        """
+        few = len(outputs)
+        prepared = self.prepare(slice(0, few))
+        twice = torch.arange(few, device=outputs.device).repeat_interleave(2)
+        try:
+            with torch.no_grad():
+                found = self.run(self.enter(prepared, prepared.new_ones(few, 2, prepared.shape[1])), twice)
+        except RuntimeError:
+            found = None
+        expected = outputs[twice]
+        if found is None or found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-4):
+            raise ShapPruneError(
+                "the network cannot be cut here: the part after the cut depends on the size of the batch"
+            )
 
 
 class MaskedEntry(Entry):
@@ -119,25 +147,38 @@ class MaskedEntry(Entry):
         return self.values[examples]
 
     def enter(self, values: Tensor, gates: Tensor) -> Tensor:  # noqa: D102
-        return values[:, None] * gates.reshape(*gates.shape, *[1] * (values.dim() - 2))
+        return (values[:, None] * gates.reshape(*gates.shape, *[1] * (values.dim() - 2))).flatten(0, 1)
 
-    def walk(self, values: Tensor, order: Tensor, start: int, out: Tensor) -> None:  # noqa: D102
-        steps = torch.arange(start + 1, start + 1 + len(out), device=order.device)
-        gone = torch.full((len(values),), len(values) + 1, device=order.device)
-        gone[order] = torch.arange(len(order), device=order.device)
-        kept = (gone[None] >= steps[:, None]).to(values.dtype)
-        torch.mul(values, kept.reshape(*kept.shape, *[1] * (values.dim() - 1)), out=out)
+    def walks(self, values: Tensor, example: Tensor, leaving: Tensor, rows: int) -> Walks:  # noqa: D102
+        return _MaskedWalks(values, example, leaving)
 
-    def walk_all(self, values: Tensor, orders: Tensor, depth: int) -> Tensor:  # noqa: D102
-        leaves = torch.argsort(orders, dim=2)[:, :, None]  # at which step, [K, e, 1, n]
-        kept = leaves > torch.arange(depth, device=orders.device)[:, None]
-        return values[:, None] * kept.to(values.dtype).reshape(*kept.shape, *[1] * (values.dim() - 2))
+
+class _MaskedWalks(Walks):
+    def __init__(self, values: Tensor, example: Tensor, leaving: Tensor):
+        self._values, self._example = values, example
+        self._leaves = torch.argsort(leaving, dim=1)  # at which step, [W, n]
+
+    def rows(self, step: Tensor, walk: Tensor, widths: Sequence[int]) -> Tensor:
+        kept = (self._leaves[walk] > step[:, None]).to(self._values.dtype)
+        values = self._values.index_select(0, self._example[walk])
+        return values.mul_(kept.reshape(*kept.shape, *[1] * (values.dim() - 2)))
 
 
 class SummedEntry(Entry):
-    """Coalitions enter behind the next convolution or linear layer, as sums of contributions of their units."""
+    """Coalitions enter behind the next convolution or linear layer, as sums of contributions of their units.
 
-    def __init__(self, graph: UnitGraph, following: NextLinear, values: Tensor, images: Tensor, rows: int, keep: int):
+    ``keep`` is how many bytes of contributions may be kept.
+    """
+
+    def __init__(
+        self,
+        graph: UnitGraph,
+        following: NextLinear,
+        values: Tensor,
+        images: Tensor,
+        rows: int,
+        keep: int,
+    ):
         super().__init__(graph, following.node, images, rows, need_values=False)
         self._inputs, self._keep = values, keep
         self._module = following.module
@@ -148,14 +189,32 @@ class SummedEntry(Entry):
             assert norm.running_var is not None and norm.running_mean is not None  # noqa: PT018  seen to in next_linear
             self._scale = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight.detach())
             base = (base - norm.running_mean) * self._scale + (0 if norm.bias is None else norm.bias.detach())
-        self._base = base.reshape(-1, *[1] * (len(self.shape) - 1)).expand(self.shape).reshape(-1)
+        self._base_by_channel = base
+        # On a CPU convolutions of small maps want their channels first; all else is faster with the channels last.
+        convolves = any(isinstance(graph.modules.get(str(node.target)), LAYERS[:3]) for node in self.cut.nodes[1:])
+        self._lay_out(channels_last=isinstance(self._module, nn.Conv2d) and (values.is_cuda or not convolves))
+
+    def _lay_out(self, channels_last: bool) -> None:
+        """Choose the order in memory of the numbers of a row."""
+        base = self._base_by_channel.reshape(-1, *[1] * (len(self.shape) - 1)).expand(self.shape)
+        self._base = (base.movedim(0, -1) if channels_last else base).reshape(-1)
+        self._channels_last = channels_last
         self._kept: Tensor | None = None
+
+    def check(self, outputs: Tensor) -> None:  # noqa: D102
+        try:
+            super().check(outputs)
+        except ShapPruneError:
+            if not self._channels_last:
+                raise
+            self._lay_out(channels_last=False)  # what follows may view the values in that order
+            super().check(outputs)
 
     def memory(self) -> int:  # noqa: D102
         return 4 * self._inputs.shape[1] * self.shape.numel()
 
     def prepare(self, examples: slice) -> Tensor:
-        """What `enter` and `walk` need of some examples: the contributions, [e, n, numbers].
+        """What `enter` and `walks` need of some examples: the contributions, [e, n, numbers].
 
         Those of all examples are kept when they fit into ``keep`` bytes.
         """
@@ -180,34 +239,68 @@ class SummedEntry(Entry):
         weight = weight * self._scale.reshape(-1, *[1] * (weight.dim() - 1))
         e, n = values.shape[:2]
         if isinstance(self._module, nn.Linear):
-            each = weight.reshape(len(weight), n, -1)  # [out, n, positions]
-            return torch.einsum("onp,enp->eno", each, values.reshape(e, n, -1))
+            each = weight.reshape(len(weight), n, -1).permute(1, 2, 0)  # [n, positions, out]
+            values = values.reshape(e, n, -1)
+            if values.shape[2] == 1:
+                return values * each[:, 0].contiguous()
+            return torch.bmm(values.transpose(0, 1), each).transpose(0, 1).contiguous()
         module = self._module
         assert isinstance(module, nn.Conv2d)
         patches = F.unfold(values, module.kernel_size, module.dilation, module.padding, module.stride)  # type: ignore[arg-type]
         patches = patches.reshape(e, n, -1, patches.shape[-1])  # [e, n, kernel, positions]
         kernels = weight.reshape(len(weight), n, -1).permute(1, 0, 2)  # [n, out, kernel]
-        return (kernels @ patches).reshape(e, n, -1)
+        if self._channels_last:  # few positions: all examples of a unit in one product
+            each = patches.permute(1, 0, 3, 2).flatten(1, 2) @ kernels.mT  # [n, e * positions, out]
+            return each.reshape(n, e, -1).transpose(0, 1).contiguous()
+        return torch.stack([kernels @ one for one in patches]).reshape(e, n, -1)
 
     def enter(self, contributions: Tensor, gates: Tensor) -> Tensor:  # noqa: D102
-        sums = gates @ contributions
-        return (sums + self._base).reshape(*gates.shape[:2], *self.shape)
+        return self._shaped((gates @ contributions + self._base).flatten(0, 1))
 
-    def walk(self, contributions: Tensor, order: Tensor, start: int, out: Tensor) -> None:  # noqa: D102
-        # The sum starts anew in each call, so rounding does not pile up.
-        before = torch.ones(1, len(contributions), device=order.device)
-        before[:, order[:start]] = 0
-        current = (before @ contributions)[0] + self._base
-        rows = out.reshape(len(out), -1)
-        leaving = order[start : start + len(rows)]
-        if rows.device.type == "cpu" and rows.shape[1] >= _LOOP_FROM:
-            for row, unit in zip(rows, leaving.tolist(), strict=True):
-                current = torch.sub(current, contributions[unit], out=row)
-        else:
-            torch.sub(current, contributions[leaving].cumsum(0), out=rows)
+    def walks(self, contributions: Tensor, example: Tensor, leaving: Tensor, rows: int) -> Walks:  # noqa: D102
+        return _SummedWalks(contributions, self._base, self._shaped, example, leaving, rows)
 
-    def walk_all(self, contributions: Tensor, orders: Tensor, depth: int) -> Tensor:  # noqa: D102
-        leaving = orders[:, :, :depth, None].expand(-1, -1, -1, contributions.shape[2])
-        lost = contributions.expand(len(orders), -1, -1, -1).gather(2, leaving).cumsum(2)
-        entering = (contributions.sum(1) + self._base)[:, None] - lost
-        return entering.reshape(*entering.shape[:3], *self.shape)
+    def _shaped(self, rows: Tensor) -> Tensor:
+        """Rows of numbers as values that enter: [rows, numbers] -> [rows, ...]."""
+        if not self._channels_last:
+            return rows.reshape(len(rows), *self.shape)
+        return rows.reshape(len(rows), *self.shape[1:], self.shape[0]).movedim(-1, 1)
+
+
+class _SummedWalks(Walks):
+    def __init__(
+        self,
+        contributions: Tensor,
+        base: Tensor,
+        shaped: Callable[[Tensor], Tensor],
+        example: Tensor,
+        leaving: Tensor,
+        rows: int,
+    ):
+        self._each = contributions.flatten(0, 1)
+        self._place = example[:, None] * contributions.shape[1] + leaving  # of the unit that leaves, [W, n]
+        self._current = (contributions.sum(1) + base).index_select(0, example)
+        self._shaped = shaped
+        self._buffer = contributions.new_empty(rows, contributions.shape[2])  # used again: new memory is slow to get
+
+    def rows(self, step: Tensor, walk: Tensor, widths: Sequence[int]) -> Tensor:
+        if self._each.is_cuda:
+            return self._shaped(self._scanned(step, walk, widths))
+        rows = torch.index_select(self._each, 0, self._place[walk, step], out=self._buffer[: len(step)])
+        # torch.cumsum over the first axis is several times slower than this loop on a CPU.
+        current = self._current
+        for block in rows.split_with_sizes(list(widths)):
+            current = torch.sub(current[: len(block)], block, out=block)
+        self._current = current.clone()
+        return self._shaped(rows)
+
+    def _scanned(self, step: Tensor, walk: Tensor, widths: Sequence[int]) -> Tensor:
+        """The same in a few launches: all walks take all these steps, what is too much is left out at the end."""
+        wide, steps = widths[0], len(widths)
+        first = step[0]
+        place = self._place[:wide].index_select(1, first + torch.arange(steps, device=step.device))
+        lost = self._each.index_select(0, place.t().flatten()).reshape(steps, wide, -1)
+        rows = self._current[:wide] - lost.cumsum_(0)
+        self._current = rows[-1].clone()
+        rows = rows.flatten(0, 1)
+        return rows if len(rows) == len(step) else rows.index_select(0, (step - first) * wide + walk)

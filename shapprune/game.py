@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from shapprune.engine import Entry, MaskedEntry, SummedEntry
-from shapprune.errors import ShapPruneError
+from shapprune.errors import ShapPruneError, unknown
 from shapprune.modes import mode
 from shapprune.payoffs import Payoff, accuracy, check_labels, find_payoff, minus_loss, require_finite
+from shapprune.precision import PRECISIONS, at_precision
 from shapprune.units import UnitGraph
 from shapprune.walks import walk_rows
 
@@ -23,8 +24,9 @@ T = TypeVar("T")
 # From so many coalitions of each example on, entering behind the next layer is cheaper than masking: the
 # contributions of the units are computed once for all of them.
 _SUMS_FROM = 4
-# On a CPU a call of the network is fastest with values of about this size, but not with few rows.
-_CALL_NUMBERS, _CALL_ROWS = 4 * 2**20, 64
+# Numbers in the largest value of a call, and rows if that is more: measured to be fastest on a CPU; on CUDA larger
+# calls would only take more memory.
+_CALL_NUMBERS, _CALL_ROWS = {"cpu": 4 * 2**20, "cuda": 128 * 2**20}, 64
 # What is prepared for examples at a time there: memory of this size is reused, larger pieces are fetched anew.
 _PREPARED_BYTES = 32 * 2**20
 
@@ -53,8 +55,10 @@ class LayerGame:
             returns a value for each example, [N], higher = better.
         examples: a number for each image that seeds its draws, int [N]; default 0 ... N-1. With the images' places in
             the data set, splitting the set over jobs changes no draw.
-        memory_mb: about how much memory a call of the network, and what is prepared for it, may take. It changes no
-            result beyond rounding.
+        memory_mb: about how much memory a call of the network, and what is prepared for it, may take on a CPU; on
+            CUDA it is half of what is free. It changes no result beyond rounding.
+        precision: of the part of the network that coalitions run: ``tf32`` (on CUDA; elsewhere it is ``fp32``),
+            ``fp32``, or ``bf16``, whose scores are rougher. What is prepared is float32 in any case.
 
     Attributes:
         units: how many players, n.
@@ -75,6 +79,7 @@ class LayerGame:
         payoff: str | Payoff = "loss",
         examples: np.ndarray | None = None,
         memory_mb: int = 512,
+        precision: str = "tf32",
     ):
         if len(images) == 0 or len(images) != len(labels):
             raise ShapPruneError(
@@ -85,21 +90,35 @@ class LayerGame:
         self.images, self.labels = images.to(self.device), labels.to(self.device)
         self.examples = np.arange(len(images)) if examples is None else np.asarray(examples)
         self._payoff = find_payoff(payoff)
-        self._bytes = memory_mb * 2**20
+        if precision not in PRECISIONS:
+            raise unknown("precision", precision, PRECISIONS)
+        self._precision = precision
+        on_cuda = self.device.type == "cuda"
+        self._bytes = torch.cuda.mem_get_info(self.device)[0] // 2 if on_cuda else memory_mb * 2**20
         self._graph = UnitGraph(model, self.images[:2])
+        outputs = self._graph.outputs
+        if not isinstance(outputs, Tensor):
+            raise ShapPruneError(
+                f"the network returns {type(outputs).__name__}, a tensor of one row an image is needed"
+            )
+        check_labels(self._payoff, outputs, self.labels)
+        self._few_outputs = outputs
         self.units: int = self._graph.layer(layer).units
         self.module: nn.Module = self._graph.modules[layer]
         self._valued_so_far = [0.0]  # a list, so that games without some of the units count here too
         self._gone = torch.empty(0, dtype=torch.long, device=self.device)
         self._masked = self._enter_at_site(past_pooling=True)
-        self._summed = self._enter_behind()
-        with torch.no_grad(), mode(model, training=False):
-            check_labels(self._payoff, model(self.images[:1]), self.labels)
 
     @property
     def evaluations(self) -> float:
         """Coalitions valued so far, on all scoring images, in this game and those without some of its units."""
         return self._valued_so_far[0]
+
+    @property
+    def terms(self) -> tuple[object, ...]:
+        """What decides the values beside the network, the images and the labels."""
+        payoff = getattr(self._payoff, "__module__", ""), getattr(self._payoff, "__qualname__", self._payoff)
+        return self.layer, self.site, payoff, self._precision, self.device.type, self._gone.tolist()
 
     def without(self, units: Tensor | np.ndarray | Sequence[int]) -> LayerGame:
         """The game that is left when some units are gone.
@@ -115,7 +134,8 @@ class LayerGame:
             other.__dict__.pop(cached, None)
         other._gone = torch.cat([self._gone, gone]).unique()
         other._masked = self._masked.without(gone)
-        other._summed = None if self._summed is None else self._summed.without(gone)
+        if (summed := self.__dict__.get("_summed")) is not None:
+            other._summed = summed.without(gone)
         return other
 
     def __len__(self) -> int:
@@ -193,7 +213,7 @@ class LayerGame:
             for piece in self._pieces(entry, 1, costs=3):
                 values = piece.prepared.clone().requires_grad_(True)
                 examples = torch.arange(len(self), device=self.device)[piece.examples]
-                outputs = entry.run(values * 1, examples)  # times 1: what follows may be in place
+                outputs = self._outputs(entry, values * 1, examples)  # times 1: what follows may be in place
                 payoff = self._payoff(outputs, self.labels[examples])
                 (result[piece.examples],) = torch.autograd.grad(payoff.sum(), values)
 
@@ -225,12 +245,15 @@ class LayerGame:
         values = self.full[:, None].repeat(len(orders), 1, self.units + 1)
         values[:, torch.arange(len(self), device=self.device), counts] = self.empty
         places = torch.nn.functional.pad(active.cumsum(2), (1, 0))[..., : depth + 1]
-        rows = torch.minimum(places[..., -1], counts - 1)  # when the last of them leaves the value is known
+        # When the last of them leaves the value is known.
+        lengths = torch.minimum(places[..., -1], counts - 1).clamp(min=0).cpu().numpy()
 
         def compute() -> None:
             chunks = self._chunks(entry, len(self))
-            for entering, (draw, example, gone) in walk_rows(entry, chunks, leaving, rows, self._rows(entry)):
-                values[draw, example, gone] = self._payoff(entry.run(entering, example), self.labels[example])
+            for entering, (draw, example, gone) in walk_rows(entry, chunks, leaving, lengths, self._rows(entry)):
+                values[draw, example, gone] = self._payoff(
+                    self._outputs(entry, entering, example), self.labels[example]
+                )
 
         with torch.no_grad():
             self._within_memory(compute)
@@ -259,23 +282,26 @@ class LayerGame:
     def _enter_at_site(self, past_pooling: bool) -> MaskedEntry:
         node = self._graph.site(self.layer, self.site)
         node = self._graph.past_pooling(node) if past_pooling else node
-        entry = MaskedEntry(self._graph, node, self.images, self._rows_before())
-        entry.cut.check(self.model, self.images)
+        with mode(self.model, training=False), at_precision("fp32", self.device):
+            entry = MaskedEntry(self._graph, node, self.images, self._rows_before())
+            entry.check(self._few_outputs)
         return entry.without(self._gone)
 
-    def _enter_behind(self) -> SummedEntry | None:
-        """The entry behind the next layer, where there is one and nothing after it depends on the size of the batch."""
+    @cached_property
+    def _summed(self) -> SummedEntry | None:
+        """The entry behind the next layer, where there is one that the network can go on from."""
         gate = self._graph.past_pooling(self._graph.site(self.layer, self.site))
         following = self._graph.next_linear(gate)
         if following is None:
             return None
-        entry = SummedEntry(
-            self._graph, following, self._masked.values, self.images, self._rows_before(), self._bytes // 2
-        )
-        try:
-            entry.cut.check(self.model, self.images)
-        except ShapPruneError:
-            return None
+        with mode(self.model, training=False), at_precision("fp32", self.device):
+            entry = SummedEntry(
+                self._graph, following, self._masked.values, self.images, self._rows_before(), self._bytes // 2
+            )
+            try:
+                entry.check(self._few_outputs)
+            except ShapPruneError:
+                return None
         return entry
 
     def _rows_before(self) -> int:
@@ -290,15 +316,13 @@ class LayerGame:
     def _rows(self, entry: Entry) -> int:
         """Rows for a call of the part after an entry."""
         rows = self._bytes // (4 * 3 * entry.numbers)  # about three of its largest values are alive at a time
-        if self.device.type == "cpu":
-            rows = min(rows, max(_CALL_ROWS, _CALL_NUMBERS // entry.numbers))
-        return max(1, rows)
+        return max(1, min(rows, max(_CALL_ROWS, _CALL_NUMBERS[self.device.type] // entry.numbers)))
 
     def _within_memory(self, compute: Callable[[], T]) -> T:
         """Run a computation, with half the memory each time that the device has none left."""
         while True:
             try:
-                with mode(self.model, training=False):
+                with mode(self.model, training=False), at_precision("fp32", self.device):
                     return compute()
             except torch.OutOfMemoryError:
                 smallest = 4 * 3 * max(self._masked.numbers, self._masked.values[0].numel())
@@ -368,9 +392,13 @@ class LayerGame:
         """``of`` the outputs of a piece, [..., e, c]."""
         examples = torch.arange(piece.examples.start, piece.examples.stop, device=self.device)
         examples = examples.repeat_interleave(gates.shape[1])
-        outputs = entry.run(entry.enter(piece.prepared, gates).flatten(0, 1), examples)
+        outputs = self._outputs(entry, entry.enter(piece.prepared, gates), examples)
         values = of(outputs, self.labels[examples])
         return values.reshape(*values.shape[:-1], *gates.shape[:2])
+
+    def _outputs(self, entry: Entry, entering: Tensor, examples: Tensor) -> Tensor:
+        with at_precision(self._precision, self.device):
+            return entry.run(entering, examples).to(entering.dtype)
 
     def _require_gradient(self) -> None:
         if self._payoff is accuracy:

@@ -147,6 +147,11 @@ def make_network(
     return model, history, facts
 
 
+def rules_of(scoring: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a LayerGame among the configuration's ``scoring``."""
+    return {key: scoring[key] for key in ("site", "payoff", "precision")}
+
+
 def write_layer_scores(
     run: Run,
     layer: str,
@@ -173,7 +178,7 @@ def write_layer_scores(
     """
     for trial in range(max(entry["trials"] for entry in criteria.values())):
         chosen = draw_images(run.validation, scoring["images"], trial)
-        game = run.game(layer, "train", chosen, site=scoring["site"], payoff=scoring["payoff"])
+        game = run.game(layer, "train", chosen, **rules_of(scoring))
         for name, entry in criteria.items():
             if trial >= entry["trials"]:
                 continue
@@ -185,8 +190,7 @@ def write_layer_scores(
                 "criterion": name,
                 "options": options_of(entry),
                 "trial": trial,
-                "site": scoring["site"],
-                "payoff": scoring["payoff"],
+                **rules_of(scoring),
                 **machine_facts(run.device),
             }
             write_scores(_score_file(folder, name, layer, trial), scores, chosen, facts, entry["aggregates"])
@@ -226,14 +230,14 @@ def layer_curves(
 def layer_table(run: Run, layer: str, images: int, scoring: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
     """The coalition table of a layer on validation images, and the facts of its manifest."""
     chosen = draw_images(run.validation, images, trial=0)
-    game = run.game(layer, "train", chosen, site=scoring["site"], payoff=scoring["payoff"])
+    game = run.game(layer, "train", chosen, **rules_of(scoring))
     table = oracle.coalition_table(game)
     facts = {
         **run.name,
         "layer": layer,
         "units": game.units,
         "images": images,
-        "payoff": scoring["payoff"],
+        **rules_of(scoring),
         "evaluations": game.evaluations,
         "oracle_sets": oracle.oracle_sets(table),
         "shapley_values": oracle.shapley_values(table).tolist(),
@@ -284,7 +288,7 @@ def write_chain(
         entry: the criterion's entry in the configuration.
         chain: aggregate, ratio and trial.
         images: how many test images score.
-        scoring: the configuration's ``scoring``: site and payoff.
+        scoring: the configuration's ``scoring``: site, payoff and precision.
     """
     chosen = draw_images(run.test, images, chain["trial"])
     scoring_images, labels = (each.to(run.device) for each in tensors(run.image_set, "test", chosen))
@@ -298,8 +302,7 @@ def write_chain(
         lambda game: score(game, entry["method"], seed=chain["trial"], **options_of(entry)),
         chain["ratio"],
         chain["aggregate"],
-        site=scoring["site"],
-        payoff=scoring["payoff"],
+        **rules_of(scoring),
         examples=chosen,
         memory_mb=run.memory_mb,
     ):

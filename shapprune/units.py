@@ -129,12 +129,13 @@ class UnitGraph:
     Attributes:
         traced: the graph module.
         shapes: shape of every tensor for the example.
+        outputs: what the network returns for the example.
         calls: name of each convolution and linear layer -> the nodes that call it.
     """
 
     def __init__(self, model: nn.Module, example: Tensor):
         self.traced = trace(model)
-        self.shapes = node_shapes(self.traced, example)
+        self.shapes, self.outputs = node_shapes(self.traced, example)
         self.modules = dict(model.named_modules())
         self.calls: dict[str, list[fx.Node]] = {}
         for node in self.traced.graph.nodes:

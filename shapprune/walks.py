@@ -12,82 +12,60 @@ from shapprune.engine import Entry
 
 Places = tuple[Tensor, Tensor, Tensor]
 
-_TOGETHER = 2**21  # numbers that are moved at once: beyond, memory is the slower part
+# Walks side by side are few enough for so many steps in a call, so that little of it stays empty.
+_STEPS = 8
 
 
 def walk_rows(
-    entry: Entry, chunks: Iterable[tuple[slice, Tensor]], leaving: Tensor, rows: Tensor, limit: int
+    entry: Entry, chunks: Iterable[tuple[slice, Tensor]], leaving: Tensor, lengths: np.ndarray, limit: int
 ) -> Iterator[tuple[Tensor, Places]]:
-    """What enters the network along walks, in calls of ``limit`` rows.
+    """What enters the network along walks, in calls of up to ``limit`` rows.
+
+    Walks go side by side, the longest first, so that the rows of a step are one block and the steps follow each other.
+    Nothing here waits for the device.
 
     Args:
         entry: where it enters.
         chunks: the examples in chunks, with what the entry has prepared for each.
         leaving: the removal orders, int [K, N, n].
-        rows: how many steps of each to run, int [K, N].
+        lengths: how many steps of each to run, int [K, N].
         limit: rows in a call.
 
     Yields:
         What enters, [up to ``limit``, ...], to be used before the next call is made; and the draw, the example and the
         number of units gone of each row, int [rows] each.
     """
-    numbers = leaving.shape[0] * leaving.shape[2] * entry.shape.numel()
-    if numbers <= _TOGETHER:
-        yield from _all_at_once(entry, chunks, leaving, rows, limit, _TOGETHER // numbers)
-    else:
-        yield from _one_by_one(entry, chunks, leaving, rows, limit)
-
-
-def _all_at_once(
-    entry: Entry, chunks: Iterable[tuple[slice, Tensor]], leaving: Tensor, rows: Tensor, limit: int, most: int
-) -> Iterator[tuple[Tensor, Places]]:
-    """Short walks of small values: those of up to ``most`` examples together, in a few large operations."""
     for examples, prepared in chunks:
-        for start in range(examples.start, examples.stop, most):
-            some = slice(start, min(start + most, examples.stop))
-            wanted_rows = rows[:, some]
-            depth = int(wanted_rows.max())
-            if depth < 1:
-                continue
-            here = slice(some.start - examples.start, some.stop - examples.start)
-            entering = entry.walk_all(prepared[here], leaving[:, some], depth)
-            wanted = torch.arange(depth, device=rows.device) < wanted_rows[..., None]
-            draw, example, gone = wanted.nonzero(as_tuple=True)
-            flat = entering[wanted]
-            for first in range(0, len(flat), limit):
-                piece = slice(first, first + limit)
-                yield flat[piece], (draw[piece], example[piece] + some.start, gone[piece] + 1)
+        here = lengths[:, examples]
+        draw, example = np.nonzero(here)
+        longest = np.argsort(-here[draw, example], kind="stable")
+        together = max(1, limit // _STEPS)
+        for first in range(0, len(longest), together):
+            some = longest[first : first + together]
+            walks = draw[some], example[some], here[draw[some], example[some]]
+            yield from _side_by_side(entry, prepared, leaving[:, examples], walks, examples.start, limit)
 
 
-def _one_by_one(
-    entry: Entry, chunks: Iterable[tuple[slice, Tensor]], leaving: Tensor, rows: Tensor, limit: int
+def _side_by_side(
+    entry: Entry,
+    prepared: Tensor,
+    leaving: Tensor,
+    walks: tuple[np.ndarray, np.ndarray, np.ndarray],
+    first_example: int,
+    limit: int,
 ) -> Iterator[tuple[Tensor, Places]]:
-    """Long walks, or of large values: one after the other, packed into calls of just ``limit`` rows."""
-    buffer = torch.empty(limit, *entry.shape, device=leaving.device)
-    steps = rows.tolist()
-    segments: list[tuple[int, int, int, int]] = []  # draw, example, units gone before the first row, rows
-    filled = 0
-    for examples, prepared in chunks:
-        for example in range(examples.start, examples.stop):
-            for draw in range(len(leaving)):
-                start, last = 0, steps[draw][example]
-                while start < last:
-                    some = min(limit - filled, last - start)
-                    out = buffer[filled : filled + some]
-                    entry.walk(prepared[example - examples.start], leaving[draw, example, :last], start, out)
-                    segments.append((draw, example, start, some))
-                    start, filled = start + some, filled + some
-                    if filled == limit:
-                        yield buffer, _places(segments, leaving.device)
-                        segments, filled = [], 0
-    if segments:
-        yield buffer[:filled], _places(segments, leaving.device)
-
-
-def _places(segments: list[tuple[int, int, int, int]], device: torch.device) -> Places:
-    """The draw, the example and the number of units gone of each row of some segments."""
-    lengths = [rows for *_, rows in segments]
-    draw, example = (np.repeat([segment[i] for segment in segments], lengths) for i in (0, 1))
-    gone = np.concatenate([np.arange(start + 1, start + 1 + rows) for *_, start, rows in segments])
-    one, two, three = (torch.from_numpy(each).to(device) for each in (draw, example, gone))
-    return one, two, three
+    """Some walks (draw, example among the prepared, steps), the longest first."""
+    lengths = walks[2]
+    widths = np.searchsorted(-lengths, -np.arange(lengths[0]))  # walks that have a step 0, 1, ...
+    begins = np.concatenate([[0], widths.cumsum()])
+    steps = np.repeat(np.arange(len(widths)), widths)
+    arrays = (*walks[:2], steps, np.arange(begins[-1]) - begins[steps])
+    draw, example, step, walk = (torch.from_numpy(each).to(leaving.device, non_blocking=True) for each in arrays)
+    going = entry.walks(prepared, example, leaving[draw, example], min(limit, int(begins[-1])))
+    from_step = 0
+    while from_step < len(widths):
+        to_step = int(np.searchsorted(begins, begins[from_step] + limit, side="right")) - 1
+        rows = slice(int(begins[from_step]), int(begins[to_step]))
+        entering = going.rows(step[rows], walk[rows], widths[from_step:to_step].tolist())
+        yield entering, (draw[walk[rows]], example[walk[rows]] + first_example, step[rows] + 1)
+        from_step = to_step

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from shapprune.errors import ShapPruneError
@@ -44,10 +44,7 @@ def prune_sequentially(
     score: Callable[[LayerGame], UnitScores],
     ratio: float,
     aggregate: str = "mean",
-    site: str = "activation",
-    payoff: str = "loss",
-    examples: np.ndarray | None = None,
-    memory_mb: int = 512,
+    **game: Any,
 ) -> Iterator[Step]:
     """Prune layers from the last to the first, each scored on the network that the steps before have left.
 
@@ -59,10 +56,7 @@ def prune_sequentially(
         score: the criterion, e.g. ``lambda game: shapprune.score(game, "taylor")``.
         ratio: share of the units of each layer that leaves, rounded down to whole units.
         aggregate: how scores of examples become one score a unit.
-        site: where a unit is zeroed while scoring.
-        payoff: what scores are about.
-        examples: numbers of the images that seed their draws, see `LayerGame`.
-        memory_mb: about how much memory a call of the network may take.
+        game: further arguments of `LayerGame`, e.g. ``payoff="margin"``.
 
     Yields:
         A Step for each layer.
@@ -73,8 +67,7 @@ def prune_sequentially(
     if not 0 < ratio < 1:
         raise ShapPruneError(f"ratio {ratio} is not strictly between 0 and 1")
     for step, layer in enumerate(reversed(layers), start=1):
-        game = LayerGame(model, layer, images, labels, site=site, payoff=payoff, examples=examples, memory_mb=memory_mb)
-        scores = score(game)
-        removed = sorted(scores.order(aggregate)[: int(game.units * ratio)].tolist())
+        scores = score(LayerGame(model, layer, images, labels, **game))
+        removed = sorted(scores.order(aggregate)[: int(scores.values.shape[1] * ratio)].tolist())
         model = remove_units(model, {layer: removed}, images)
         yield Step(step, layer, removed, model, scores)

@@ -84,10 +84,9 @@ class Unfinished:
     def _of(self) -> str:
         """What decides the outcome, as text."""
         game = self.game
-        payoff = getattr(game._payoff, "__module__", ""), getattr(game._payoff, "__qualname__", game._payoff)
         parts = [
             *self._options,
-            *(game.site, payoff, game.device.type, game.model, game._gone, game.examples, game.images, game.labels),
+            *(game.terms, game.model, game.examples, game.images, game.labels),
             *chain.from_iterable(game.model.state_dict().items()),
         ]
         return f"{self._criterion} of {game.layer}, {_digest(parts)}"

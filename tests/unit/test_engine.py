@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from shapprune import LayerGame, prunable_layers, shapley, walks
+from shapprune import LayerGame, prunable_layers, shapley
+from shapprune.engine import Entry, SummedEntry, _SummedWalks
 from shapprune.networks import build
 from shapprune.units import UnitGraph
 from shapprune.vision import torchvision
@@ -141,19 +142,35 @@ def test_out_of_memory_halves_the_calls(monkeypatch):
 
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2", "fc1", "fc2"])
-@pytest.mark.parametrize("summed", [True, False])
-def test_walks_together_equal_walks_one_by_one(layer, summed, monkeypatch):
+@pytest.mark.parametrize("how", ["masked", "summed", "as on CUDA"])
+@pytest.mark.parametrize("limit", [1, 7, 40, 10**6])
+def test_calls_of_any_size(layer, how, limit, monkeypatch):
+    if how == "as on CUDA":
+        lay_out = SummedEntry._lay_out
+        monkeypatch.setattr(SummedEntry, "_lay_out", lambda self, channels_last: lay_out(self, len(self.shape) == 3))
+        monkeypatch.setattr(_SummedWalks, "rows", lambda self, *given: self._shaped(self._scanned(*given)))
     model = randomise(build("lenet5"))
+    with torch.no_grad():
+        model.conv1.bias[3:9] = model.fc1.bias[10:60] = -1.0  # walks of many lengths
     x, y = images(5, (1, 28, 28)), labels(5, 10)
-    found = []
-    for together in (0, 2**30):
-        monkeypatch.setattr(walks, "_TOGETHER", together)
-        game = LayerGame(model, layer, x, y)
-        game = game if summed else masked_only(game)
-        orders = torch.from_numpy(np.random.default_rng(1).permuted(np.tile(np.arange(game.units), (3, 5, 1)), axis=2))
-        found.append([game.walk(orders), game.walk(orders, depth=3), game.without([0, 2]).walk(orders)])
-    for one, other in zip(*found, strict=True):
-        close(one, other)
+    expected = masked_only(LayerGame(model, layer, x, y))
+    game = LayerGame(model, layer, x, y)
+    assert how == "masked" or game._summed is not None
+    game = masked_only(game) if how == "masked" else game
+    orders = torch.from_numpy(np.random.default_rng(1).permuted(np.tile(np.arange(game.units), (2, 5, 1)), axis=2))
+    sizes, run = [], Entry.run
+    monkeypatch.setattr(Entry, "run", lambda self, rows, some: (sizes.append(len(rows)), run(self, rows, some))[1])
+    monkeypatch.setattr(LayerGame, "_rows", lambda self, entry: limit)
+    for depth in (None, 3):
+        sizes.clear()
+        walked = game.walk(orders, depth)
+        assert max(sizes) <= limit
+        kept = torch.ones(1, 5, game.units, dtype=torch.bool)
+        for gone in range(walked.shape[1]):
+            if gone in (0, 1, 2, 3, game.units // 2, game.units):
+                close(walked[1, gone], expected.value(kept.scatter(2, orders[1:, :, :gone], False))[0])
+    reduced = game.without([0, 2])
+    close(reduced.walk(orders), masked_only(expected.without([0, 2])).walk(orders))
 
 
 @pytest.mark.parametrize("memory_mb", [0, 1, 64])

@@ -76,6 +76,27 @@ def test_gate_gradient_equals_finite_differences():
         torch.testing.assert_close(gradient[:, unit], (up - down) / (2 * step), atol=2e-3, rtol=2e-3)
 
 
+def test_precision_is_set_for_the_rest_of_the_network_only():
+    def settings():
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.is_autocast_enabled("cpu")
+
+    before, seen = settings(), []
+    rough = game(precision="bf16")
+    exact = game(precision="fp32")
+    run = rough._masked.run
+    rough._masked.run = lambda *given: (seen.append(torch.is_autocast_enabled("cpu")), run(*given))[1]
+    some = torch.ones(2, rough.units, dtype=torch.bool)
+    values = rough.value(some)
+    assert seen
+    assert all(seen)
+    assert settings() == before
+    assert values.dtype == torch.float32
+    assert not torch.equal(values, exact.value(some))
+    torch.testing.assert_close(values, exact.value(some), atol=0.05, rtol=0.05)
+    with pytest.raises(ShapPruneError, match="unknown precision 'fp8'; allowed: bf16, fp32, tf32"):
+        game(precision="fp8")
+
+
 def test_payoffs():
     ones = torch.ones(1, 6, dtype=torch.bool)
     outputs = game().model.eval()(images(7))

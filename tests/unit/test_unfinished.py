@@ -220,7 +220,7 @@ def test_the_scores_of_a_layer_go_on_where_they_were_cut_off(meter, tmp_path, mo
         if name in ("permutation", "settle", "rescored")
     }
     criteria["taylor"] = {"method": "taylor", "trials": 1, "aggregates": ["mean"]}
-    scoring = {"images": 20, "site": "activation", "payoff": "loss"}
+    scoring = {"images": 20, "site": "activation", "payoff": "loss", "precision": "tf32"}
     folder = tmp_path / "unfinished"
     walk, walks = LayerGame.walk, []
 
