@@ -26,7 +26,7 @@ T = TypeVar("T")
 _SUMS_FROM = 4
 # Numbers in the largest value of a call, and rows if that is more: measured to be fastest on a CPU; on CUDA larger
 # calls would only take more memory.
-_CALL_NUMBERS, _CALL_ROWS = {"cpu": 4 * 2**20, "cuda": 128 * 2**20}, 64
+_CALL_NUMBERS, _CALL_ROWS = {"cpu": 2**20, "cuda": 128 * 2**20}, 96
 # What is prepared for examples at a time there: memory of this size is reused, larger pieces are fetched anew.
 _PREPARED_BYTES = 32 * 2**20
 
