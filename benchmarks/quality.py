@@ -58,6 +58,7 @@ class Family:
 
 
 BASELINE, SHARED = "TorchPruner", "permutation, shared"  # the same walk, its way and the engine's
+CONVERGED = "converged"
 _LARGE = {"low": 0.5}
 _STAGED = {"options": {"points": 4, "low": 0.5}, "aggregate": "mean+2std"}
 FAMILIES = (
@@ -141,7 +142,7 @@ def measure(
         there = {key[:-1] for key in table.rows}
         missing = [
             (family, size, repeat)
-            for family, size, repeat in _draws(families, repeats)
+            for family, size, repeat in _draws([*families, Family(CONVERGED, CONVERGED, "walks", (walks,))], repeats)
             if again or (*place, family.name, str(size), str(repeat)) not in there
         ]
         if missing:
@@ -184,10 +185,10 @@ def score_layer(
     layer, areas = place[-1], table.areas(place)
     warm: set[str] = set()
     for family, size, repeat in draws:
-        if family.criterion not in warm:  # the first call of a kind pays for what all later ones find there
+        if family.criterion not in {*warm, CONVERGED}:  # the first call of a kind pays for what all later ones find
             _score(case, layer, family, 1, repeat)
             warm.add(family.criterion)
-        scores, made = _score(case, layer, family, size, repeat)
+        scores, made = (truth, 0.0) if family.criterion == CONVERGED else _score(case, layer, family, size, repeat)
         for how in AGGREGATES:
             order = " ".join(map(str, scores.order(how).tolist()))
             key = (*place, family.name, str(size), str(repeat), how)
@@ -218,11 +219,13 @@ def converged(case: Case, layer: str, walks: int, cache: Path) -> UnitScores:
         assert made.draws is not None
         halves = torch.stack([made.draws[half::2].mean(0) for half in (0, 1)])
         with whole(path) as temporary:
-            np.savez(temporary, values=made.values.cpu().numpy(), halves=halves.cpu().numpy())
+            cost = np.array([made.evaluations, made.seconds])
+            np.savez(temporary, values=made.values.cpu().numpy(), halves=halves.cpu().numpy(), cost=cost)
         unfinished.unlink(missing_ok=True)
     with np.load(path, allow_pickle=False) as arrays:
         values, halves = (torch.from_numpy(arrays[name]) for name in ("values", "halves"))
-    return UnitScores(values, "converged", 0, 0, halves)
+        evaluations, seconds = arrays["cost"].tolist()
+    return UnitScores(values, CONVERGED, evaluations, seconds, halves)
 
 
 def likeness(scores: UnitScores, truth: UnitScores, how: str) -> dict[str, float]:
@@ -264,9 +267,9 @@ def loss_areas(game: LayerGame, orders: Sequence[Sequence[int]]) -> list[float]:
 
 
 def _draws(families: Sequence[Family], repeats: int) -> Iterator[tuple[Family, int, int]]:
-    """What to measure: family, size and repeat; what draws nothing, and the baseline, is measured once."""
+    """What to measure: family, size and repeat; what draws nothing, or takes long, is measured once."""
     for family in families:
-        random = family.criterion != BASELINE and CATALOG[family.criterion].random
+        random = family.criterion in CATALOG and CATALOG[family.criterion].random
         for size in family.sizes:
             yield from ((family, size, repeat) for repeat in range(repeats if random else 1))
 

@@ -10,7 +10,7 @@ import torch
 import shapprune
 from benchmarks import draw, quality, speed
 from benchmarks.cases import Case, make_case
-from benchmarks.quality import AGGREGATES, BASELINE, COLUMNS, SHARED, Family
+from benchmarks.quality import AGGREGATES, BASELINE, COLUMNS, CONVERGED, SHARED, Family
 from shapprune.criteria import CATALOG
 from shapprune.tables import write_table
 from tests.toys import ConvNetwork, images, labels, randomise
@@ -53,7 +53,8 @@ def measure(case, folder, **options):
 def test_a_row_for_each_layer_estimator_repeat_and_aggregate(case, tmp_path):
     table = measure(case, tmp_path)
     assert tuple(table.columns) == COLUMNS
-    assert len(table) == 2 * SCORINGS * len(AGGREGATES)
+    assert len(table) == 2 * (SCORINGS + 1) * len(AGGREGATES)
+    assert (table.loc[table["estimator"] == CONVERGED, "spearman"] > 1 - 1e-9).all()
     assert not table.isna().any(axis=None)
     assert not table.duplicated(list(quality.KEY)).any()
     assert table["spearman"].between(-1, 1).all()
@@ -78,13 +79,16 @@ def test_what_is_there_is_not_measured_again(case, tmp_path, calls, monkeypatch)
     warm_ups = 2 * len({family.criterion for family in FEW})
     assert len(calls) == 2 * SCORINGS + warm_ups
     lines = (tmp_path / "quality.csv").read_text().splitlines(keepends=True)
-    (tmp_path / "quality.csv").write_text("".join(lines[:-2]))  # as if it had been killed before the last scoring
+    left = [line for line in lines if f",fc,{BASELINE}," not in line]  # as if it had been killed at the last layer
+    assert len(left) == len(lines) - len(AGGREGATES)
+    (tmp_path / "quality.csv").write_text("".join(left))
     calls.clear()
-    monkeypatch.setattr(quality, "loss_areas", None)  # the order of the last is that of another
+    monkeypatch.setattr(quality, "loss_areas", None)  # the baseline's orders are those of another
     again = measure(case, tmp_path)
     assert set(calls) == {("fc", BASELINE, 1, 0), ("fc", BASELINE, 2, 0)}
     exact = [column for column in COLUMNS if column != "seconds"]
-    pd.testing.assert_frame_equal(again[exact], whole[exact])
+    tables = (table.sort_values(list(quality.KEY), ignore_index=True)[exact] for table in (again, whole))
+    pd.testing.assert_frame_equal(*tables)
 
 
 def test_scoring_again_keeps_the_areas(case, tmp_path, calls, monkeypatch):
@@ -179,6 +183,7 @@ def test_summary_of_a_table_made_by_hand():
     assert found["spearman_min"] == pytest.approx(0.7)
     assert found["overlap"] == 0.75
     assert found["auc_loss"] == (1 * 2 + 3 * 4) / 4
+    assert found["auc_std"] == pytest.approx(0.5 / 2**0.5)  # of (1 + 12) / 4 and (3 + 12) / 4
     assert found["of_random"] == pytest.approx(14 / 28)
     assert summary.loc[BASELINE, "faster"] == 1
     sentence = draw.at_equal_quality(summary.reset_index())
