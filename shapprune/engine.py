@@ -225,7 +225,8 @@ class SummedEntry(Entry):
     def without(self, units: Tensor) -> SummedEntry:
         """The same entry with some units zero from the start."""
         other = copy.copy(self)
-        other._inputs, other._kept = self._inputs.index_fill(1, units, 0), None
+        other._inputs = self._inputs.index_fill(1, units, 0)
+        other._kept = None if self._kept is None else self._kept.index_fill(1, units, 0)
         return other
 
     def forget(self) -> None:
