@@ -1,4 +1,4 @@
-"""Tables of a whole study, put together from the files of its jobs; docs/results.md describes their columns."""
+"""Tables of a whole study, put together from the files of its jobs; docs/tables.md describes their columns."""
 
 from __future__ import annotations
 
