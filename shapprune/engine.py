@@ -189,26 +189,18 @@ class SummedEntry(Entry):
             assert norm.running_var is not None and norm.running_mean is not None  # noqa: PT018  seen to in next_linear
             self._scale = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight.detach())
             base = (base - norm.running_mean) * self._scale + (0 if norm.bias is None else norm.bias.detach())
-        self._base_by_channel = base
-        # On a CPU convolutions of small maps want their channels first; all else is faster with the channels last.
-        convolves = any(isinstance(graph.modules.get(str(node.target)), LAYERS[:3]) for node in self.cut.nodes[1:])
-        self._lay_out(channels_last=isinstance(self._module, nn.Conv2d) and (values.is_cuda or not convolves))
-
-    def _lay_out(self, channels_last: bool) -> None:
-        """Choose the order in memory of the numbers of a row."""
-        base = self._base_by_channel.reshape(-1, *[1] * (len(self.shape) - 1)).expand(self.shape)
-        self._base = (base.movedim(0, -1) if channels_last else base).reshape(-1)
-        self._channels_last = channels_last
+        base = base.reshape(-1, *[1] * (len(self.shape) - 1)).expand(self.shape)
+        self._channels_last = isinstance(self._module, nn.Conv2d) and self._wants_channels_last(graph)
+        self._base = (base.movedim(0, -1) if self._channels_last else base).reshape(-1)
         self._kept: Tensor | None = None
 
-    def check(self, outputs: Tensor) -> None:  # noqa: D102
-        try:
-            super().check(outputs)
-        except ShapPruneError:
-            if not self._channels_last:
-                raise
-            self._lay_out(channels_last=False)  # what follows may view the values in that order
-            super().check(outputs)
+    def _wants_channels_last(self, graph: UnitGraph) -> bool:
+        """Whether what follows is faster with the channels last in memory, and can do with it."""
+        if any(node.op == "call_method" and node.target == "view" for node in self.cut.nodes):
+            return False
+        # On a CPU convolutions of small maps want their channels first.
+        convolves = any(isinstance(graph.modules.get(str(node.target)), LAYERS[:3]) for node in self.cut.nodes[1:])
+        return self._inputs.is_cuda or not convolves
 
     def memory(self) -> int:  # noqa: D102
         return 4 * self._inputs.shape[1] * self.shape.numel()

@@ -87,6 +87,28 @@ class Reflecting(Strided):
         self.two = nn.Conv2d(5, 4, 3, padding=1, padding_mode="reflect")
 
 
+class Viewing(nn.Module):
+    """A view that only values with their channels first allow."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 5, 3), nn.Conv2d(5, 4, 3)
+        self.output = nn.Linear(4 * 8 * 8, 3)
+
+    def forward(self, x):
+        x = self.two(torch.relu(self.one(x)))
+        return self.output(x.view(x.size(0), -1))
+
+
+def test_views_get_their_channels_first(capfd):
+    x, y = images(3, (1, 12, 12)), labels(3)
+    model = randomise(Viewing())
+    game = LayerGame(model, "one", x, y)
+    close(game.value(coalitions(5, game)), masked_only(LayerGame(model, "one", x, y)).value(coalitions(5, game)))
+    assert game._summed is not None
+    assert not capfd.readouterr().err  # torch.fx prints the errors of what it traced
+
+
 def test_any_convolution():
     x, y = images(4, (1, 12, 12)), labels(4)
     for model, summed in ((randomise(Strided()), True), (randomise(Reflecting()), False)):
@@ -146,8 +168,7 @@ def test_out_of_memory_halves_the_calls(monkeypatch):
 @pytest.mark.parametrize("limit", [1, 7, 40, 10**6])
 def test_calls_of_any_size(layer, how, limit, monkeypatch):
     if how == "as on CUDA":
-        lay_out = SummedEntry._lay_out
-        monkeypatch.setattr(SummedEntry, "_lay_out", lambda self, channels_last: lay_out(self, len(self.shape) == 3))
+        monkeypatch.setattr(SummedEntry, "_wants_channels_last", lambda *_: True)
         monkeypatch.setattr(_SummedWalks, "rows", lambda self, *given: self._shaped(self._scanned(*given)))
     model = randomise(build("lenet5"))
     with torch.no_grad():
