@@ -28,7 +28,7 @@ _SUMS_FROM = 4
 # calls would only take more memory.
 _CALL_NUMBERS, _CALL_ROWS = {"cpu": 2**20, "cuda": 128 * 2**20}, 96
 # What is prepared for examples at a time there: memory of this size is reused, larger pieces are fetched anew.
-_PREPARED_BYTES = 32 * 2**20
+_PREPARED_BYTES = 64 * 2**20
 
 
 class Piece(NamedTuple):
