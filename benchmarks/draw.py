@@ -2,8 +2,8 @@
 
     python -m benchmarks.draw results/benchmarks/quality.csv results/benchmarks/speed.csv --out results/benchmarks
 
-From tables of `benchmarks.quality`: ``quality.md``, a table for each network, and a figure for each aggregate. From
-tables of `benchmarks.speed`: ``speed``, a figure. Figures are SVG and PNG.
+From tables of `benchmarks.quality`: ``quality.md``, a table for each network, the same as ``quality_summary.csv``, and a
+figure for each aggregate. From tables of `benchmarks.speed`: ``speed``, a figure. Figures are SVG and PNG.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def main() -> None:
     tables = [pd.read_csv(path, dtype=text, keep_default_na=False, na_values=["", "nan"]) for path in given.tables]
     if quality := [table for table in tables if "spearman" in table]:
         summary = summarise(pd.concat(quality, ignore_index=True))
+        with whole(given.out / "quality_summary.csv") as temporary:
+            summary.to_csv(temporary, index=False, float_format="%.6g")
         with whole(given.out / "quality.md") as temporary:
             temporary.write_text("\n".join(markdown(summary)) + "\n", encoding="utf-8")
         for how in AGGREGATES:
