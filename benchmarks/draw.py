@@ -2,8 +2,8 @@
 
     python -m benchmarks.draw results/benchmarks/quality.csv results/benchmarks/speed.csv --out results/benchmarks
 
-From tables of `benchmarks.quality`: ``quality.md``, a table for each network, the same as ``quality_summary.csv``, and a
-figure for each aggregate. From tables of `benchmarks.speed`: ``speed``, a figure. Figures are SVG and PNG.
+From tables of `benchmarks.quality`: ``quality.md``, a table for each network, the same as ``quality_summary.csv``, and
+a figure for each aggregate. From tables of `benchmarks.speed`: ``speed``, a figure. Figures are SVG and PNG.
 """
 
 from __future__ import annotations

@@ -31,6 +31,10 @@ _CALL_NUMBERS, _CALL_ROWS = {"cpu": 2**20, "cuda": 128 * 2**20}, 96
 _PREPARED_BYTES = 64 * 2**20
 
 
+# Numbers in the values of all coalitions of a walk: beyond, it takes a second or more on a CPU.
+_LONG = 2**25
+
+
 class Piece(NamedTuple):
     """Some coalitions of some examples that share a call of the network, and what the entry prepared for them."""
 
@@ -119,6 +123,10 @@ class LayerGame:
         """What decides the values beside the network, the images and the labels."""
         payoff = getattr(self._payoff, "__module__", ""), getattr(self._payoff, "__qualname__", self._payoff)
         return self.layer, self.site, payoff, self._precision, self.device.type, self._gone.tolist()
+
+    def at_once(self, draws: int) -> int:
+        """How many draws to value together: so many, or one where each is long work that a checkpoint should keep."""
+        return draws if self.units * len(self) * self._masked.numbers < _LONG else 1
 
     def without(self, units: Tensor | np.ndarray | Sequence[int]) -> LayerGame:
         """The game that is left when some units are gone.

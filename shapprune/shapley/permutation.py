@@ -78,7 +78,7 @@ def permutation(
         so_far = UnitScores(values, "permutation", 0, 0, groups)
         return not any(so_far.undecided(ratio, settle_by).any() for ratio in settle)
 
-    together = _BETWEEN_TESTS if settle else _TOGETHER
+    together = _BETWEEN_TESTS if settle else game.at_once(_TOGETHER)
     for first in track(range(kept.seen, draws, together), f"permutations of {game.layer}"):
         if settle and kept.seen and all_decided():
             break

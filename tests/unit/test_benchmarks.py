@@ -205,6 +205,10 @@ def test_files_are_written(case, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["draw", *tables, "--out", str(tmp_path / "out")])
     draw.main()
     figures = ["quality_mean", "quality_mean+2std", "speed"]
-    expected = {"quality.md", "quality_summary.csv", *(f"{name}.{suffix}" for name in figures for suffix in ("svg", "png"))}
+    expected = {
+        "quality.md",
+        "quality_summary.csv",
+        *(f"{name}.{suffix}" for name in figures for suffix in ("svg", "png")),
+    }
     assert {path.name for path in (tmp_path / "out").iterdir()} == expected
     assert "| taylor | 1 | mean+2std | 2 |" in (tmp_path / "out" / "quality.md").read_text()

@@ -247,3 +247,26 @@ def test_the_scores_of_a_layer_go_on_where_they_were_cut_off(meter, tmp_path, mo
     assert len(files) == 7
     for file in files:
         assert same(read_scores(tmp_path / "scores" / file), read_scores(tmp_path / "whole" / file))
+
+
+def test_long_draws_are_kept_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("shapprune.game._LONG", 0)
+    monkeypatch.setattr(unfinished, "INTERVAL", 0)
+    file, game = tmp_path / "draws.pt", LayerGame(randomise(ConvNetwork()), "features.4", images(4), labels(4))
+    whole = shapley.permutation(game, permutations=3)
+    walk, walks = LayerGame.walk, []
+
+    def cut_off(self, orders, depth=None):
+        if len(walks) == 2:
+            raise CutOffError
+        walks.append(len(orders))
+        return walk(self, orders, depth)
+
+    monkeypatch.setattr(LayerGame, "walk", cut_off)
+    with pytest.raises(CutOffError):
+        shapley.permutation(game, permutations=3, checkpoint=file)
+    assert walks == [1, 1]
+    walked = []
+    monkeypatch.setattr(LayerGame, "walk", lambda *given: (walked.append(len(given[1])), walk(*given))[1])
+    assert torch.equal(shapley.permutation(game, permutations=3, checkpoint=file).values, whole.values)
+    assert walked == [1]
