@@ -169,8 +169,8 @@ def quality_against_cost(summary: pd.DataFrame) -> Figure:
         above.set_ylim(-0.25, 1.0005)
         above.yaxis.set_major_locator(FixedLocator(_SPEARMAN_TICKS))
         above.yaxis.set_major_formatter(PLAIN)
-    panels[0].set_ylabel("Spearman with converged values")
-    panels[len(runs)].set_ylabel("AUC, random = 1 (lower is better)")
+    panels[0].set_ylabel("Spearman correlation")
+    panels[len(runs)].set_ylabel("AUC (random = 1)")
     figure.supxlabel("evaluations a layer")
     legend(figure, [*styles.values(), _CONVERGED], f"{summary['aggregate'].iloc[0]} over images")
     return figure
