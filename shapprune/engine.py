@@ -170,15 +170,7 @@ class SummedEntry(Entry):
     ``keep`` is how many bytes of contributions may be kept.
     """
 
-    def __init__(
-        self,
-        graph: UnitGraph,
-        following: NextLinear,
-        values: Tensor,
-        images: Tensor,
-        rows: int,
-        keep: int,
-    ):
+    def __init__(self, graph: UnitGraph, following: NextLinear, values: Tensor, images: Tensor, rows: int, keep: int):
         super().__init__(graph, following.node, images, rows, need_values=False)
         self._inputs, self._keep = values, keep
         self._module = following.module
@@ -274,7 +266,8 @@ class _SummedWalks(Walks):
         self._place = example[:, None] * contributions.shape[1] + leaving  # of the unit that leaves, [W, n]
         self._current = (contributions.sum(1) + base).index_select(0, example)
         self._shaped = shaped
-        self._buffer = contributions.new_empty(rows, contributions.shape[2])  # used again: new memory is slow to get
+        # Used again by every call: new memory is slow to get on a CPU.
+        self._buffer = contributions.new_empty(0 if contributions.is_cuda else rows, contributions.shape[2])
 
     def rows(self, step: Tensor, walk: Tensor, widths: Sequence[int]) -> Tensor:
         if self._each.is_cuda:

@@ -142,8 +142,7 @@ class LayerGame:
             other.__dict__.pop(cached, None)
         other._gone = torch.cat([self._gone, gone]).unique()
         other._masked = self._masked.without(gone)
-        if (summed := self.__dict__.get("_summed")) is not None:
-            other._summed = summed.without(gone)
+        other._summed = None if self._summed is None else self._summed.without(gone)
         return other
 
     def __len__(self) -> int:

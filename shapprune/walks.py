@@ -61,10 +61,9 @@ def _side_by_side(
     steps = np.repeat(np.arange(len(widths)), widths)
     arrays = (*walks[:2], steps, np.arange(begins[-1]) - begins[steps])
     draw, example, step, walk = (torch.from_numpy(each).to(leaving.device, non_blocking=True) for each in arrays)
+    # Calls of about the same size: a small one costs more a row.
     calls = -(-int(begins[-1]) // limit)
-    limit = max(
-        int(widths[0]), -(-int(begins[-1]) // calls)
-    )  # calls of about the same size: a small one costs more a row
+    limit = max(int(widths[0]), -(-int(begins[-1]) // calls))
     going = entry.walks(prepared, example, leaving[draw, example], min(limit, int(begins[-1])))
     from_step = 0
     while from_step < len(widths):
