@@ -16,15 +16,30 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from shapprune.cut import cut_at
 from shapprune.errors import ShapPruneError
 from shapprune.modes import mode
-from shapprune.units import LAYERS, NextLinear, UnitGraph
+from shapprune.rest import make_ready
+from shapprune.units import NextLinear, UnitGraph
+
+# One example's positions are fewer rows than a matrix product is fast with.
+_FEW_POSITIONS = 36
 
 
 class Walks(ABC):
-    """Removal orders of some examples that are walked side by side."""
+    """Removal orders of prepared examples that are walked side by side."""
+
+    @abstractmethod
+    def begin(self, example: Tensor, leaving: Tensor, rows: int) -> None:
+        """Begin with some orders.
+
+        Args:
+            example: the place of each walk's example among the prepared ones, int [W].
+            leaving: the units in the order in which they leave, int [W, n].
+            rows: the most that are asked for at a time.
+        """
 
     @abstractmethod
     def rows(self, step: Tensor, walk: Tensor, widths: Sequence[int]) -> Tensor:
@@ -47,6 +62,7 @@ class Entry(ABC):
         cut: the network, cut there.
         shape: shape of what enters for one example.
         numbers: numbers in the largest value of one example from there on, a measure of memory.
+        channels_last: whether what enters has its channels last in memory.
     """
 
     def __init__(self, graph: UnitGraph, node: fx.Node, images: Tensor, rows: int, need_values: bool):
@@ -54,13 +70,16 @@ class Entry(ABC):
         self.shape = graph.shapes[node][1:]
         self.numbers = max(graph.shapes[each][1:].numel() for each in self.cut.nodes if each in graph.shapes)
         self._passing: list[Tensor | object] = []
-        if need_values or self.cut.crossing:
-            with torch.no_grad(), mode(graph.traced, training=False):
+        with torch.no_grad(), mode(graph.traced, training=False):
+            wanted = make_ready(self.cut, graph.shapes, images.is_cuda)
+            if need_values or self.cut.crossing:
                 parts = [self.cut.before(some) for some in images.split(rows)]
-            columns = zip(*parts, strict=True)
-            self._passing = [
-                torch.cat(each) if isinstance(each[0], Tensor) and each[0].dim() else each[0] for each in columns
-            ]
+                for each in zip(*parts, strict=True):
+                    self._passing.append(torch.cat(each) if isinstance(each[0], Tensor) and each[0].dim() else each[0])
+        # Without a convolution behind it a value is a map of few positions, best made with its channels last.
+        self.channels_last = len(self.shape) == 3 and wanted is not False
+        if wanted:
+            self._passing = [_with_channels_last(each) for each in self._passing]
 
     @abstractmethod
     def memory(self) -> int:
@@ -75,15 +94,8 @@ class Entry(ABC):
         """What enters for coalitions of prepared examples; gates [e, c, n] -> [e * c, ...]."""
 
     @abstractmethod
-    def walks(self, prepared: Tensor, example: Tensor, leaving: Tensor, rows: int) -> Walks:
-        """Removal orders to be walked side by side.
-
-        Args:
-            prepared: of some examples.
-            example: the place of each walk's example among them, int [W].
-            leaving: the units in the order in which they leave, int [W, n].
-            rows: the most that are asked for at a time.
-        """
+    def walks(self, prepared: Tensor) -> Walks:
+        """Removal orders of prepared examples, to be walked side by side."""
 
     def run(self, entering: Tensor, examples: Tensor) -> Tensor:
         """Outputs of what enters.
@@ -93,8 +105,7 @@ class Entry(ABC):
             examples: the example that each row is of, int [rows].
         """
         beside = [
-            each.index_select(0, examples) if isinstance(each, Tensor) and each.dim() else each
-            for each in self._passing[1:]
+            _select(each, examples) if isinstance(each, Tensor) and each.dim() else each for each in self._passing[1:]
         ]
         return self.cut.after(entering, *beside)
 
@@ -149,18 +160,21 @@ class MaskedEntry(Entry):
     def enter(self, values: Tensor, gates: Tensor) -> Tensor:  # noqa: D102
         return (values[:, None] * gates.reshape(*gates.shape, *[1] * (values.dim() - 2))).flatten(0, 1)
 
-    def walks(self, values: Tensor, example: Tensor, leaving: Tensor, rows: int) -> Walks:  # noqa: D102
-        return _MaskedWalks(values, example, leaving)
+    def walks(self, values: Tensor) -> Walks:  # noqa: D102
+        return _MaskedWalks(values)
 
 
 class _MaskedWalks(Walks):
-    def __init__(self, values: Tensor, example: Tensor, leaving: Tensor):
-        self._values, self._example = values, example
+    def __init__(self, values: Tensor):
+        self._values = values
+
+    def begin(self, example: Tensor, leaving: Tensor, rows: int) -> None:
+        self._example = example
         self._leaves = torch.argsort(leaving, dim=1)  # at which step, [W, n]
 
     def rows(self, step: Tensor, walk: Tensor, widths: Sequence[int]) -> Tensor:
         kept = (self._leaves[walk] > step[:, None]).to(self._values.dtype)
-        values = self._values.index_select(0, self._example[walk])
+        values = _select(self._values, self._example[walk])
         return values.mul_(kept.reshape(*kept.shape, *[1] * (values.dim() - 2)))
 
 
@@ -173,26 +187,18 @@ class SummedEntry(Entry):
     def __init__(self, graph: UnitGraph, following: NextLinear, values: Tensor, images: Tensor, rows: int, keep: int):
         super().__init__(graph, following.node, images, rows, need_values=False)
         self._inputs, self._keep = values, keep
-        self._module = following.module
-        bias = self._module.bias
-        base = values.new_zeros(len(self._module.weight)) if bias is None else bias.detach()
-        self._scale = torch.ones_like(base)
+        self._module = module = following.module
+        self._weight, bias = module.weight.detach(), module.bias
         if (norm := following.norm) is not None:
-            assert norm.running_var is not None and norm.running_mean is not None  # noqa: PT018  seen to in next_linear
-            self._scale = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight.detach())
-            base = (base - norm.running_mean) * self._scale + (0 if norm.bias is None else norm.bias.detach())
+            mean, var = norm.running_mean, norm.running_var
+            assert mean is not None  # seen to in next_linear
+            assert var is not None
+            self._weight, bias = fuse_conv_bn_weights(self._weight, bias, mean, var, norm.eps, norm.weight, norm.bias)
+            self._weight = self._weight.detach()
+        base = values.new_zeros(len(self._weight)) if bias is None else bias.detach()
         base = base.reshape(-1, *[1] * (len(self.shape) - 1)).expand(self.shape)
-        self._channels_last = isinstance(self._module, nn.Conv2d) and self._wants_channels_last(graph)
-        self._base = (base.movedim(0, -1) if self._channels_last else base).reshape(-1)
+        self._base = (base.movedim(0, -1) if self.channels_last else base).reshape(-1)
         self._kept: Tensor | None = None
-
-    def _wants_channels_last(self, graph: UnitGraph) -> bool:
-        """Whether what follows is faster with the channels last in memory, and can do with it."""
-        if any(node.op == "call_method" and node.target == "view" for node in self.cut.nodes):
-            return False
-        # On a CPU convolutions of small maps want their channels first.
-        convolves = any(isinstance(graph.modules.get(str(node.target)), LAYERS[:3]) for node in self.cut.nodes[1:])
-        return self._inputs.is_cuda or not convolves
 
     def memory(self) -> int:  # noqa: D102
         return 4 * self._inputs.shape[1] * self.shape.numel()
@@ -220,8 +226,7 @@ class SummedEntry(Entry):
     @torch.no_grad()
     def _contributions(self, examples: slice) -> Tensor:
         values = self._inputs[examples]
-        weight = self._module.weight.detach()
-        weight = weight * self._scale.reshape(-1, *[1] * (weight.dim() - 1))
+        weight = self._weight
         e, n = values.shape[:2]
         if isinstance(self._module, nn.Linear):
             each = weight.reshape(len(weight), n, -1).permute(1, 2, 0)  # [n, positions, out]
@@ -234,40 +239,41 @@ class SummedEntry(Entry):
         patches = F.unfold(values, module.kernel_size, module.dilation, module.padding, module.stride)  # type: ignore[arg-type]
         patches = patches.reshape(e, n, -1, patches.shape[-1])  # [e, n, kernel, positions]
         kernels = weight.reshape(len(weight), n, -1).permute(1, 0, 2)  # [n, out, kernel]
-        if self._channels_last:  # few positions: all examples of a unit in one product
-            each = patches.permute(1, 0, 3, 2).flatten(1, 2) @ kernels.mT  # [n, e * positions, out]
-            return each.reshape(n, e, -1).transpose(0, 1).contiguous()
-        return torch.stack([kernels @ one for one in patches]).reshape(e, n, -1)
+        if self.channels_last and patches.shape[-1] < _FEW_POSITIONS:  # all examples of a unit in one product
+            grouped = patches.permute(1, 0, 3, 2).flatten(1, 2) @ kernels.mT  # [n, e * positions, out]
+            return grouped.reshape(n, e, -1).transpose(0, 1).contiguous()
+        result = values.new_empty(e, n, self._base.numel())
+        for one, each in zip(patches, result, strict=True):
+            left, right = (one.mT, kernels.mT) if self.channels_last else (kernels, one)
+            torch.matmul(left, right, out=each.view(n, left.shape[1], right.shape[2]))
+        return result
 
     def enter(self, contributions: Tensor, gates: Tensor) -> Tensor:  # noqa: D102
         return self._shaped((gates @ contributions + self._base).flatten(0, 1))
 
-    def walks(self, contributions: Tensor, example: Tensor, leaving: Tensor, rows: int) -> Walks:  # noqa: D102
-        return _SummedWalks(contributions, self._base, self._shaped, example, leaving, rows)
+    def walks(self, contributions: Tensor) -> Walks:  # noqa: D102
+        return _SummedWalks(contributions, self._base, self._shaped)
 
     def _shaped(self, rows: Tensor) -> Tensor:
         """Rows of numbers as values that enter: [rows, numbers] -> [rows, ...]."""
-        if not self._channels_last:
+        if not self.channels_last:
             return rows.reshape(len(rows), *self.shape)
         return rows.reshape(len(rows), *self.shape[1:], self.shape[0]).movedim(-1, 1)
 
 
 class _SummedWalks(Walks):
-    def __init__(
-        self,
-        contributions: Tensor,
-        base: Tensor,
-        shaped: Callable[[Tensor], Tensor],
-        example: Tensor,
-        leaving: Tensor,
-        rows: int,
-    ):
-        self._each = contributions.flatten(0, 1)
-        self._place = example[:, None] * contributions.shape[1] + leaving  # of the unit that leaves, [W, n]
-        self._current = (contributions.sum(1) + base).index_select(0, example)
+    def __init__(self, contributions: Tensor, base: Tensor, shaped: Callable[[Tensor], Tensor]):
+        self._each, self._units = contributions.flatten(0, 1), contributions.shape[1]
+        self._whole = contributions.sum(1).add_(base)
         self._shaped = shaped
-        # Used again by every call: new memory is slow to get on a CPU.
-        self._buffer = contributions.new_empty(0 if contributions.is_cuda else rows, contributions.shape[2])
+        self._buffer = contributions.new_empty(0, contributions.shape[2])
+
+    def begin(self, example: Tensor, leaving: Tensor, rows: int) -> None:
+        self._place = example[:, None] * self._units + leaving  # of the unit that leaves, [W, n]
+        self._current = self._whole.index_select(0, example)
+        if not self._each.is_cuda and len(self._buffer) < rows:
+            # Used again by every call: new memory is slow to get on a CPU.
+            self._buffer = self._each.new_empty(rows, self._each.shape[1])
 
     def rows(self, step: Tensor, walk: Tensor, widths: Sequence[int]) -> Tensor:
         if self._each.is_cuda:
@@ -290,3 +296,16 @@ class _SummedWalks(Walks):
         self._current = rows[-1].clone()
         rows = rows.flatten(0, 1)
         return rows if len(rows) == len(step) else rows.index_select(0, (step - first) * wide + walk)
+
+
+def _select(values: Tensor, rows: Tensor) -> Tensor:
+    """Rows of values, in their memory format."""
+    if values.dim() == 4 and values.is_contiguous(memory_format=torch.channels_last):
+        return values.movedim(1, -1).index_select(0, rows).movedim(-1, 1)
+    return values.index_select(0, rows)
+
+
+def _with_channels_last(value: Tensor | object) -> Tensor | object:
+    if isinstance(value, Tensor) and value.dim() == 4:
+        return value.contiguous(memory_format=torch.channels_last)
+    return value

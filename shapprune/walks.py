@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shapprune.engine import Entry
+from shapprune.engine import Entry, Walks
 
 Places = tuple[Tensor, Tensor, Tensor]
 
@@ -36,6 +36,7 @@ def walk_rows(
         number of units gone of each row, int [rows] each.
     """
     for examples, prepared in chunks:
+        going = entry.walks(prepared)
         here = lengths[:, examples]
         draw, example = np.nonzero(here)
         longest = np.argsort(-here[draw, example], kind="stable")
@@ -43,12 +44,11 @@ def walk_rows(
         for first in range(0, len(longest), together):
             some = longest[first : first + together]
             walks = draw[some], example[some], here[draw[some], example[some]]
-            yield from _side_by_side(entry, prepared, leaving[:, examples], walks, examples.start, limit)
+            yield from _side_by_side(going, leaving[:, examples], walks, examples.start, limit)
 
 
 def _side_by_side(
-    entry: Entry,
-    prepared: Tensor,
+    going: Walks,
     leaving: Tensor,
     walks: tuple[np.ndarray, np.ndarray, np.ndarray],
     first_example: int,
@@ -64,7 +64,7 @@ def _side_by_side(
     # Calls of about the same size: a small one costs more a row.
     calls = -(-int(begins[-1]) // limit)
     limit = max(int(widths[0]), -(-int(begins[-1]) // calls))
-    going = entry.walks(prepared, example, leaving[draw, example], min(limit, int(begins[-1])))
+    going.begin(example, leaving[draw, example], min(limit, int(begins[-1])))
     from_step = 0
     while from_step < len(widths):
         to_step = int(np.searchsorted(begins, begins[from_step] + limit, side="right")) - 1

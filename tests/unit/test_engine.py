@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from shapprune import LayerGame, prunable_layers, shapley
-from shapprune.engine import Entry, SummedEntry, _SummedWalks
+from shapprune import LayerGame, engine, prunable_layers, shapley
+from shapprune.engine import Entry, _SummedWalks
 from shapprune.networks import build
+from shapprune.rest import make_ready
 from shapprune.units import UnitGraph
 from shapprune.vision import torchvision
 from tests.toys import ConvNetwork, ResidualNetwork, images, labels, randomise
@@ -168,7 +169,7 @@ def test_out_of_memory_halves_the_calls(monkeypatch):
 @pytest.mark.parametrize("limit", [1, 7, 40, 10**6])
 def test_calls_of_any_size(layer, how, limit, monkeypatch):
     if how == "as on CUDA":
-        monkeypatch.setattr(SummedEntry, "_wants_channels_last", lambda *_: True)
+        monkeypatch.setattr(engine, "make_ready", lambda cut, shapes, _: make_ready(cut, shapes, cuda=True))
         monkeypatch.setattr(_SummedWalks, "rows", lambda self, *given: self._shaped(self._scanned(*given)))
     model = randomise(build("lenet5"))
     with torch.no_grad():
