@@ -14,6 +14,7 @@ from shapprune import config as study
 from shapprune import jobs
 from shapprune.criteria.catalog import lookup
 from shapprune.errors import ShapPruneError
+from shapprune.plan import Plan
 
 try:
     checked = study.validate(study.merge(study.read(Path(workflow.basedir) / "config.yaml"), config))
@@ -23,14 +24,16 @@ config.clear()
 config.update(checked)
 
 jobs.add_to_path(workflow.basedir)
+PLAN = Plan(config)
 
 NETWORKS = config["networks"]
 CRITERIA = config["criteria"]
 HEURISTICS = {name: entry for name, entry in CRITERIA.items() if not lookup(entry["method"]).walks}
 WALKS = {name: entry for name, entry in CRITERIA.items() if name not in HEURISTICS}
 
-# Given to jobs as a resource, not as a param: it changes no result, so another value runs nothing again.
+# Given to jobs as resources, not as params: they change no result, so another value runs nothing again.
 CALL_MB = config["memory_mb"]
+STORE = config["store"]
 
 RUN = "results/{net}/seed{seed}"
 HEURISTIC_SCORES = [f"{RUN}/scores/{name}" for name in HEURISTICS]
@@ -70,9 +73,29 @@ def weights_of(wildcards):
     return [weights] if isinstance(weights, str) else []
 
 
-def gpus(wildcards):
-    """GPUs that a job asks for."""
-    return 0 if config["device"] == "cpu" else 1
+def pruned_layers(wildcards):
+    """The layers of a network that the low-data protocol prunes, from input to output."""
+    return [layer for layer in layers_of(wildcards) if layer not in config["low_data"]["skip"]]
+
+
+def units(rule):
+    """What a job of a rule makes, each unit with its key."""
+    return lambda wildcards: PLAN.of(rule, **dict(wildcards.items()))
+
+
+def found(rule):
+    """How much of that is in the store, in words."""
+    return lambda wildcards: "{} of {} restored".format(*PLAN.found(rule, **dict(wildcards.items())))
+
+
+def gpus(rule):
+    """GPUs that a job asks for: none where all is in the store."""
+
+    def number(wildcards):
+        restored, all_units = PLAN.found(rule, **dict(wildcards.items()))
+        return 0 if config["device"] == "cpu" or restored == all_units else 1
+
+    return number
 
 
 def runs(pattern, **more):

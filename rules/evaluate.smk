@@ -18,6 +18,7 @@ rule measure_curves:
         scores=scores_of,
     output:
         curves=f"{RUN}/curves/{{layer}}.csv",
+        manifest=f"{RUN}/curves/{{layer}}.json",
     log:
         "results/logs/measure_curves/{net}/seed{seed}/{layer}.log",
     benchmark:
@@ -25,16 +26,19 @@ rule measure_curves:
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus,
+        gpu=gpus("measure_curves"),
+        store=STORE,
+        found=found("measure_curves"),
         call_mb=CALL_MB,
     params:
+        units=units("measure_curves"),
         network=network_of,
-        criteria=CRITERIA,
         images=config["curves"]["images"],
         validation=config["splits"]["validation"],
         device=config["device"],
     message:
-        "Measuring removal curves of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}"
+        "Measuring removal curves of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
+        "{resources.found}"
     script:
         "../scripts/measure_curves.py"
 
@@ -47,6 +51,7 @@ rule evaluate_pruned:
         pruned=expand(f"{RUN}/pruned/{{criterion}}", criterion=config["low_data"]["criteria"], allow_missing=True),
     output:
         table=f"{RUN}/low_data.csv",
+        manifest=f"{RUN}/low_data.json",
     log:
         "results/logs/evaluate_pruned/{net}/seed{seed}.log",
     benchmark:
@@ -54,16 +59,17 @@ rule evaluate_pruned:
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus,
+        gpu=gpus("evaluate_pruned"),
+        store=STORE,
+        found=found("evaluate_pruned"),
         call_mb=CALL_MB,
     params:
+        units=units("evaluate_pruned"),
         network=network_of,
-        criteria={name: CRITERIA[name] for name in config["low_data"]["criteria"]},
-        low_data={key: config["low_data"][key] for key in ("ratios", "images", "trials")},
         validation=config["splits"]["validation"],
         device=config["device"],
     message:
-        "Evaluating the pruned networks of {wildcards.net}, seed {wildcards.seed}"
+        "Evaluating the pruned networks of {wildcards.net}, seed {wildcards.seed}: {resources.found}"
     script:
         "../scripts/evaluate_pruned.py"
 
@@ -119,6 +125,7 @@ rule collect_tables:
         "../envs/torch.yaml"
     params:
         criteria=CRITERIA,
+        expected=PLAN.expected(),
     message:
         "Collecting tables"
     script:

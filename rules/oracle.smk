@@ -23,16 +23,19 @@ rule tabulate_coalitions:
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus,
+        gpu=gpus("tabulate_coalitions"),
+        store=STORE,
+        found=found("tabulate_coalitions"),
         call_mb=CALL_MB,
     params:
+        units=units("tabulate_coalitions"),
         network=network_of,
         images=config["oracle"]["images"],
         scoring=config["scoring"],
         validation=config["splits"]["validation"],
         device=config["device"],
     message:
-        "Valuing all coalitions of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}"
+        "Valuing all coalitions of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: {resources.found}"
     script:
         "../scripts/tabulate_coalitions.py"
 
@@ -46,15 +49,20 @@ rule search_oracle:
         scores=scores_of,
     output:
         overlap=f"{RUN}/oracle/{{layer}}_overlap.csv",
+        manifest=f"{RUN}/oracle/{{layer}}_overlap.json",
     log:
         "results/logs/search_oracle/{net}/seed{seed}/{layer}.log",
     benchmark:
         "results/benchmarks/search_oracle/{net}/seed{seed}/{layer}.tsv"
     conda:
         "../envs/torch.yaml"
+    resources:
+        store=STORE,
+        found=found("search_oracle"),
     params:
-        criteria=CRITERIA,
+        units=units("search_oracle"),
     message:
-        "Comparing criteria with the oracle sets of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}"
+        "Comparing criteria with the oracle sets of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
+        "{resources.found}"
     script:
         "../scripts/search_oracle.py"

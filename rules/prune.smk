@@ -22,17 +22,22 @@ rule prune_layers:
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus,
+        gpu=gpus("prune_layers"),
+        store=STORE,
+        found=found("prune_layers"),
         call_mb=CALL_MB,
     params:
+        units=units("prune_layers"),
+        steps=units("steps"),
         network=network_of,
-        layers=lambda wildcards: [layer for layer in layers_of(wildcards) if layer not in config["low_data"]["skip"]],
+        layers=pruned_layers,
         criterion=lambda wildcards: CRITERIA[wildcards.criterion],
-        low_data={key: config["low_data"][key] for key in ("ratios", "images", "trials")},
+        images=config["low_data"]["images"],
         scoring={key: config["scoring"][key] for key in ("site", "payoff", "precision")},
         validation=config["splits"]["validation"],
         device=config["device"],
     message:
-        "Pruning {wildcards.net}, seed {wildcards.seed}, with little data by {wildcards.criterion}"
+        "Pruning {wildcards.net}, seed {wildcards.seed}, with little data by {wildcards.criterion}: "
+        "{resources.found}"
     script:
         "../scripts/prune_layers.py"

@@ -25,9 +25,12 @@ if HEURISTICS:
         conda:
             "../envs/torch.yaml"
         resources:
-            gpu=gpus,
+            gpu=gpus("score_layers"),
+            store=STORE,
+            found=found("score_layers"),
             call_mb=CALL_MB,
         params:
+            units=units("score_layers"),
             network=network_of,
             layers=lambda wildcards: list(layers_of(wildcards)),
             criteria=HEURISTICS,
@@ -35,7 +38,7 @@ if HEURISTICS:
             validation=config["splits"]["validation"],
             device=config["device"],
         message:
-            f"Scoring all layers of {{wildcards.net}}, seed {{wildcards.seed}}: {', '.join(HEURISTICS)}"
+            f"Scoring all layers of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}}"
         script:
             "../scripts/score_layers.py"
 
@@ -56,15 +59,18 @@ if WALKS:
         conda:
             "../envs/torch.yaml"
         resources:
-            gpu=gpus,
+            gpu=gpus("score_layer"),
+            store=STORE,
+            found=found("score_layer"),
             call_mb=CALL_MB,
         params:
+            units=units("score_layer"),
             network=network_of,
             criteria=WALKS,
             scoring=config["scoring"],
             validation=config["splits"]["validation"],
             device=config["device"],
         message:
-            f"Scoring layer {{wildcards.layer}} of {{wildcards.net}}, seed {{wildcards.seed}}: {', '.join(WALKS)}"
+            f"Scoring layer {{wildcards.layer}} of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}}"
         script:
             "../scripts/score_layer.py"

@@ -24,12 +24,15 @@ rule train_network:
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus,
+        gpu=gpus("train_network"),
+        store=STORE,
+        found=found("train_network"),
     params:
+        units=units("train_network"),
         network=network_of,
         validation=config["splits"]["validation"],
         device=config["device"],
     message:
-        "Training {wildcards.net}, seed {wildcards.seed}"
+        "Training {wildcards.net}, seed {wildcards.seed}: {resources.found}"
     script:
         "../scripts/train_network.py"

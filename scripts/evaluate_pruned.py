@@ -5,17 +5,18 @@ from shapprune.jobs import job
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
-    from shapprune.progress import track
-    from shapprune.stages import LOW_DATA, chains, evaluate_chain, open_run
-    from shapprune.tables import write_table
+    from shapprune.tables import LOW_DATA, write_table
+    from shapprune.work import Work
 
-    given = snakemake.params
-    of_network = given.network, given.validation, given.device, snakemake.resources.call_mb
-    run = open_run(snakemake.input.model, snakemake.input.data, *of_network)
-    every = [
-        (Path(folder) / file, chain, name)
-        for folder, (name, entry) in zip(snakemake.input.pruned, given.criteria.items(), strict=True)
-        for file, chain in chains(entry, given.low_data)
-    ]
-    rows = [row for path, chain, name in track(every, "chains") for row in evaluate_chain(run, path, chain, name)]
-    write_table(snakemake.output.table, LOW_DATA, rows)
+    work = Work(snakemake.resources.store, snakemake.params.units)
+    work.find()
+    if work.missing:
+        from shapprune.progress import track
+        from shapprune.stages.low_data import keep_evaluation
+        from shapprune.stages.run import open_run
+
+        run, folder = open_run(snakemake, work.consumes("model")), Path(snakemake.input.model).parent / "pruned"
+        for label in track(list(work.missing), "chains"):
+            keep_evaluation(run, label, folder, work)
+    write_table(snakemake.output.table, LOW_DATA, work.rows())
+    work.write_manifest(snakemake.output.manifest)

@@ -5,12 +5,17 @@ from shapprune.jobs import job
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
-    from shapprune.stages import CURVES, layer_curves, open_run
-    from shapprune.tables import write_table
+    from shapprune.tables import CURVES, write_table
+    from shapprune.work import Work
 
     given = snakemake.params
-    of_network = given.network, given.validation, given.device, snakemake.resources.call_mb
-    run = open_run(snakemake.input.model, snakemake.input.data, *of_network)
-    scores = Path(snakemake.input.model).parent / "scores"
-    rows = layer_curves(run, snakemake.wildcards.layer, scores, given.criteria, given.images)
-    write_table(snakemake.output.curves, CURVES, rows)
+    work = Work(snakemake.resources.store, given.units)
+    work.find()
+    if work.missing:
+        from shapprune.stages.curves import keep_curves
+        from shapprune.stages.run import open_run
+
+        run, scores = open_run(snakemake, work.consumes("model")), Path(snakemake.input.model).parent / "scores"
+        keep_curves(run, snakemake.wildcards.layer, scores, given.images, work)
+    write_table(snakemake.output.curves, CURVES, work.rows())
+    work.write_manifest(snakemake.output.manifest)

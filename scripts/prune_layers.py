@@ -5,12 +5,17 @@ from shapprune.jobs import job
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
-    from shapprune.progress import track
-    from shapprune.stages import chains, open_run, write_chain
+    from shapprune.work import Work
 
-    given = snakemake.params
-    of_network = given.network, given.validation, given.device, snakemake.resources.call_mb
-    run = open_run(snakemake.input.model, snakemake.input.data, *of_network)
-    for file, chain in track(list(chains(given.criterion, given.low_data)), "chains"):
-        path = Path(snakemake.output[0]) / file
-        write_chain(run, given.layers, path, given.criterion, chain, given.low_data["images"], given.scoring)
+    given, folder = snakemake.params, Path(snakemake.output[0])
+    work = Work(snakemake.resources.store, given.units)
+    work.find_files(folder)
+    if work.missing:
+        from shapprune.progress import track
+        from shapprune.stages.low_data import write_chain
+        from shapprune.stages.run import open_run
+
+        run, of_steps = open_run(snakemake, work.consumes("model")), Work(snakemake.resources.store, given.steps)
+        for label in track(list(work.missing), "chains"):
+            steps = {layer: f"{label}/{layer}" for layer in given.layers}
+            write_chain(run, label, steps, folder, given.criterion, given.images, given.scoring, work, of_steps)

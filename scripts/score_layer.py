@@ -5,11 +5,15 @@ from shapprune.jobs import job
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
-    from shapprune.stages import open_run, write_layer_scores
+    from shapprune.work import Work
 
-    given = snakemake.params
-    of_network = given.network, given.validation, given.device, snakemake.resources.call_mb
-    run = open_run(snakemake.input.model, snakemake.input.data, *of_network)
-    layer, folder = snakemake.wildcards.layer, Path(snakemake.input.model).parent
-    unfinished = folder / f"unfinished-{layer}"  # no output: Snakemake would delete it when the job is cut off
-    write_layer_scores(run, layer, folder / "scores", given.criteria, given.scoring, unfinished)
+    given, folder = snakemake.params, Path(snakemake.input.model).parent
+    work = Work(snakemake.resources.store, given.units)
+    work.find_files(folder / "scores")
+    if work.missing:
+        from shapprune.stages.run import open_run
+        from shapprune.stages.score import write_layer_scores
+
+        run, layer = open_run(snakemake, work.consumes("model")), snakemake.wildcards.layer
+        unfinished = folder / f"unfinished-{layer}"  # no output: Snakemake would delete it when the job is cut off
+        write_layer_scores(run, layer, folder / "scores", given.criteria, given.scoring, work, unfinished)

@@ -5,11 +5,15 @@ from shapprune.jobs import job
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
-    from shapprune.stages import open_run, write_layer_scores
+    from shapprune.work import Work
 
-    given = snakemake.params
-    of_network = given.network, given.validation, given.device, snakemake.resources.call_mb
-    run = open_run(snakemake.input.model, snakemake.input.data, *of_network)
-    scores = Path(snakemake.input.model).parent / "scores"
-    for layer in given.layers:
-        write_layer_scores(run, layer, scores, given.criteria, given.scoring)
+    given, folder = snakemake.params, Path(snakemake.input.model).parent / "scores"
+    work = Work(snakemake.resources.store, given.units)
+    work.find_files(folder)
+    if work.missing:
+        from shapprune.stages.run import open_run
+        from shapprune.stages.score import write_layer_scores
+
+        run = open_run(snakemake, work.consumes("model"))
+        for layer in given.layers:
+            write_layer_scores(run, layer, folder, given.criteria, given.scoring, work)

@@ -5,15 +5,15 @@ from shapprune.jobs import job
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
-    import numpy as np
+    from shapprune.tables import OVERLAPS, write_table
+    from shapprune.work import Work
 
-    from shapprune.files import read_json
-    from shapprune.stages import OVERLAPS, layer_overlaps
-    from shapprune.tables import write_table
+    work = Work(snakemake.resources.store, snakemake.params.units)
+    work.find()
+    if work.missing:
+        from shapprune.stages.oracle import keep_overlaps
 
-    facts = read_json(snakemake.input.manifest)
-    name = {key: facts[key] for key in ("net", "seed", "layer")}
-    with np.load(snakemake.input.table, allow_pickle=False) as arrays:
-        table = arrays["table"]
-    scores = Path(snakemake.input.model).parent / "scores"
-    write_table(snakemake.output.overlap, OVERLAPS, layer_overlaps(name, table, scores, snakemake.params.criteria))
+        scores = Path(snakemake.input.model).parent / "scores"
+        keep_overlaps(Path(snakemake.input.table), scores, snakemake.wildcards.layer, work)
+    write_table(snakemake.output.overlap, OVERLAPS, work.rows())
+    work.write_manifest(snakemake.output.manifest)

@@ -5,16 +5,23 @@ from shapprune.jobs import job
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
-    from shapprune.data import read_prepared
-    from shapprune.networks.storage import save
-    from shapprune.stages import HISTORY, make_network
-    from shapprune.tables import write_table
+    from shapprune.data import require_data
+    from shapprune.tables import TRAINING, write_table
+    from shapprune.work import Work
 
-    given = snakemake.params
-    seed = int(snakemake.wildcards.seed)
-    image_set = read_prepared(snakemake.input.data)
-    checkpoint = Path(snakemake.output.model).with_name("checkpoint.pt")
-    model, history, facts = make_network(given.network, image_set, given.validation, seed, given.device, checkpoint)
-    save(model, snakemake.output.model, net=snakemake.wildcards.net, **facts)
-    write_table(snakemake.output.training, HISTORY, history)
-    checkpoint.unlink(missing_ok=True)
+    given, folder = snakemake.params, Path(snakemake.output.model).parent
+    work = Work(snakemake.resources.store, given.units)
+    work.find_files(folder)
+    if work.missing:
+        from shapprune.data import read_prepared
+        from shapprune.networks.storage import save
+        from shapprune.stages.train import make_network
+
+        seed, image_set = int(snakemake.wildcards.seed), read_prepared(snakemake.input.data)
+        checkpoint = folder / "checkpoint.pt"  # no output: Snakemake would delete it when the job is cut off
+        model, facts = make_network(given.network, image_set, given.validation, seed, given.device, checkpoint)
+        save(model, snakemake.output.model, net=snakemake.wildcards.net, **facts)
+        work.keep_files("model", folder, ".safetensors")
+        checkpoint.unlink(missing_ok=True)
+    require_data(work.facts["model"], snakemake.input.data)
+    write_table(snakemake.output.training, TRAINING, work.facts["model"]["history"])

@@ -18,14 +18,11 @@ from typing import Any
 
 import yaml
 
-from shapprune.criteria.catalog import check_options, lookup
+from shapprune.criteria.catalog import ENTRY_KEYS, check_options, lookup, options_of
 from shapprune.data import DATASETS, DataInfo
 from shapprune.errors import ShapPruneError, suggestion, unknown
 from shapprune.networks.tables import ARCHITECTURES, layer_table
 from shapprune.schema import FREE_MAPS, Problem, check_structure, join, show
-
-# The keys of a criterion that are not options of its method.
-ENTRY_KEYS = ("method", "trials", "aggregates")
 
 
 class ConfigError(ShapPruneError):
@@ -103,11 +100,6 @@ def layers_of(network: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
     info = _info(network.get("data"), config)
     table = layer_table(network["architecture"], network["options"], info.shape if info else None)
     return {name: units for name, units in table.items() if chosen is None or name in chosen}
-
-
-def options_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the method in an entry of the configuration's ``criteria``."""
-    return {key: value for key, value in entry.items() if key not in ENTRY_KEYS}
 
 
 def digest(config: Mapping[str, Any]) -> str:

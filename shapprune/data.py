@@ -10,7 +10,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ import numpy as np
 
 from shapprune import sources
 from shapprune.errors import ShapPruneError, unknown
-from shapprune.files import whole, write_json
+from shapprune.files import read_json, whole, write_json
 from shapprune.resolve import resolve_function
 
 if TYPE_CHECKING:
@@ -67,6 +67,16 @@ DATASETS: dict[str, DataInfo] = {
 }
 
 
+# Of the arrays, as `arrays_md5` has it, so that keys of results can be known without reading images.
+KNOWN_MD5 = {
+    SAMPLE: "c8813ff4f8649291606ec635c5d758b0",
+    "digits": "063f49082c60f487ea6fd835a64117c4",
+    "mnist": "3a8942afaa4d4472e73e631e8d5025b7",
+    "fashion-mnist": "87df77318880e56d6caad20b3facc564",
+    "cifar10": "3d7df60196cbb162eae0001b44824de8",
+}
+
+
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """An image set: uint8 images [N, C, H, W] and int64 labels [N], for training and for testing."""
@@ -99,7 +109,10 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> Im
         arrays = _sample(folders if root is not None else [REPOSITORY / "data", *folders])
     else:
         arrays = _full(name, folders, download)
-    return _image_set(DATASETS[name], arrays)
+    image_set = _image_set(DATASETS[name], arrays)
+    if (md5 := arrays_md5(image_set)) != KNOWN_MD5[name]:
+        raise ShapPruneError(f"the images of {name} are not the published ones: their MD5 is {md5}")
+    return image_set
 
 
 def load_own(function: str, name: str) -> ImageSet:
@@ -214,8 +227,13 @@ def write_prepared(path: str | Path, image_set: ImageSet) -> None:
     arrays = {name: getattr(image_set, name) for name in _ARRAYS}
     with whole(path) as temporary:
         np.savez(temporary, allow_pickle=False, **arrays)
-    manifest = asdict(image_set.info) | {"md5": _digest(arrays.values())}
+    manifest = asdict(image_set.info) | {"md5": arrays_md5(image_set)}
     write_json(path.with_suffix(".json"), manifest)
+
+
+def arrays_md5(image_set: ImageSet) -> str:
+    """The MD5 of the bytes of the four arrays, labels as int64."""
+    return _digest(getattr(image_set, name) for name in _ARRAYS)
 
 
 def read_prepared(path: str | Path) -> ImageSet:
@@ -241,6 +259,24 @@ def read_prepared(path: str | Path) -> ImageSet:
             " make them again"
         )
     return _image_set(info, arrays)
+
+
+def require_data(facts: Mapping[str, Any], prepared: str | Path) -> None:
+    """See to it that a network was made from the data set as it is now.
+
+    Args:
+        facts: of the network's manifest.
+        prepared: the data set.
+
+    Raises:
+        ShapPruneError: it was made from another.
+    """
+    name, md5 = facts["data"]["name"], read_json(Path(prepared).with_suffix(".json"))["md5"]
+    if facts["data"]["md5"] != md5:
+        raise ShapPruneError(
+            f"the images of data set {name!r} have changed (their MD5 was {facts['data']['md5']}, now it is {md5}), but"
+            f" neither its function nor a DVC pointer data/{name}.dvc has, by which results are kept: add the pointer"
+        )
 
 
 def _folders() -> list[Path]:

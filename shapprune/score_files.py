@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ def write_scores(
     scores: UnitScores,
     images: np.ndarray,
     facts: Mapping[str, Any],
-    aggregates: Sequence[str] = ("mean",),
+    aggregates: Iterable[str] = ("mean",),
 ) -> None:
     """Write scores as ``path`` (.npz) with a manifest of the same stem (.json).
 
@@ -48,7 +48,7 @@ def write_scores(
         "evaluations": scores.evaluations,
         "settled": scores.settled,
         "seconds": round(scores.seconds, 6),
-        "standard_error": {how: _numbers(scores.standard_error(how)) for how in aggregates},
+        "standard_error": {how: _numbers(scores.standard_error(how)) for how in sorted(aggregates)},
     }
     write_json(path.with_suffix(".json"), manifest)
 

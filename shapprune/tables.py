@@ -8,6 +8,18 @@ from pathlib import Path
 
 from shapprune.files import whole
 
+# What the jobs of a study write; docs/tables.md describes the columns.
+TRAINING = ("epoch", "lr", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds")
+CURVES = ("net", "seed", "criterion", "aggregate", "trial", "layer", "units", "removed", "loss", "accuracy")
+OVERLAPS = (
+    *("net", "seed", "layer", "criterion", "aggregate", "trial"),
+    *("size", "overlap_low", "overlap_high", "cumulative_overlap", "gap"),
+)
+LOW_DATA = (
+    *("net", "seed", "criterion", "aggregate", "ratio", "trial"),
+    *("step", "layer", "units_left", "loss", "accuracy", "parameters", "macs"),
+)
+
 
 def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
     """Write rows as CSV, the header even when there are none. Numbers are written so that they read back equal.

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from shapprune.errors import ShapPruneError, unknown
+
+# The keys of a criterion in a configuration that are not options of its method.
+ENTRY_KEYS = ("method", "trials", "aggregates")
+# Those whose standard errors are always told, whatever the configuration asks for.
+AGGREGATES = ("mean", "abs", "mean+2std")
 
 
 @dataclass(frozen=True)
@@ -200,3 +206,8 @@ def check_options(name: str, options: Mapping[str, object]) -> dict[str, object]
     if "of" in settled:  # a criterion made of another
         check_options(str(settled["of"]), settled["options"])  # type: ignore[arg-type]
     return settled
+
+
+def options_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the method in an entry of the configuration's ``criteria``."""
+    return {key: value for key, value in entry.items() if key not in ENTRY_KEYS}

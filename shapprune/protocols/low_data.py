@@ -5,7 +5,7 @@ Source: section 4.2 of Ancona et al. 2020.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,14 +26,14 @@ class Step:
         layer: the layer that was pruned.
         removed: the units that left it, in increasing order.
         model: the network after the step.
-        scores: what the choice was made by.
+        scores: what the choice was made by; None for a step that was done before.
     """
 
     step: int
     layer: str
     removed: list[int]
     model: nn.Module
-    scores: UnitScores
+    scores: UnitScores | None
 
 
 def prune_sequentially(
@@ -44,6 +44,7 @@ def prune_sequentially(
     score: Callable[[LayerGame], UnitScores],
     ratio: float,
     aggregate: str = "mean",
+    done: Mapping[str, Sequence[int]] | None = None,
     **game: Any,
 ) -> Iterator[Step]:
     """Prune layers from the last to the first, each scored on the network that the steps before have left.
@@ -56,6 +57,7 @@ def prune_sequentially(
         score: the criterion, e.g. ``lambda game: shapprune.score(game, "taylor")``.
         ratio: share of the units of each layer that leaves, rounded down to whole units.
         aggregate: how scores of examples become one score a unit.
+        done: layer -> units that leave it, for the steps that were done before; they are not scored again.
         game: further arguments of `LayerGame`, e.g. ``payoff="margin"``.
 
     Yields:
@@ -67,7 +69,10 @@ def prune_sequentially(
     if not 0 < ratio < 1:
         raise ShapPruneError(f"ratio {ratio} is not strictly between 0 and 1")
     for step, layer in enumerate(reversed(layers), start=1):
-        scores = score(LayerGame(model, layer, images, labels, **game))
-        removed = sorted(scores.order(aggregate)[: int(scores.values.shape[1] * ratio)].tolist())
+        if done is not None and layer in done:
+            scores, removed = None, list(done[layer])
+        else:
+            scores = score(LayerGame(model, layer, images, labels, **game))
+            removed = sorted(scores.order(aggregate)[: int(scores.values.shape[1] * ratio)].tolist())
         model = remove_units(model, {layer: removed}, images)
         yield Step(step, layer, removed, model, scores)
