@@ -22,6 +22,7 @@ include: "rules/prune.smk"
 include: "rules/evaluate.smk"
 include: "rules/figures.smk"
 include: "rules/targets.smk"
+include: "rules/store.smk"
 
 
 localrules:

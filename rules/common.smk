@@ -16,6 +16,9 @@ from shapprune.criteria.catalog import lookup
 from shapprune.errors import ShapPruneError
 from shapprune.plan import Plan
 
+# What is asked of a rule with --config, and not part of the study.
+ASKED = {key: config.pop(key) for key in ("confirm", "revisions") if key in config}
+
 try:
     checked = study.validate(study.merge(study.read(Path(workflow.basedir) / "config.yaml"), config))
 except ShapPruneError as error:

@@ -3,14 +3,12 @@
 from shapprune.jobs import job
 
 with job(snakemake.log[0], snakemake.threads):
-    from pathlib import Path
-
     from shapprune import collect
     from shapprune.work import require
 
     given, output = snakemake.input, snakemake.output
     for manifest, key in snakemake.params.expected.items():
-        require(Path("results") / manifest, key)
+        require(manifest, key)
     collect.write(output.networks, collect.networks(given.manifests))
     collect.write(output.training, collect.training(given.training, given.manifests))
     collect.write(output.scores, collect.scores(given.scores, snakemake.params.criteria))

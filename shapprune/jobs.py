@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,6 +33,23 @@ def job(log: str, threads: int = 1) -> Iterator[None]:
             raise SystemExit(1) from None
         except Exception:  # noqa: BLE001  the log is the last place that can tell of it
             traceback.print_exc()
+            raise SystemExit(1) from None
+
+
+@contextmanager
+def said(log: str) -> Iterator[Callable[[str], None]]:
+    """Run a job that answers a person: what it says goes to the terminal and into ``log``; errors as in `job`."""
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w", encoding="utf-8") as file:
+
+        def say(line: str) -> None:
+            print(line, flush=True)
+            print(line, file=file, flush=True)
+
+        try:
+            yield say
+        except ShapPruneError as error:
+            say(f"error: {error}")
             raise SystemExit(1) from None
 
 

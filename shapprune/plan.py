@@ -6,6 +6,7 @@ Nothing here imports torch or reads images: what a data set holds is known by it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,30 @@ from shapprune.store import Store
 from shapprune.work import joint_key, score_label
 
 Units = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job whose results are kept.
+
+    Attributes:
+        rule: its rule.
+        place: the folder below which every unit has a manifest of its own, by its label; or the one manifest of them
+            all, a ``.json``; None for units without any.
+        units: label -> description.
+    """
+
+    rule: str
+    place: str | None
+    units: Units
+
+    def manifests(self) -> dict[str, str]:
+        """Its manifests and the keys they must have."""
+        if self.place is None:
+            return {}
+        if self.place.endswith(".json"):
+            return {self.place: joint_key(self.units)}
+        return {f"{self.place}/{label}.json": unit["key"] for label, unit in self.units.items()}
 
 
 class Plan:
@@ -48,33 +73,39 @@ class Plan:
         units = getattr(self, f"_of_{rule}")(**names, **({"layer": wildcards["layer"]} if "layer" in wildcards else {}))
         return {label: {**unit.describe(), "names": {**names, **own}} for label, unit, own in units}
 
-    def key(self, rule: str, **wildcards: Any) -> str:
-        """One key for all units of a job."""
-        return joint_key(self.of(rule, **wildcards))
-
     def found(self, rule: str, **wildcards: Any) -> tuple[int, int]:
         """How many units of a job are in the store, and how many there are."""
         units = self.of(rule, **wildcards)
         return sum(self.store.has(unit["key"]) for unit in units.values()), len(units)
 
-    def expected(self) -> dict[str, str]:
-        """The manifests of all that tables are collected from, below ``results``, and the keys they must have."""
-        keys: dict[str, str] = {}
+    def jobs(self) -> Iterator[Job]:
+        """All jobs whose results are kept, each after those that it consumes."""
         for net, network in self._networks.items():
             for seed in network["seeds"]:
-                folder, run = f"{net}/seed{seed}", {"net": net, "seed": seed}
-                layers = self.layers(net).items()
-                single = [("", self.of("train_network", **run)), ("scores/", self.of("score_layers", **run))]
-                single += [("scores/", self.of("score_layer", **run, layer=layer)) for layer, _ in layers]
-                for place, units in single:
-                    keys |= {f"{folder}/{place}{label}.json": unit["key"] for label, unit in units.items()}
-                keys[f"{folder}/low_data.json"] = self.key("evaluate_pruned", **run)
-                for layer, width in layers:
-                    keys[f"{folder}/curves/{layer}.json"] = self.key("measure_curves", **run, layer=layer)
-                    if 1 < width <= self._config["oracle"]["max_units"]:
-                        overlap = self.key("search_oracle", **run, layer=layer)
-                        keys[f"{folder}/oracle/{layer}_overlap.json"] = overlap
-        return keys
+                run, folder = {"net": net, "seed": seed}, f"results/{net}/seed{seed}"
+                yield self._job("train_network", folder, **run)
+                yield self._job("score_layers", f"{folder}/scores", **run)
+                for layer, units in self.layers(net).items():
+                    yield self._job("score_layer", f"{folder}/scores", **run, layer=layer)
+                    yield self._job("measure_curves", f"{folder}/curves/{layer}.json", **run, layer=layer)
+                    if 1 < units <= self._config["oracle"]["max_units"]:
+                        yield self._job("tabulate_coalitions", f"{folder}/oracle", **run, layer=layer)
+                        yield self._job("search_oracle", f"{folder}/oracle/{layer}_overlap.json", **run, layer=layer)
+                for criterion in self._config["low_data"]["criteria"]:
+                    yield self._job("steps", None, **run, criterion=criterion)
+                    yield self._job("prune_layers", f"{folder}/pruned/{criterion}", **run, criterion=criterion)
+                yield self._job("evaluate_pruned", f"{folder}/low_data.json", **run)
+
+    def _job(self, rule: str, place: str | None, **wildcards: Any) -> Job:
+        return Job(rule, place, self.of(rule, **wildcards))
+
+    def expected(self) -> dict[str, str]:
+        """The manifests of all results and the keys they must have."""
+        return {path: key for job in self.jobs() for path, key in job.manifests().items()}
+
+    def keys(self) -> set[str]:
+        """The keys of all units."""
+        return {unit["key"] for job in self.jobs() for unit in job.units.values()}
 
     def layers(self, net: str) -> dict[str, int]:
         """The layers of a network that are studied, and their units."""

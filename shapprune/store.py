@@ -12,8 +12,9 @@ import errno
 import json
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from shapprune.keys import Unit, digest
 
 MANIFEST = "manifest.json"
 _INCOMING, _DAMAGED = ".incoming", ".damaged"
+_ABANDONED = 3600  # seconds after which nobody writes an entry any more
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Store:
         """Whether there is an entry; whether it is whole is seen when it is read."""
         return (self.folder(key) / MANIFEST).is_file()
 
-    def keys(self) -> list[str]:
+    def all_keys(self) -> list[str]:
         """The keys of all entries."""
         return sorted(path.parent.name for path in self.root.glob(f"[0-9a-f][0-9a-f]/*/{MANIFEST}"))
 
@@ -162,22 +164,25 @@ class Store:
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
 
-    def remove(self, key: str) -> None:
-        """Delete an entry; it is gone at once or not at all."""
-        gone = self.root / _INCOMING / f"{key}-{uuid.uuid4().hex}"
-        gone.parent.mkdir(exist_ok=True)
-        self.folder(key).rename(gone)
-        shutil.rmtree(gone)
+    def clear(self, keys: Iterable[str]) -> None:
+        """Delete entries, and what was left by killed jobs or set aside; an entry is gone at once or not at all."""
+        for key in keys:
+            gone = self.root / _INCOMING / f"{key}-{uuid.uuid4().hex}"
+            gone.parent.mkdir(exist_ok=True)
+            self.folder(key).rename(gone)
+            shutil.rmtree(gone)
+        for folder in list(self.leftovers()):
+            shutil.rmtree(folder)
 
     def size(self, key: str) -> int:
         """Bytes of an entry."""
         return sum(path.stat().st_size for path in self.folder(key).iterdir())
 
     def leftovers(self) -> Iterator[Path]:
-        """What was left by jobs that were killed, and damaged entries that were set aside."""
-        for name in (_INCOMING, _DAMAGED):
-            if (self.root / name).is_dir():
-                yield from (self.root / name).iterdir()
+        """Damaged entries that were set aside, and what was left an hour ago or longer by jobs that were killed."""
+        for path in (*self.root.glob(f"{_DAMAGED}/*"), *self.root.glob(f"{_INCOMING}/*")):
+            if path.parent.name == _DAMAGED or time.time() - path.stat().st_mtime > _ABANDONED:
+                yield path
 
 
 class DamagedEntryError(Exception):

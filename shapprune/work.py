@@ -101,7 +101,7 @@ class Work:
     def write_manifest(self, path: str | Path) -> None:
         """Say which units a table was made of."""
         units = {label: _in_brief(unit) for label, unit in self.units.items()}
-        write_json(path, {"unit": {"key": joint_key(self.units)}, "units": units})
+        write_json(path, {"unit": {"key": joint_key(self.units)}, "made_of": units})
 
     def _have(self, label: str, facts: dict[str, Any]) -> None:
         self.facts[label] = facts

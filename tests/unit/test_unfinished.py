@@ -15,12 +15,15 @@ from shapprune import LayerGame, shapley
 from shapprune.checkpoint import save_checkpoint
 from shapprune.criteria.catalog import CATALOG
 from shapprune.data import load
+from shapprune.keys import Unit
 from shapprune.payoffs import minus_loss
 from shapprune.resolve import resolve_function
 from shapprune.score_files import read_scores
 from shapprune.shapley import unfinished
 from shapprune.shapley.unfinished import Unfinished
-from shapprune.stages import Run, write_layer_scores
+from shapprune.stages.run import Run
+from shapprune.stages.score import write_layer_scores
+from shapprune.work import Work, score_label
 from tests.toys import ConvNetwork, images, labels, randomise
 
 ORDERS = np.random.default_rng(4).permuted(np.tile(np.arange(6), (20, 1)), axis=1)
@@ -232,15 +235,27 @@ def test_the_scores_of_a_layer_go_on_where_they_were_cut_off(meter, tmp_path, mo
 
     monkeypatch.setattr(LayerGame, "walk", counted)
     allowed = None
-    write_layer_scores(run, "features.4", tmp_path / "whole", criteria, scoring)
+    units = {}
+    for name, entry in criteria.items():
+        for trial in range(entry["trials"]):
+            label = score_label(name, "features.4", trial)
+            unit = Unit("score_layer", {"label": label})
+            units[label] = unit.describe() | {"names": run.name | {"criterion": name}}
+
+    def write(folder, *unfinished):
+        work = Work(tmp_path / f"store of {folder}", units)
+        work.find_files(tmp_path / folder)
+        write_layer_scores(run, "features.4", tmp_path / folder, criteria, scoring, work, *unfinished)
+
+    write("whole")
     total, allowed = len(walks), len(walks) - 1
     walks.clear()
     with pytest.raises(CutOffError):
-        write_layer_scores(run, "features.4", tmp_path / "scores", criteria, scoring, folder)
+        write("scores", folder)
     assert {path.name for path in folder.iterdir()} >= {f"{name}-trial0.pt" for name in criteria if name != "taylor"}
     walks.clear()
     shutil.rmtree(tmp_path / "scores")  # as Snakemake does
-    write_layer_scores(run, "features.4", tmp_path / "scores", criteria, scoring, folder)
+    write("scores", folder)
     assert len(walks) == 1 < total
     assert not folder.exists()
     files = sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.npz"))

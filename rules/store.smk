@@ -1,0 +1,43 @@
+"""What lies in results/ and in the store, looked at and tidied up; nothing here is part of the study.
+
+REQUIRED INPUTS
+    none; whatever is there
+OUTPUTS
+    none but what they say
+"""
+
+
+localrules:
+    doctor,
+    store_gc,
+
+
+rule doctor:
+    """Say which results are stale and why, and what is in the store."""
+    log:
+        "results/logs/doctor.log",
+    conda:
+        "../envs/plots.yaml"
+    params:
+        config=config,
+    message:
+        "Looking at results and store"
+    script:
+        "../scripts/doctor.py"
+
+
+rule store_gc:
+    """Show what in the store is not needed; delete it with --config confirm=yes."""
+    log:
+        "results/logs/store_gc.log",
+    conda:
+        "../envs/plots.yaml"
+    params:
+        config=config,
+        repository=workflow.basedir,
+        revisions=[name for name in str(ASKED.get("revisions", "")).split(",") if name],
+        confirm=str(ASKED.get("confirm")).lower() in ("yes", "true"),
+    message:
+        "Looking for entries of the store that are not needed"
+    script:
+        "../scripts/store_gc.py"
