@@ -84,20 +84,20 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], store: Store
     changed = [name for name in {**was, **now_is} if was.get(name) != now_is.get(name)]
     for name in changed:
         if name in _CONSUMED:
-            yield f"what it is made from has changed: {_CONSUMED[name]}"
+            yield f"{now['stage']}: what it is made from has changed, {_CONSUMED[name]}"
         else:
-            yield f"{name}: {_shown(was, name)} -> {_shown(now_is, name)}"
+            yield f"{now['stage']}: {name} {_shown(was, name)} -> {_shown(now_is, name)}"
     if changed:
         return
     try:
         code = store.read(before["key"])["code"]
     except DamagedEntryError:
-        yield f"the code of {now['stage']} has changed"
+        yield f"{now['stage']}: its code has changed"
         return
     present = from_description(now).code
     for file in {**code, **present}:
         if code.get(file) != present.get(file):
-            yield f"the code has changed: {file}"
+            yield f"{now['stage']}: the code has changed, {file}"
 
 
 _CONSUMED = {

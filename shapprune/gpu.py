@@ -1,6 +1,11 @@
-"""Which device the networks run on."""
+"""Which device the networks run on, and what a result was made on."""
 
 from __future__ import annotations
+
+import platform
+import resource
+from importlib import metadata
+from typing import Any
 
 from shapprune.errors import ShapPruneError, unknown
 
@@ -23,3 +28,19 @@ def choose_device(wanted: str = "auto") -> str:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise ShapPruneError("device 'cuda' was asked for but torch finds none; set device: auto or cpu")
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def machine_facts(device: str) -> dict[str, Any]:
+    """What a result was made on: device, peak memory in MB so far, and the versions that decide its numbers."""
+    import torch
+
+    if device == "cuda":
+        name, peak = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 2**20
+    else:
+        name, peak = "cpu", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    versions = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "shapprune": metadata.version("shapprune"),
+    }
+    return {"device": name, "peak_memory_mb": round(peak, 1), "versions": versions}

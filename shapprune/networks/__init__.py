@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shapprune.errors import ShapPruneError
@@ -12,7 +12,9 @@ from shapprune.resolve import resolve_function
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ARCHITECTURES", "build", "layer_table"]
+    from shapprune.data import DataInfo
+
+__all__ = ["ARCHITECTURES", "build", "builder_of", "layer_table"]
 
 
 def build(architecture: str, shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, **options: Any) -> nn.Module:
@@ -51,3 +53,13 @@ def build(architecture: str, shape: tuple[int, int, int] = (1, 28, 28), classes:
         "resnet56": resnet.resnet56,
     }
     return builders[architecture](shape, classes, **settled)
+
+
+def builder_of(network: Mapping[str, Any], info: DataInfo) -> Callable[[], nn.Module]:
+    """The function that builds a network with fresh weights.
+
+    Args:
+        network: its entry in the configuration.
+        info: its data set.
+    """
+    return lambda: build(network["architecture"], shape=info.shape, classes=info.classes, **network["options"])

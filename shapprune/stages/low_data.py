@@ -13,10 +13,11 @@ from shapprune.criteria import score
 from shapprune.criteria.catalog import options_of
 from shapprune.data import draw_images, rest, tensors
 from shapprune.files import read_json
+from shapprune.gpu import machine_facts
 from shapprune.networks.storage import save
 from shapprune.protocols.low_data import prune_sequentially
 from shapprune.removal import kept_units, remove_units
-from shapprune.stages.run import Run, machine_facts, rules_of
+from shapprune.stages.run import Run, rules_of
 from shapprune.training import evaluate
 from shapprune.work import Work, columns
 

@@ -11,8 +11,9 @@ import numpy as np
 
 from shapprune import oracle
 from shapprune.data import draw_images
+from shapprune.gpu import machine_facts
 from shapprune.score_files import read_scores
-from shapprune.stages.run import Run, machine_facts, rules_of
+from shapprune.stages.run import Run, rules_of
 from shapprune.work import Work, columns, score_label
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import platform
-import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from shapprune.data import DataInfo, ImageSet, read_prepared, require_data, splits, tensors
+from shapprune.data import ImageSet, read_prepared, require_data, splits, tensors
 from shapprune.files import read_json
 from shapprune.game import LayerGame
 from shapprune.gpu import choose_device
-from shapprune.networks import build
+from shapprune.networks import builder_of
 from shapprune.networks.storage import load
 from shapprune.work import require
 
@@ -73,7 +69,7 @@ def open_run(job: Any, model_key: str) -> Run:
     facts, image_set = read_json(manifest), read_prepared(job.input.data)
     require_data(facts, job.input.data)
     device = choose_device(job.params.device)
-    model = load(job.input.model, builder(job.params.network, image_set.info)).to(device).eval()
+    model = load(job.input.model, builder_of(job.params.network, image_set.info)).to(device).eval()
     held_back = splits(len(image_set.train_labels), job.params.validation)[1]
     name = {"net": facts["net"], "seed": facts["seed"]}
     return Run(model, job.params.network, image_set, held_back, device, name, job.resources.call_mb)
@@ -82,22 +78,3 @@ def open_run(job: Any, model_key: str) -> Run:
 def rules_of(scoring: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a LayerGame among the configuration's ``scoring``."""
     return {key: scoring[key] for key in ("site", "payoff", "precision")}
-
-
-def builder(network: Mapping[str, Any], info: DataInfo) -> Callable[[], nn.Module]:
-    """The function that builds a network of the configuration with fresh weights."""
-    return lambda: build(network["architecture"], shape=info.shape, classes=info.classes, **network["options"])
-
-
-def machine_facts(device: str) -> dict[str, Any]:
-    """What a result was made on: device, peak memory in MB so far, and the versions that decide its numbers."""
-    if device == "cuda":
-        name, peak = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 2**20
-    else:
-        name, peak = "cpu", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    versions = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "shapprune": metadata.version("shapprune"),
-    }
-    return {"device": name, "peak_memory_mb": round(peak, 1), "versions": versions}

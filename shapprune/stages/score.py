@@ -10,8 +10,9 @@ from typing import Any
 from shapprune.criteria import score
 from shapprune.criteria.catalog import AGGREGATES, options_of
 from shapprune.data import draw_images
+from shapprune.gpu import machine_facts
 from shapprune.score_files import write_scores
-from shapprune.stages.run import Run, machine_facts, rules_of
+from shapprune.stages.run import Run, rules_of
 from shapprune.work import Work, score_label
 
 

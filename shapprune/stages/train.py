@@ -11,10 +11,10 @@ from torch import nn
 
 from shapprune.counting import count_macs, count_parameters
 from shapprune.data import ImageSet, arrays_md5, splits, tensors
-from shapprune.gpu import choose_device
+from shapprune.gpu import choose_device, machine_facts
+from shapprune.networks import builder_of
 from shapprune.networks.storage import fetch_weights, load_weights
 from shapprune.recipe import Recipe
-from shapprune.stages.run import builder, machine_facts
 from shapprune.training import evaluate, fit, seeded
 
 
@@ -37,7 +37,7 @@ def make_network(
     device = choose_device(device)
     training, held_back = splits(len(image_set.train_labels), validation)
     held = tensors(image_set, "train", held_back)
-    make = builder(network, image_set.info)
+    make = builder_of(network, image_set.info)
     history: list[dict[str, float]] = []
     if "train" in network:
         with seeded(seed):
