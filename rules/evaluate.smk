@@ -108,7 +108,7 @@ rule collect_tables:
         training=runs(f"{RUN}/training.csv"),
         scores=runs(HEURISTIC_SCORES) + layers(WALK_SCORES),
         curves=layers(f"{RUN}/curves/{{layer}}.csv"),
-        overlaps=small_layers(f"{RUN}/oracle/{{layer}}_overlap.csv"),
+        overlaps=small_layers(f"{RUN}/oracle/overlaps/{{layer}}.csv"),
         low_data=runs(f"{RUN}/low_data.csv"),
     output:
         networks=table("networks", "Networks"),

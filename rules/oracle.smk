@@ -4,7 +4,7 @@ REQUIRED INPUTS
     results/{net}/seed{seed}/model.safetensors and scores/, results/data/{data}.npz
 OUTPUTS
     results/{net}/seed{seed}/oracle/{layer}.npz           the value of every coalition; .json beside it: oracle sets
-    results/{net}/seed{seed}/oracle/{layer}_overlap.csv   each criterion's order against the oracle sets, by size
+    results/{net}/seed{seed}/oracle/overlaps/{layer}.csv   each criterion's order against the oracle sets, by size
 """
 
 
@@ -48,8 +48,8 @@ rule search_oracle:
         manifest=f"{RUN}/oracle/{{layer}}.json",
         scores=scores_of,
     output:
-        overlap=f"{RUN}/oracle/{{layer}}_overlap.csv",
-        manifest=f"{RUN}/oracle/{{layer}}_overlap.json",
+        overlap=f"{RUN}/oracle/overlaps/{{layer}}.csv",
+        manifest=f"{RUN}/oracle/overlaps/{{layer}}.json",
     log:
         "results/logs/search_oracle/{net}/seed{seed}/{layer}.log",
     benchmark:

@@ -40,7 +40,7 @@ rule score_all:
 rule oracle_all:
     """Coalition tables of the small layers, oracle sets and their overlap with the criteria."""
     input:
-        small_layers(f"{RUN}/oracle/{{layer}}_overlap.csv"),
+        small_layers(f"{RUN}/oracle/overlaps/{{layer}}.csv"),
 
 
 rule curves_all:

@@ -90,7 +90,7 @@ class Plan:
                     yield self._job("measure_curves", f"{folder}/curves/{layer}.json", **run, layer=layer)
                     if 1 < units <= self._config["oracle"]["max_units"]:
                         yield self._job("tabulate_coalitions", f"{folder}/oracle", **run, layer=layer)
-                        yield self._job("search_oracle", f"{folder}/oracle/{layer}_overlap.json", **run, layer=layer)
+                        yield self._job("search_oracle", f"{folder}/oracle/overlaps/{layer}.json", **run, layer=layer)
                 for criterion in self._config["low_data"]["criteria"]:
                     yield self._job("steps", None, **run, criterion=criterion)
                     yield self._job("prune_layers", f"{folder}/pruned/{criterion}", **run, criterion=criterion)

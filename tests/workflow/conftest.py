@@ -41,13 +41,22 @@ class Workflow:
     def __init__(self, folder: Path, study: dict) -> None:
         self.folder, self.study = folder, study
 
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess:
-        """Run snakemake on the study as it is now; standard output and standard error are in ``stdout``."""
+    def command(self, *arguments: str) -> list[str]:
+        """The command that runs snakemake on the study as it is now."""
         (self.folder / "study.yaml").write_text(yaml.safe_dump(self.study))
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-        command += ["--directory", str(self.folder), "--configfile", str(self.folder / "study.yaml"), *arguments]
+        study = ["--configfile", str(self.folder / "study.yaml")]
+        where = ["--snakefile", str(REPOSITORY / "Snakefile"), "--directory", str(self.folder)]
+        return [sys.executable, "-m", "snakemake", *where, *study, *arguments]
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run it; standard output and standard error are in ``stdout``."""
         return subprocess.run(
-            command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            self.command(*arguments),
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
 
     def run(self, *targets: str) -> str:

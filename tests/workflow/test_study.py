@@ -98,7 +98,7 @@ def test_scores_are_arrays_with_a_manifest(finished):
     given = {"permutations": 2, "shared": False, "antithetic": False, "depth": 1.0, "settle": [], "settle_by": "mean"}
     assert manifest["options"] == given
     assert manifest["settled"] is None
-    assert list(manifest["standard_error"]) == ["mean", "mean+2std"]
+    assert list(manifest["standard_error"]) == ["abs", "mean", "mean+2std"]
     assert manifest["device"]
     random = read_scores(run_folder(finished) / "scores" / "random" / "fc2" / "trial1.npz")
     assert random.values.shape == (1, 6)

@@ -1,0 +1,171 @@
+"""Nothing is computed twice: results come back from the store, and only what has changed is made anew."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import STUDY, Workflow
+
+WITHOUT_TABLES = ("train_all", "score_all", "oracle_all", "curves_all", "prune_all")
+
+
+def with_store(finished: Workflow, folder: Path, **changes: dict) -> Workflow:
+    """The tiny study in another folder, with the store of the finished one; changes are laid over its sections."""
+    study = copy.deepcopy(STUDY)
+    for section, values in changes.items():
+        study[section] |= values
+    shutil.copytree(finished.folder / "data" / "store", folder / "data" / "store")
+    return Workflow(folder, study)
+
+
+def restored(said: str) -> dict[str, set[tuple[int, int]]]:
+    """What jobs of each kind said of their units: how many were restored, of how many."""
+    found: dict[str, set[tuple[int, int]]] = {}
+    for kind, some, all_units in re.findall(r"Job \d+: (\w+).*: (\d+) of (\d+) restored", said):
+        found.setdefault(kind, set()).add((int(some), int(all_units)))
+    return found
+
+
+def same_files(one: Path, other: Path, pattern: str) -> int:
+    """How many files of a pattern there are below two folders, all of which must be equal."""
+    files = sorted(path.relative_to(one) for path in one.glob(pattern))
+    assert files == sorted(path.relative_to(other) for path in other.glob(pattern))
+    for file in files:
+        assert (one / file).read_bytes() == (other / file).read_bytes(), file
+    return len(files)
+
+
+def test_a_fresh_folder_with_the_store_computes_nothing(finished, tmp_path):
+    poison = tmp_path / "poison" / "torch"
+    poison.mkdir(parents=True)
+    (poison / "__init__.py").write_text("raise ImportError('a restored job imports torch')")
+    workflow = with_store(finished, tmp_path / "fresh")
+    dry = workflow("--cores", "2", "--dry-run").stdout
+    assert "gpu=1" not in dry
+    said = restored(dry)
+    assert said.keys() == {"Training", "Scoring", "Valuing", "Comparing", "Measuring", "Pruning", "Evaluating"}
+    assert all(some == all_units for each in said.values() for some, all_units in each)
+    os.environ["PYTHONPATH"] = str(poison.parent)
+    try:
+        workflow.run(*WITHOUT_TABLES)
+    finally:
+        del os.environ["PYTHONPATH"]
+    workflow.run()
+    before, after = finished.folder / "results", workflow.folder / "results"
+    assert same_files(before, after, "*/seed*/scores/**/trial*") > 20
+    assert same_files(before, after, "*/seed*/pruned/**/trial*") > 10
+    assert same_files(before, after, "*/seed*/*.*") > 5
+    for table in ("networks", "training", "scores", "curves", "auc", "oracle", "low_data"):
+        assert same_files(before, after, f"tables/{table}.csv") == 1
+
+
+def test_without_a_store_everything_is_to_be_computed(tmp_path):
+    dry = Workflow(tmp_path, STUDY)("--cores", "2", "--dry-run").stdout
+    assert "gpu=1" in dry
+    assert {some for each in restored(dry).values() for some, _ in each} == {0}
+
+
+def test_one_changed_value_computes_what_depends_on_it_and_back_again(finished, tmp_path):
+    changed = {"shapley": STUDY["criteria"]["shapley"] | {"permutations": 3}}
+    workflow = with_store(finished, tmp_path, criteria=changed)
+    said = restored(workflow.run(*WITHOUT_TABLES))
+    assert said["Training"] == {(1, 1)}
+    assert said["Scoring"] == {(6, 6), (0, 2)}  # all layers by random and taylor; one layer by shapley
+    assert said["Valuing"] == {(1, 1)}
+    assert said["Measuring"] == {(3, 7)}
+    assert said["Comparing"] == {(4, 8)}
+    assert said["Pruning"] == {(2, 2), (0, 4)}
+    assert said["Evaluating"] == {(4, 8)}
+    workflow.study = STUDY
+    said = restored(workflow.run(*WITHOUT_TABLES))
+    assert said
+    assert all(some == all_units for each in said.values() for some, all_units in each)
+    assert same_files(finished.folder / "results", tmp_path / "results", "*/seed*/scores/shapley/**/trial*") > 5
+
+
+def test_stale_files_without_their_history_are_noticed(finished, tmp_path):
+    shutil.copytree(finished.folder / "results", tmp_path / "results")  # and no .snakemake
+    workflow = with_store(finished, tmp_path, scoring={"images": 25})
+    (tmp_path / "results" / "small" / "seed0" / "curves" / "fc1.csv").unlink()
+    done = workflow("--cores", "2", "--", "curves_all")
+    assert done.returncode != 0
+    assert "trial0.json is not of the present configuration and code" in done.stdout
+    assert "Traceback" not in done.stdout
+    told = workflow("--cores", "1", "--", "doctor").stdout
+    assert "score_layer: images 20 -> 25\n    results/small/seed0/scores/shapley/fc1/trial0.json" in told
+    assert re.search(r"\d+ results are there, \d+ of them stale; 0 are not made yet", told)
+    assert "measure_curves: what it is made from has changed, the scores" in told
+
+
+def test_a_damaged_entry_is_computed_again(finished, tmp_path):
+    workflow = with_store(finished, tmp_path)
+    (payload, *_) = sorted((tmp_path / "data" / "store").rglob(".safetensors"))
+    manifest = json.loads((payload.parent / "manifest.json").read_text())
+    content = bytearray(payload.read_bytes())
+    content[-5] ^= 1
+    payload.chmod(0o644)
+    payload.write_bytes(content)
+    told = workflow("--cores", "1", "--", "doctor").stdout
+    assert f"{payload.relative_to(tmp_path)} is damaged: its SHA-256 is" in told
+    workflow.run("train_all", "prune_all")
+    logs = "".join(path.read_text() for path in (tmp_path / "results" / "logs").rglob("*.log"))
+    assert "is damaged: its SHA-256 is" in logs
+    assert "the entry is set aside in data/store/.damaged/" in logs
+    assert (payload.parent / "manifest.json").is_file()
+    assert json.loads((payload.parent / "manifest.json").read_text())["key"] == manifest["key"]
+    assert same_files(finished.folder / "results", tmp_path / "results", "*/seed*/low_data.csv") == 2
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_goes_on(finished, tmp_path):
+    workflow = Workflow(tmp_path, STUDY)
+    store = tmp_path / "data" / "store"
+    running = subprocess.Popen(
+        workflow.command("--cores", "2", "--resources", "gpu=8"),
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        until = time.monotonic() + 240
+        while len(list(store.glob("*/*/manifest.json"))) < 25:
+            assert time.monotonic() < until
+            assert running.poll() is None
+            time.sleep(0.05)
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    entries = {path.parent.name: path.read_bytes() for path in store.glob("*/*/manifest.json")}
+    workflow("--unlock")
+    workflow.run()
+    assert all((store / key[:2] / key / "manifest.json").read_bytes() == was for key, was in entries.items())
+    for table in ("scores", "curves", "auc", "oracle", "low_data"):
+        assert same_files(finished.folder / "results", tmp_path / "results", f"tables/{table}.csv") == 1
+
+
+def test_entries_that_nothing_needs_can_be_deleted(finished, tmp_path):
+    workflow = with_store(finished, tmp_path, curves={"images": 90})
+    entries = lambda: len(list((tmp_path / "data" / "store").glob("*/*/manifest.json")))  # noqa: E731
+    there, curves = entries(), 2 * 2 * 7
+    shown = workflow("--cores", "1", "--", "store_gc").stdout
+    assert f"{curves} of {there} entries of data/store" in shown
+    assert "snakemake store_gc --config confirm=yes" in shown
+    assert entries() == there
+    done = workflow("--cores", "1", "--config", "confirm=yes", "--", "store_gc").stdout
+    assert f"Deleted {curves} of {there} entries" in done
+    assert entries() == there - curves
+    unknown = workflow("--cores", "1", "--config", "confirm=yes", "revisions=nosuch", "--", "store_gc")
+    assert unknown.returncode != 0
+    assert "revision 'nosuch' is not in the repository" in unknown.stdout
+    assert entries() == there - curves
