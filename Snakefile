@@ -23,6 +23,7 @@ include: "rules/evaluate.smk"
 include: "rules/figures.smk"
 include: "rules/targets.smk"
 include: "rules/store.smk"
+include: "rules/share.smk"
 
 
 localrules:

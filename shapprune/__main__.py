@@ -6,10 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import yaml
 
 from shapprune.errors import ShapPruneError, unknown
+from shapprune.sharing import merge_pointers
 
 EXAMPLE = "example:\n  python -m shapprune layers --architecture my_package.models:build --data cifar10"
 
@@ -31,9 +33,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     layers.add_argument("--options", default="{}", help="options of the builder, as YAML, e.g. '{width: 64}'")
     layers.add_argument("--data", help="a data set that has images of the right shape")
     layers.add_argument("--shape", type=int, nargs="+", help="or the shape itself, e.g. 3 32 32")
+    merge = commands.add_parser(
+        "merge-pointers",
+        help="unite two versions of data/store.dvc; git calls this in a merge",
+        description="Write the pointer of the union of two versions of the store over the first of them.",
+    )
+    merge.add_argument("ours", type=Path)
+    merge.add_argument("theirs", type=Path)
     given = parser.parse_args(arguments)
     try:
-        list_layers(given.architecture, given.options, given.data, given.shape)
+        if given.command == "layers":
+            list_layers(given.architecture, given.options, given.data, given.shape)
+        else:
+            merge_pointers(given.ours, given.theirs)
     except ShapPruneError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -232,13 +232,13 @@ def _functions(entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 @cache
 def _pointer(path: Path) -> str | None:
-    """The MD5 in a DVC pointer, if it is there.
+    """The MD5 in a DVC pointer, if it is there; of one that names several files, those of all.
 
     Raises:
         ShapPruneError: it is not one.
     """
     try:
-        return str(yaml.safe_load(path.read_text())["outs"][0]["md5"])
+        return ",".join(str(out["md5"]) for out in yaml.safe_load(path.read_text())["outs"])
     except FileNotFoundError:
         return None
     except (OSError, yaml.YAMLError, LookupError, TypeError) as error:

@@ -58,7 +58,8 @@ class Store:
     """
 
     def __init__(self, root: str | Path):
-        self.root = Path(root)
+        # DVC runs some experiments in a copy of the project's folder; they use the store of the project itself.
+        self.root = Path(os.environ.get("DVC_ROOT", ""), root)
 
     def folder(self, key: str) -> Path:
         """Where the entry of a key lies, or would."""

@@ -1,0 +1,19 @@
+"""Write the headline numbers of the study."""
+
+from shapprune.jobs import job
+
+with job(snakemake.log[0], snakemake.threads):
+    import pandas as pd
+
+    from shapprune import collect, figures, headlines
+    from shapprune.files import write_json
+    from shapprune.keys import digest
+
+    given, output = snakemake.input, snakemake.output
+    labels = {order: style.label for order, style in figures.criterion_styles(snakemake.params.criteria).items()}
+    areas = headlines.areas(pd.read_csv(given.auc), labels)
+    steps = headlines.low_data(pd.read_csv(given.low_data), labels)
+    collect.write(output.auc, areas)
+    collect.write(output.low_data, steps)
+    write_json(output.metrics, headlines.metrics(pd.read_csv(given.networks), areas, steps))
+    write_json(output.manifest, {"study": digest(snakemake.params.expected)})
