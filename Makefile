@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/requirements.txt
+PORT ?= 5000
 
-.PHONY: help report test bench lint clean-env
+.PHONY: help report ui test bench lint clean-env
 .DEFAULT_GOAL = help
 
 help: ## show this list
@@ -17,6 +18,12 @@ report: $(READY) ## run the default study (minutes) and write results/report.htm
 	    $(BIN)/snakemake --report results/report.html --report-stylesheet report/style.css --quiet all; \
 	fi
 	@echo "The report is $(CURDIR)/results/report.html"
+
+ui: $(READY) ## show the results in MLflow at 127.0.0.1:5000 (another port: PORT=...)
+	@test -e results/mlflow/mlflow.db || { echo 'results/mlflow is not there: run the study first'; exit 1; }
+	@echo "http://127.0.0.1:$(PORT)/"
+	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --host 127.0.0.1 \
+	    --port $(PORT) --workers 1 --backend-store-uri "sqlite:///$(CURDIR)/results/mlflow/mlflow.db"
 
 test: $(READY) lint ## run all tests (those on the full data sets need SHAPPRUNE_DATA)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

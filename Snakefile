@@ -21,6 +21,7 @@ include: "rules/oracle.smk"
 include: "rules/prune.smk"
 include: "rules/evaluate.smk"
 include: "rules/figures.smk"
+include: "rules/track.smk"
 include: "rules/targets.smk"
 include: "rules/store.smk"
 include: "rules/share.smk"
@@ -31,9 +32,10 @@ localrules:
 
 
 rule all:
-    """The whole study: tables, figures and what the report shows."""
+    """The whole study: tables, figures and what the report shows, mirrored into MLflow."""
     default_target: True
     input:
         "results/run_config.yaml",
         TABLES,
         FIGURES,
+        ["results/tracking.json"] if config["tracking"] == "after" else [],

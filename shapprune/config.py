@@ -75,6 +75,8 @@ def validate(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: with every mistake that was found.
     """
+    if config.get("tracking") is False:
+        config = {**config, "tracking": "off"}  # YAML reads a bare `off` as false
     problems, full = check_structure(config)
     problems = join(problems, (problem for check in _CHECKS for problem in check(full)))
     if problems:

@@ -42,7 +42,10 @@ def test_anything_else_has_its_traceback_in_the_log(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("package", ["shapprune", "shapprune.config", "shapprune.data", "shapprune.criteria.catalog"])
+@pytest.mark.parametrize(
+    "package",
+    ["shapprune", "shapprune.config", "shapprune.data", "shapprune.criteria.catalog", "shapprune.tracking"],
+)
 def test_planning_imports_nothing_heavy(package):
     heavy = "{'torch', 'pandas', 'matplotlib', 'mlflow', 'sklearn'}"
     code = f"import {package}, sys; print(sorted({heavy} & set(sys.modules)))"

@@ -13,6 +13,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 STUDY = {
     "study": "tiny",
+    "tracking": False,  # as YAML reads a bare `off`; importing MLflow costs seconds
     "networks": {
         "small": {
             "architecture": "mlp",

@@ -1,0 +1,52 @@
+"""A study is mirrored into MLflow at its end, once, and not where that is turned off."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+
+import pytest
+
+from shapprune.files import read_json
+from tests.workflow.conftest import STUDY, Workflow
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+
+@pytest.fixture(autouse=True)
+def _no_server(monkeypatch):
+    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def test_nothing_is_mirrored_where_it_is_off(finished):
+    assert STUDY["tracking"] is False  # as YAML reads a bare `off`
+    assert not (finished.folder / "results" / "tracking.json").exists()
+    assert finished.planned("track") == {"track": 1}
+
+
+def test_study_is_mirrored_at_its_end_and_once(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished.folder, tmp_path / "study", symlinks=True)
+    workflow = Workflow(tmp_path / "study", copy.deepcopy(STUDY) | {"tracking": "after"})
+    workflow.run()
+    results = workflow.folder / "results"
+    told = read_json(results / "tracking.json")
+    assert told["tracking_uri"] == f"sqlite:///{results}/mlflow/mlflow.db"
+    assert told["runs"] == {"study": 1, "network": 2, "scores": 20, "coalitions": 2, "criterion": 8}
+    assert told["added"] == 33
+    assert workflow.planned() == {}
+    assert not list(workflow.folder.glob("ml*"))  # MLflow's own default is the folder that it runs in
+
+    workflow.study["criteria"]["again"] = {"method": "taylor"}
+    workflow.run()
+    told = read_json(results / "tracking.json")
+    assert told["added"] == 1 + 2 * 2 + 2  # the study; for each seed two layers and one aggregate
+    assert workflow.planned() == {}
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    done = workflow("--cores", "2")
+    assert done.returncode != 0
+    assert "error: results could not be mirrored into MLflow at http://127.0.0.1:9 ([Errno 111]" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "secret" not in done.stdout
