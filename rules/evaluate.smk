@@ -38,7 +38,7 @@ rule measure_curves:
         device=config["device"],
     message:
         "Measuring removal curves of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found}"
+        "{resources.found}, gpu={resources.gpu}"
     script:
         "../scripts/measure_curves.py"
 
@@ -69,7 +69,7 @@ rule evaluate_pruned:
         validation=config["splits"]["validation"],
         device=config["device"],
     message:
-        "Evaluating the pruned networks of {wildcards.net}, seed {wildcards.seed}: {resources.found}"
+        "Evaluating the pruned networks of {wildcards.net}, seed {wildcards.seed}: {resources.found}, gpu={resources.gpu}"
     script:
         "../scripts/evaluate_pruned.py"
 

@@ -35,7 +35,7 @@ rule tabulate_coalitions:
         validation=config["splits"]["validation"],
         device=config["device"],
     message:
-        "Valuing all coalitions of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: {resources.found}"
+        "Valuing all coalitions of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: {resources.found}, gpu={resources.gpu}"
     script:
         "../scripts/tabulate_coalitions.py"
 

@@ -38,6 +38,6 @@ rule prune_layers:
         device=config["device"],
     message:
         "Pruning {wildcards.net}, seed {wildcards.seed}, with little data by {wildcards.criterion}: "
-        "{resources.found}"
+        "{resources.found}, gpu={resources.gpu}"
     script:
         "../scripts/prune_layers.py"

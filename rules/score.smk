@@ -38,7 +38,7 @@ if HEURISTICS:
             validation=config["splits"]["validation"],
             device=config["device"],
         message:
-            f"Scoring all layers of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}}"
+            f"Scoring all layers of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}}, gpu={{resources.gpu}}"
         script:
             "../scripts/score_layers.py"
 
@@ -71,6 +71,6 @@ if WALKS:
             validation=config["splits"]["validation"],
             device=config["device"],
         message:
-            f"Scoring layer {{wildcards.layer}} of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}}"
+            f"Scoring layer {{wildcards.layer}} of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}}, gpu={{resources.gpu}}"
         script:
             "../scripts/score_layer.py"

@@ -33,6 +33,6 @@ rule train_network:
         validation=config["splits"]["validation"],
         device=config["device"],
     message:
-        "Training {wildcards.net}, seed {wildcards.seed}: {resources.found}"
+        "Training {wildcards.net}, seed {wildcards.seed}: {resources.found}, gpu={resources.gpu}"
     script:
         "../scripts/train_network.py"
