@@ -21,7 +21,7 @@ report: $(READY) ## run the default study (minutes) and write results/report.htm
 
 ui: $(READY) ## show the results in MLflow at 127.0.0.1:5000 (another port: PORT=...)
 	@test -e results/mlflow/mlflow.db || { echo 'results/mlflow is not there: run the study first'; exit 1; }
-	@echo "http://127.0.0.1:$(PORT)/"
+	@echo "http://127.0.0.1:$(PORT)/#/experiments/1/runs"
 	@MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow ui --host 127.0.0.1 \
 	    --port $(PORT) --workers 1 --backend-store-uri "sqlite:///$(CURDIR)/results/mlflow/mlflow.db"
 

@@ -414,8 +414,7 @@ def _experiment(client: MlflowClient, artifacts: str | None) -> str:
     name = experiment_name()
     if (found := client.get_experiment_by_name(name)) is None:
         try:
-            kind = {"mlflow.experimentKind": "custom_model_development"}  # else the UI takes it for one of prompts
-            return str(client.create_experiment(name, artifacts, kind))
+            return str(client.create_experiment(name, artifacts))
         except MlflowException:
             if (found := client.get_experiment_by_name(name)) is None:  # else another process was faster
                 raise
