@@ -38,14 +38,11 @@ def snapshot(store: str | Path) -> Iterator[str]:
         store: the folder that the configuration names.
 
     Raises:
-        ShapPruneError: there is nothing to take a snapshot of, or no place to put it.
+        ShapPruneError: a command of DVC or git fails.
     """
-    if Path(store).resolve() != STORE.resolve():
-        raise ShapPruneError(f"the store is {store}, and only {STORE} in the project's folder is versioned by DVC")
-    if not Path(".dvc").is_dir() or _call("git", "rev-parse", "--git-dir").returncode:
-        raise ShapPruneError(f"{Path.cwd()} is not a clone of the project with git and DVC, so there are no versions")
-    if not STORE.is_dir():
-        raise ShapPruneError(f"{STORE} is not there yet; run the study first")
+    if reason := _no_snapshot(Path(store)):
+        yield f"No snapshot was taken: {reason}."
+        return
     if not POINTER.is_file() or _call(*_DVC, "status", "--quiet", str(POINTER)).returncode:
         if missing := _missing():
             _bring_in(missing)
@@ -77,6 +74,15 @@ def merge_pointers(ours: Path, theirs: Path) -> None:
             other.folder(key).rename(united.folder(key))
         _dvc("commit", "--force", str(pointers[0]))
         shutil.copyfile(pointers[0], ours)
+
+
+def _no_snapshot(store: Path) -> str | None:
+    """Why there is nothing to take a snapshot of, or no place to put it."""
+    if store.resolve() != STORE.resolve():
+        return f"the store is {store}, and only {STORE} in the project's folder is versioned by DVC"
+    if not Path(".dvc").is_dir() or _call("git", "rev-parse", "--git-dir").returncode:
+        return f"{Path.cwd()} is not a clone of the project with git and DVC"
+    return None if STORE.is_dir() else f"{STORE} is not there yet; run the study first"
 
 
 def _missing() -> list[str]:

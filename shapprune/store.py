@@ -58,8 +58,7 @@ class Store:
     """
 
     def __init__(self, root: str | Path):
-        # DVC runs some experiments in a copy of the project's folder; they use the store of the project itself.
-        self.root = Path(os.environ.get("DVC_ROOT", ""), root)
+        self.root = Path(root)
 
     def folder(self, key: str) -> Path:
         """Where the entry of a key lies, or would."""
