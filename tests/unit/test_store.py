@@ -221,5 +221,5 @@ def test_a_file_of_another_unit_is_refused(store, tmp_path):
     path = tmp_path / "model.json"
     for content in ({"unit": {"key": "other"}}, {}):
         path.write_text(json.dumps(content))
-        with pytest.raises(ShapPruneError, match="model.json is not of the present configuration and code"):
+        with pytest.raises(ShapPruneError, match=r"model\.json is not of the present configuration and code"):
             require(path, unit().key)
