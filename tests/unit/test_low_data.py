@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 import shapprune
-from shapprune import LayerGame, ShapPruneError
+from shapprune import LayerGame, ShapPruneError, score
+from shapprune.data import DataInfo, ImageSet
+from shapprune.files import read_json
+from shapprune.keys import Unit
+from shapprune.networks import build
 from shapprune.protocols.low_data import prune_sequentially
+from shapprune.stages import low_data
+from shapprune.stages.run import Run
+from shapprune.work import Work
 from tests.toys import ConvNetwork, images, labels, randomise
 
 LAYERS = ["features.0", "features.4", "fc"]
@@ -51,3 +59,42 @@ def test_same_seed_same_chain():
 def test_bad_ratio(ratio):
     with pytest.raises(ShapPruneError, match="not strictly between 0 and 1"):
         steps(ConvNetwork(), ratio=ratio)
+
+
+def test_a_chain_that_was_cut_off_goes_on_after_its_last_step(tmp_path, monkeypatch):
+    model = randomise(build("lenet5", shape=(1, 28, 28), classes=10, widths=[4, 6, 8, 5]))
+    shape, pixels = (1, 28, 28), np.random.default_rng(0).integers(0, 256, (60, 1, 28, 28), dtype=np.uint8)
+    info = DataInfo("some", shape, 10, 60, 60, (0.3,), (0.3,))
+    image_set = ImageSet(info, pixels, np.arange(60) % 10, pixels, np.arange(60) % 10)
+    run = Run(model, {}, image_set, np.arange(9), "cpu", {"net": "small", "seed": 0}, memory_mb=64)
+    names = {"net": "small", "seed": 0, "criterion": "taylor", "aggregate": "mean", "ratio": 0.5, "trial": 1}
+    steps = {layer: f"chain/{layer}" for layer in ("conv1", "conv2", "fc1", "fc2")}
+    scored = []
+
+    def write(store, allowed):
+        def count(game, *given, **options):
+            if len(scored) == allowed:
+                raise InterruptedError
+            scored.append(game.layer)
+            return score(game, *given, **options)
+
+        monkeypatch.setattr(low_data, "score", count)
+        unit = lambda label: Unit("prune_layers", {"of": label}).describe() | {"names": names}  # noqa: E731
+        works = [
+            Work(tmp_path / store, {each: unit(each) for each in labels}) for labels in (["chain"], steps.values())
+        ]
+        scoring = {"site": "activation", "payoff": "loss", "precision": "fp32"}
+        entry = {"method": "taylor", "trials": 1, "aggregates": ["mean"], "signed": False}
+        low_data.write_chain(run, "chain", steps, tmp_path / store / "out", entry, 20, scoring, *works)
+
+    write("whole", None)
+    assert scored == ["fc2", "fc1", "conv2", "conv1"]
+    scored.clear()
+    with pytest.raises(InterruptedError):
+        write("cut", 2)
+    scored.clear()
+    write("cut", None)
+    assert scored == ["conv2", "conv1"]
+    told = [read_json(tmp_path / store / "out" / "chain.json") for store in ("whole", "cut")]
+    assert [step["removed"] for step in told[0]["steps"]] == [step["removed"] for step in told[1]["steps"]]
+    assert told[0]["sha256"] == told[1]["sha256"]

@@ -167,6 +167,9 @@ def test_entries_that_nothing_needs_can_be_deleted(finished, tmp_path):
     done = workflow("--cores", "1", "--config", "confirm=yes", "--", "store_gc").stdout
     assert f"Deleted {curves} of {there} entries" in done
     assert entries() == there - curves
+    kept = workflow("--cores", "1", "--config", "confirm=yes", "revisions=HEAD", "--", "store_gc")
+    assert "what the present configuration and HEAD need is kept" in kept.stdout
+    assert entries() == there - curves
     unknown = workflow("--cores", "1", "--config", "confirm=yes", "revisions=nosuch", "--", "store_gc")
     assert unknown.returncode != 0
     assert "revision 'nosuch' is not in the repository" in unknown.stdout
