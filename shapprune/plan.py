@@ -238,10 +238,11 @@ def _pointer(path: Path) -> str | None:
         ShapPruneError: it is not one.
     """
     try:
-        return ",".join(str(out["md5"]) for out in yaml.safe_load(path.read_text())["outs"])
+        first, *others = yaml.safe_load(path.read_text())["outs"]
+        return ",".join(str(out["md5"]) for out in (first, *others))
     except FileNotFoundError:
         return None
-    except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
         raise ShapPruneError(f"{path} is not a DVC pointer ({error})") from error
 
 
