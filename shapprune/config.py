@@ -7,8 +7,6 @@ reads the configuration.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
@@ -18,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from shapprune import keys
 from shapprune.criteria.catalog import ENTRY_KEYS, check_options, lookup, options_of
 from shapprune.data import DATASETS, DataInfo
 from shapprune.errors import ShapPruneError, suggestion, unknown
@@ -106,8 +105,7 @@ def layers_of(network: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
 
 def digest(config: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that stand for the configuration, whatever the order of its keys."""
-    text = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return keys.digest(config)[:12]
 
 
 def _merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,14 +63,17 @@ class Plan:
         self._config, self.store = config, Store(config["store"])
         self._networks, self._criteria = config["networks"], config["criteria"]
         self._rules = {key: config["scoring"][key] for key in ("site", "payoff", "precision")}
-        self._network, self._scores, self._chain = cache(self._network), cache(self._scores), cache(self._chain)  # type: ignore[method-assign]
+        # Each is asked for many times while the Snakefile is read and jobs are planned.
+        for method in ("_described", "expected", "_network", "_scores", "_chain"):
+            setattr(self, method, cache(getattr(self, method)))
 
     def of(self, rule: str, **wildcards: Any) -> Units:
         """The units of a job, label -> description, with the names that its files give them."""
-        names: dict[str, Any] = {"net": wildcards["net"], "seed": int(wildcards["seed"])}
-        if "criterion" in wildcards:
-            names["criterion"] = wildcards["criterion"]
-        units = getattr(self, f"_of_{rule}")(**names, **({"layer": wildcards["layer"]} if "layer" in wildcards else {}))
+        return self._described(rule, **{**wildcards, "seed": int(wildcards["seed"])})
+
+    def _described(self, rule: str, **place: Any) -> Units:
+        units = getattr(self, f"_of_{rule}")(**place)
+        names = {name: value for name, value in place.items() if name != "layer"}
         return {label: {**unit.describe(), "names": {**names, **own}} for label, unit, own in units}
 
     def found(self, rule: str, **wildcards: Any) -> tuple[int, int]:
