@@ -91,7 +91,7 @@ def code_of(script: Path, functions: tuple[str, ...] = ()) -> Mapping[str, str]:
         functions: more entry points, as ``package.module:function``; one whose file cannot be found is left out.
 
     Returns:
-        Path -> 12 hexadecimal digits; paths in the repository are relative to it.
+        Path -> 12 hexadecimal digits; paths are relative to the repository, or to the folder of the user's own package.
     """
     waiting = [script, *filter(None, (_module_file(name.partition(":")[0]) for name in functions))]
     found: dict[Path, str] = {}
@@ -100,10 +100,7 @@ def code_of(script: Path, functions: tuple[str, ...] = ()) -> Mapping[str, str]:
         if path not in found:
             found[path] = fingerprint(path)
             waiting.extend(_imports(path))
-    names = {
-        path.relative_to(_REPOSITORY).as_posix() if path.is_relative_to(_REPOSITORY) else path.name: value
-        for path, value in found.items()
-    }
+    names = {path.relative_to(_root(path)).as_posix(): value for path, value in found.items()}
     return dict(sorted(names.items()))
 
 
@@ -137,11 +134,9 @@ def _outline(node: ast.AST) -> Iterator[str]:
 @cache
 def _imports(path: Path) -> tuple[Path, ...]:
     """The files of a file's own top-level package that it imports, but for type checking."""
-    folder = path.parent
-    while (folder / "__init__.py").is_file():
-        folder = folder.parent
-    own = "shapprune" if path.is_relative_to(_REPOSITORY) else path.relative_to(folder).with_suffix("").parts[0]
-    package = path.relative_to(folder).parent.parts
+    within = path.relative_to(_root(path))
+    own = "shapprune" if path.is_relative_to(_REPOSITORY) else within.with_suffix("").parts[0]
+    package = within.parent.parts
     files = []
     for level, module, names in _imported(_parse(path)):
         base = [*package[: len(package) + 1 - level], *filter(None, [module])] if level else [str(module)]
@@ -152,6 +147,16 @@ def _imports(path: Path) -> tuple[Path, ...]:
                 if file and module_name not in _WITHOUT_EFFECT:
                     files.append(file)
     return tuple(files)
+
+
+def _root(path: Path) -> Path:
+    """The repository, or the folder that the top-level package of a file lies in."""
+    if path.is_relative_to(_REPOSITORY):
+        return _REPOSITORY
+    folder = path.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
 
 
 def _imported(node: ast.AST) -> Iterator[tuple[int, str | None, list[str]]]:

@@ -262,14 +262,17 @@ def test_code_of_the_user_counts_with_what_it_imports(tmp_path, monkeypatch):
     (package / "__init__.py").write_text("")
     (package / "parts" / "__init__.py").write_text("")
     (package / "models.py").write_text("from .parts import blocks\nfrom mine.other import width\nimport torch\n")
-    (package / "parts" / "blocks.py").write_text("from .. import far\n")
+    (package / "parts" / "blocks.py").write_text("from .. import far\nfrom . import models\n")
+    (package / "parts" / "models.py").write_text("depth = 2\n")
     (package / "far.py").write_text("")
     (package / "other.py").write_text("width = 3\n")
     (package / "unused.py").write_text("")
     keys._module_file.cache_clear()
     found = code_of(ROOT / "scripts" / "plot_auc.py", ("mine.models:build",))
     names = {name for name in found if not name.startswith(("scripts/", "shapprune/"))}
-    assert names == {"models.py", "other.py", "blocks.py", "far.py"}
+    assert names == {"mine/models.py", "mine/other.py", "mine/parts/blocks.py", "mine/far.py", "mine/parts/models.py"}
+    for path in (package / "models.py", package / "parts" / "models.py"):  # of one name, and both count
+        assert found[path.relative_to(tmp_path).as_posix()] == fingerprint(path)
     assert code_of(ROOT / "scripts" / "plot_auc.py", ("not.there:build",)).keys() < found.keys()
 
 
