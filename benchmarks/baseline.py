@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from shapprune.cut import cut_at
 from shapprune.modes import mode
-from shapprune.units import UnitGraph
+from shapprune.unit_graph import UnitGraph
 
 
 def walk_one_by_one(

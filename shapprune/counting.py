@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from shapprune.modes import mode
-from shapprune.units import LAYERS
+from shapprune.unit_graph import LAYERS
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -7,6 +7,7 @@ torch.fx records the graph, so the model needs no edits. Values that pass the cu
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -71,7 +72,7 @@ def node_shapes(traced: fx.GraphModule, images: Tensor) -> tuple[dict[fx.Node, t
     return shapes, outputs
 
 
-def ignore_sizes(users: dict[fx.Node, None]) -> list[fx.Node]:
+def ignore_sizes(users: Iterable[fx.Node]) -> list[fx.Node]:
     """The users of a value that look at its numbers, not only at its size."""
 
     def only_size(node: fx.Node) -> bool:

@@ -22,7 +22,7 @@ from shapprune.cut import cut_at
 from shapprune.errors import ShapPruneError
 from shapprune.modes import mode
 from shapprune.rest import make_ready
-from shapprune.units import NextLinear, UnitGraph
+from shapprune.unit_graph import NextLinear, UnitGraph
 
 # One example's positions are fewer rows than a matrix product is fast with.
 _FEW_POSITIONS = 36

@@ -16,7 +16,7 @@ from shapprune.errors import ShapPruneError, unknown
 from shapprune.modes import mode
 from shapprune.payoffs import Payoff, accuracy, check_labels, find_payoff, minus_loss, require_finite
 from shapprune.precision import PRECISIONS, at_precision
-from shapprune.units import UnitGraph
+from shapprune.unit_graph import UnitGraph
 from shapprune.walks import walk_rows
 
 T = TypeVar("T")
@@ -107,7 +107,8 @@ class LayerGame:
             )
         check_labels(self._payoff, outputs, self.labels)
         self._few_outputs = outputs
-        self.units: int = self._graph.layer(layer).units
+        self._graph.start(layer)  # refuses a layer that cannot be played
+        self.units: int = self._graph.units_of(layer)
         self.module: nn.Module = self._graph.modules[layer]
         self._valued_so_far = [0.0]  # a list, so that games without some of the units count here too
         self._gone = torch.empty(0, dtype=torch.long, device=self.device)

@@ -1,73 +1,15 @@
-"""Prunable layers: which units a network has, where each is zeroed, and which can be removed on their own."""
+"""Prunable layers: which units a network has, and which of them can be removed alone or together with others."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from shapprune.cut import ignore_sizes, node_shapes, trace
-from shapprune.errors import ShapPruneError, unknown
+from shapprune.cut import ignore_sizes
+from shapprune.unit_graph import UnitGraph
 
-SITES = ("output", "norm", "activation")
-LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
-
-_NORMS = (nn.modules.batchnorm._BatchNorm,)
-_POOLS = (
-    nn.modules.pooling._MaxPoolNd,
-    nn.modules.pooling._AvgPoolNd,
-    nn.modules.pooling._AdaptiveAvgPoolNd,
-    nn.modules.pooling._AdaptiveMaxPoolNd,
-    nn.modules.dropout._DropoutNd,
-    nn.Identity,
-)
-# Element by element; those in the first row turn 0 into 0.
-_ZERO_KEEPING = (
-    *(
-        nn.ReLU,
-        nn.ReLU6,
-        nn.LeakyReLU,
-        nn.RReLU,
-        nn.PReLU,
-        nn.ELU,
-        nn.CELU,
-        nn.SELU,
-        nn.GELU,
-        nn.SiLU,
-        nn.Mish,
-    ),
-    *(nn.Hardswish, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Tanhshrink, nn.Softshrink, nn.Hardshrink),
-)
-_OTHER_ACTIVATIONS = (nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Softplus)
-
-_FUNCTIONS = {
-    "zero": {
-        *(
-            "relu",
-            "relu_",
-            "relu6",
-            "leaky_relu",
-            "leaky_relu_",
-            "elu",
-            "elu_",
-            "celu",
-            "selu",
-            "gelu",
-            "silu",
-        ),
-        *("mish", "hardswish", "tanh", "tanh_", "hardtanh", "softsign"),
-    },
-    "activation": {"sigmoid", "sigmoid_", "hardsigmoid", "logsigmoid", "softplus"},
-    "norm": {"batch_norm"},
-    "pass": {
-        *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
-        *("boolean_dispatch", "_max_pool2d", "dropout", "dropout2d", "feature_dropout"),
-        *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "contiguous", "mean", "amax"),
-    },
-    "flatten": {"flatten", "view", "reshape", "squeeze"},
-}
+_IS_OUTPUT = "it is the output layer"
 
 
 @dataclass(frozen=True)
@@ -79,13 +21,16 @@ class PrunableLayer:
         units: how many channels or neurons it puts out.
         kind: ``"conv"`` or ``"linear"``.
         site: the operation after which a unit is zeroed so that zeroing it equals removing it.
-        coupled: why its units cannot be removed on their own (an addition, a concatenation ...), or None.
+        group: the layers whose units of the same index must leave with its own, itself among them, in the order they
+            run: those that are added up in a residual stream. Empty where its units cannot be removed at all.
+        coupled: why its units cannot be removed alone, or None.
     """
 
     name: str
     units: int
     kind: str
     site: str
+    group: tuple[str, ...]
     coupled: str | None = None
 
 
@@ -96,203 +41,127 @@ def prunable_layers(model: nn.Module, example: Tensor, coupled: bool = False) ->
         model: any network of one input that torch.fx can trace.
         example: images, [N, ...], that the network can run on.
         coupled: list also the layers whose units are tied to those of others, e.g. by a residual sum. They can be
-            scored, but not removed alone.
+            scored, and removed together with their group if they have one.
 
     Raises:
         ShapPruneError: the network cannot be traced, or fails on ``example``.
     """
     graph = UnitGraph(model, example)
-    layers = [graph.layer(name) for name in graph.calls if not graph.is_depthwise(name)]
+    layers = [describe_layer(graph, name) for name in graph.calls if not graph.is_depthwise(name)]
     return [each for each in layers if each.coupled is None or (coupled and each.coupled != _IS_OUTPUT)]
 
 
-_IS_OUTPUT = "it is the output layer"
+def describe_layer(graph: UnitGraph, name: str) -> PrunableLayer:
+    """A layer of a traced network.
 
-
-class NextLinear(NamedTuple):
-    """The convolution or linear layer that a layer's units go into, and nothing else does.
-
-    Attributes:
-        module: that layer.
-        norm: the BatchNorm that follows it at once, if any.
-        node: the value behind both.
+    Raises:
+        ShapPruneError: there is no such layer, it is used more than once, or its output is no [N, units, ...].
     """
+    kind = "linear" if isinstance(graph.modules[name], nn.Linear) else "conv"
+    site = str(graph.site(name, "activation").target)
+    group, coupled = _group(graph, name)
+    return PrunableLayer(name, graph.units_of(name), kind, site, group, coupled)
 
-    module: nn.Conv2d | nn.Linear
-    norm: nn.modules.batchnorm._BatchNorm | None
-    node: fx.Node
+
+class _TiedError(Exception):
+    """Units cannot be removed; its text says why."""
 
 
-class UnitGraph:
-    """The traced network with what each operation means for units.
+def _group(graph: UnitGraph, name: str) -> tuple[tuple[str, ...], str | None]:
+    """The layers whose units leave together with those of one, and why it cannot lose units alone."""
+    group = {name}
+    try:
+        while others := _sources_of_sums(graph, group):
+            group |= others
+    except _TiedError as error:
+        return (), str(error)
+    layers = tuple(each for each in graph.calls if each in group)
+    if len(layers) == 1:
+        return layers, None
+    rest = ", ".join(each for each in layers if each != name)
+    return layers, f"its units leave together with those of {rest}"
 
-    Attributes:
-        traced: the graph module.
-        shapes: shape of every tensor for the example.
-        outputs: what the network returns for the example.
-        calls: name of each convolution and linear layer -> the nodes that call it.
+
+def _sources_of_sums(graph: UnitGraph, group: set[str]) -> set[str]:
+    """The layers that are added to those of a group and are not in it.
+
+    Follows a unit that is zero at the sites of all of them: all that becomes of it must be zero until layers mix it
+    with other units.
+
+    Raises:
+        _TiedError: it does not stay zero, or meets others in a way that removal cannot follow.
     """
+    for name in group:
+        if getattr(graph.modules[name], "groups", 1) > 1:
+            raise _TiedError(f"it is a convolution of {graph.modules[name].groups} groups")
+    sites = {graph.site(name, "activation") for name in group}
+    zero: dict[fx.Node, int] = {}  # values in which the unit is zero, and the place of the first unit in them
+    flat: set[fx.Node] = set()
+    found: set[str] = set()
+    for node in ignore_sizes(graph.traced.graph.nodes):
+        inputs = [each for each in node.all_input_nodes if each in zero]
+        if node in sites:
+            zero[node] = 0
+        if node in sites or not inputs:
+            continue
+        what = graph.meaning(node)
+        others = [each for each in node.all_input_nodes if each not in zero and each in graph.shapes]
+        flattened = any(each in flat for each in inputs)
+        if what == "output":
+            raise _TiedError(_IS_OUTPUT)
+        if what == "mixes":
+            if isinstance(graph.modules[str(node.target)], nn.Linear) and len(graph.shapes[inputs[0]]) != 2:
+                raise _tied(node)
+            continue
+        if what == "add" and not flattened and len({zero[each] for each in inputs}) == 1:
+            sources = {source for other in others for source in _sources(graph, other)}
+            if others and sources <= group:  # they are zero at their sites, but not here
+                raise _tied(node)
+            found |= sources
+        elif what == "scale" and not flattened:
+            if not all(_only_scales(graph, other, node) for other in others):
+                raise _tied(node)
+        elif what == "join" and not flattened and len(inputs) == 1:
+            before = node.all_input_nodes[: node.all_input_nodes.index(inputs[0])]
+            zero[node] = zero[inputs[0]] + sum(graph.shapes[each][1] for each in before)
+            continue
+        elif what not in ("pass", "zero", "flatten"):
+            raise _tied(node)
+        if what == "flatten" or flattened:
+            flat.add(node)
+        zero[node] = zero[inputs[0]]
+    return found - group
 
-    def __init__(self, model: nn.Module, example: Tensor):
-        self.traced = trace(model)
-        self.shapes, self.outputs = node_shapes(self.traced, example)
-        self.modules = dict(model.named_modules())
-        self.calls: dict[str, list[fx.Node]] = {}
-        for node in self.traced.graph.nodes:
-            if node.op == "call_module" and isinstance(self.modules[node.target], LAYERS):
-                self.calls.setdefault(str(node.target), []).append(node)
 
-    def is_depthwise(self, name: str) -> bool:
-        """Whether the layer filters each channel by itself: its units are those of the layer before."""
-        module = self.modules[name]
-        return isinstance(module, LAYERS[:3]) and 1 < module.groups == module.in_channels == module.out_channels
+def _sources(graph: UnitGraph, node: fx.Node) -> set[str]:
+    """The layers whose units a value is made of, unit by unit.
 
-    def layer(self, name: str) -> PrunableLayer:
-        """The layer ``name`` as a PrunableLayer."""
-        start = self.start(name)
-        module = self.modules[name]
-        kind = "linear" if isinstance(module, nn.Linear) else "conv"
-        units = module.out_features if isinstance(module, nn.Linear) else module.out_channels
-        site = self.site(name, "activation")
-        return PrunableLayer(name, int(units), kind, str(site.target), self._coupled(start, site))
+    Raises:
+        _TiedError: it is made otherwise.
+    """
+    what = graph.meaning(node)
+    if node.op == "call_module" and str(node.target) in graph.calls and what != "depthwise":
+        return {str(node.target)}
+    if what == "add":
+        return {source for each in node.all_input_nodes for source in _sources(graph, each)}
+    if what in ("norm", "zero", "activation", "pass", "depthwise"):
+        return _sources(graph, node.all_input_nodes[0])
+    if what == "scale":
+        return _sources(graph, max(node.all_input_nodes, key=lambda each: graph.shapes[each].numel()))
+    raise _tied(node)
 
-    def start(self, name: str) -> fx.Node:
-        """The node that calls layer ``name``.
 
-        Raises:
-            ShapPruneError: there is no such layer, it is used more than once, or its output is no [N, units, ...].
-        """
-        if name not in self.calls:
-            raise unknown("layer", name, self.calls)
-        if len(self.calls[name]) > 1:
-            raise ShapPruneError(
-                f"layer {name!r} is used {len(self.calls[name])} times in one pass, so its units have no one site"
-            )
-        (node,) = self.calls[name]
-        if isinstance(self.modules[name], nn.Linear) and len(self.shapes[node]) != 2:
-            raise ShapPruneError(
-                f"linear layer {name!r} puts out {tuple(self.shapes[node])}, only [images, units] is supported"
-            )
-        return node
-
-    def site(self, name: str, site: str) -> fx.Node:
-        """The value in which a unit of layer ``name`` is zeroed.
-
-        ``output``: what the layer puts out; ``norm``: after the BatchNorm that follows it; ``activation``: after the
-        last normalisation, non-linearity or depthwise convolution that works on the units one by one, so that
-        zeroing a unit there equals removing it. Where there is none, it is the site before.
-        """
-        if site not in SITES:
-            raise unknown("site", site, SITES)
-        node = found = self.start(name)
-        while site != "output" and len(users := ignore_sizes(node.users)) == 1:
-            (node,) = users
-            what = self.meaning(node)
-            if what in ("zero", "activation", "depthwise") and site == "norm":
-                break
-            if what in ("norm", "zero", "activation", "depthwise"):
-                found = node
-                if site == "norm":
-                    break
-            elif what != "pass":
-                break
-        return found
-
-    def past_pooling(self, site: fx.Node) -> fx.Node:
-        """The last value after a site that only pooling and dropout lie between.
-
-        A gate >= 0 on a unit can as well be applied there: pooling works on each unit by itself and commutes with it.
-        There are fewer numbers, and the gradient in a closed gate is right (before a max-pooling all positions of a
-        closed unit tie at 0, and autograd picks one of them instead of the largest).
-        """
-        while len(users := ignore_sizes(site.users)) == 1 and self.meaning(users[0]) == "pass":
-            (site,) = users
-        return site
-
-    def next_linear(self, gate: fx.Node) -> NextLinear | None:
-        """The one layer that the units go into next, if it is linear in them and can be taken apart by units.
-
-        Args:
-            gate: the value that gates are applied to; only flattening and dropout may lie before the layer.
-        """
-        node, flattened = gate, False
-        while len(users := ignore_sizes(node.users)) == 1:
-            (node,) = users
-            what = self.meaning(node)
-            if what == "mixes":
-                break
-            if what not in ("pass", "flatten"):
-                return None
-            flattened = flattened or what == "flatten"
-        else:
-            return None
-        module = self.modules[str(node.target)]
-        if isinstance(module, nn.Conv2d):
-            if module.padding_mode != "zeros" or isinstance(module.padding, str):
-                return None
-        elif not isinstance(module, nn.Linear) or (len(self.shapes[gate]) > 2 and not flattened):
-            return None
-        users = ignore_sizes(node.users)
-        if len(users) == 1 and self.meaning(users[0]) == "norm" and users[0].op == "call_module":
-            norm = self.modules[str(users[0].target)]
-            if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_var is not None:
-                return NextLinear(module, norm, users[0])
-        return NextLinear(module, None, node)
-
-    def meaning(self, node: fx.Node) -> str:
-        """What an operation does to units: norm, zero (element-wise, 0 stays 0), activation (element-wise), pass
-        (pooling, dropout), flatten, depthwise, mixes (an ordinary layer), output or other.
-        """
-        if node.op == "output":
-            return "output"
-        if node.op == "call_module":
-            module = self.modules[str(node.target)]
-            if isinstance(module, LAYERS):
-                if self.is_depthwise(str(node.target)):
-                    return "depthwise"
-                return "mixes" if getattr(module, "groups", 1) == 1 else "other"
-            for what, kinds in (
-                ("norm", _NORMS),
-                ("zero", _ZERO_KEEPING),
-                ("activation", _OTHER_ACTIVATIONS),
-                ("pass", _POOLS),
-                ("flatten", (nn.Flatten,)),
-            ):
-                if isinstance(module, kinds):
-                    return what
-            return "other"
-        function = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-        for what, names in _FUNCTIONS.items():
-            if function in names or (function == "fn" and node.target in (F.max_pool2d, F.max_pool1d)):
-                return what if self._keeps_units(node, what) else "other"
-        return "other"
-
-    def _keeps_units(self, node: fx.Node, what: str) -> bool:
-        """Whether a function leaves units where they are: same channels, or all positions of each side by side."""
-        before, after = self.shapes.get(node.all_input_nodes[0]), self.shapes.get(node)
-        if before is None or after is None or len(before) < 2 or before[0] != after[0]:
+def _only_scales(graph: UnitGraph, gate: fx.Node, product: fx.Node) -> bool:
+    """Whether a value is made by a layer for the sake of one product, as in squeeze-and-excitation."""
+    while ignore_sizes(gate.users) == [product]:
+        what = graph.meaning(gate)
+        if what == "mixes":
+            return True
+        if what not in ("zero", "activation", "pass", "norm"):
             return False
-        if what == "flatten":
-            return after == before or (len(after) == 2 and after[1] == before[1:].numel())
-        return len(after) >= 2 and after[1] == before[1]
+        (gate, product) = gate.all_input_nodes[0], gate
+    return False
 
-    def _coupled(self, start: fx.Node, site: fx.Node) -> str | None:
-        """Why the units cannot leave alone, or None: all that follows the site must be layers that mix units,
-        reached through operations that keep a zero a zero.
-        """
-        module = self.modules[str(start.target)]
-        if getattr(module, "groups", 1) > 1:
-            return f"it is a convolution of {module.groups} groups"
-        waiting, seen = [site], set()
-        while waiting:
-            for user in ignore_sizes(waiting.pop().users):
-                what = self.meaning(user)
-                if what == "output":
-                    return _IS_OUTPUT
-                if what in ("pass", "zero", "flatten"):
-                    if user not in seen:
-                        seen.add(user)
-                        waiting.append(user)
-                elif what != "mixes":
-                    return f"its units go on into {user.name!r}, together with others or past their zero"
-        return None
+
+def _tied(node: fx.Node) -> _TiedError:
+    return _TiedError(f"its units go on into {node.name!r}, together with others or past their zero")

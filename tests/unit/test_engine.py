@@ -11,7 +11,7 @@ from shapprune import LayerGame, engine, prunable_layers, shapley
 from shapprune.engine import Entry, _SummedWalks
 from shapprune.networks import build
 from shapprune.rest import make_ready
-from shapprune.units import UnitGraph
+from shapprune.unit_graph import UnitGraph
 from shapprune.vision import torchvision
 from tests.toys import ConvNetwork, ResidualNetwork, images, labels, randomise
 

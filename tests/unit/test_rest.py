@@ -11,7 +11,7 @@ from torch import nn
 from shapprune.cut import cut_at
 from shapprune.networks import build
 from shapprune.rest import make_ready
-from shapprune.units import UnitGraph
+from shapprune.unit_graph import UnitGraph
 from shapprune.vision import torchvision
 from tests.toys import images, randomise
 
