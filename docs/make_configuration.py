@@ -13,7 +13,7 @@ from typing import Any
 from shapprune.criteria.catalog import CATALOG
 from shapprune.data import DATASETS
 from shapprune.networks.tables import ARCHITECTURES, layer_table
-from shapprune.schema import allowed, schema
+from shapprune.schema import allowed, resolve, schema
 
 PAGE = Path(__file__).with_name("configuration.md")
 
@@ -26,17 +26,18 @@ HEAD = """\
 <!-- Made by docs/make_configuration.py; change schemas/config.schema.yaml instead. -->
 
 All keys of `config.yaml`, and of a study laid over it with `--configfile`. In a study, `networks`, `datasets` and
-`criteria` replace those of `config.yaml`; all other mappings are merged key by key. `NAME` stands for a name of your
-own. A configuration is checked before anything runs: unknown keys and values that are not allowed are refused.
+`criteria` replace those of `config.yaml`, and where it has networks or criteria of its own, `fine_tune`, `untrained` and
+`compress` of `config.yaml` do not count; all other mappings are merged key by key. `NAME` stands for a name of your own. A configuration is checked before anything runs: unknown keys and values that are not allowed are refused.
 """
 
 
 def page() -> str:
     """The text of docs/configuration.md."""
-    sections = [HEAD]
+    sections, seen = [HEAD], dict[str, str]()
     for name, rule in schema()["properties"].items():
         required = name in schema()["required"]
-        table = _table(("key", "type", "default", "allowed", "description"), _rows(name, rule, required))
+        rows = _rows(name, rule, seen, required)
+        table = _table(("key", "type", "default", "allowed", "description"), rows)
         sections.append(f"## {name}\n\n{table}")
     sections += [
         f"## Architectures\n\n{_table(('architecture', 'images', 'layers', 'options'), _architectures())}",
@@ -66,22 +67,32 @@ def _methods() -> Iterator[tuple[str, ...]]:
         yield f"`{name}`", criterion.about, "; ".join(options)
 
 
-def _rows(key: str, rule: Mapping[str, Any], required: bool = False) -> Iterator[tuple[str, ...]]:
-    """A row for the key, and one for each key below it."""
-    rule, items = _resolve(rule), _resolve(rule.get("items", {}))
-    types = [rule["type"]] if isinstance(rule["type"], str) else rule["type"]
-    names = " or ".join(TYPES.get(each, each) for each in types)
-    kind = names.replace("list", f"list of {items['type']}s") if items else names
+def _rows(key: str, rule: Mapping[str, Any], seen: dict[str, str], required: bool = False) -> Iterator[tuple[str, ...]]:
+    """A row for the key, and one for each key below it, but for keys that are those of another (`seen`)."""
+    reference, rule = rule.get("$ref"), resolve(rule)
+    items = resolve(rule.get("items", {}))
+    kind = _kind(rule["type"], items.get("type"))
     default = "required" if required else f"`{json.dumps(rule['default'])}`" if rule.get("default", {}) != {} else ""
-    yield f"`{key}`", kind, default, allowed(items or rule), rule["description"]
-    for name, each in rule.get("properties", {}).items():
-        yield from _rows(f"{key}.{name}", each, name in rule.get("required", []))
+    below = {
+        f"{key}.{name}": (each, name in rule.get("required", [])) for name, each in rule.get("properties", {}).items()
+    }
     if isinstance(other := rule.get("additionalProperties"), dict):
-        yield from _rows(f"{key}.NAME", other)
+        below[f"{key}.NAME"] = other, False
+    like = seen.setdefault(reference, key) if reference and below else key
+    told = "" if like == key else f" The keys are those of `{like}`."
+    yield f"`{key}`", kind, default, allowed(items or rule), rule["description"] + told
+    if like == key:
+        for name, (each, needed) in below.items():
+            yield from _rows(name, each, seen, needed)
 
 
-def _resolve(rule: Mapping[str, Any]) -> Mapping[str, Any]:
-    return schema()["$defs"][rule["$ref"].rpartition("/")[2]] | rule if "$ref" in rule else rule
+def _kind(types: str | list[str], items: str | list[str] | None) -> str:
+    """The types of a key, and of what a list of it holds, in words."""
+    names = " or ".join(TYPES.get(each, each) for each in ([types] if isinstance(types, str) else types))
+    if items is None:
+        return names
+    each = f"{items}s" if isinstance(items, str) else " or ".join(f"{one}s" for one in items)
+    return names.replace("list", f"list of {each}")
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

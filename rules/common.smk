@@ -41,9 +41,18 @@ STORE = config["store"]
 RUN = "results/{net}/seed{seed}"
 HEURISTIC_SCORES = [f"{RUN}/scores/{name}" for name in HEURISTICS]
 WALK_SCORES = [f"{RUN}/scores/{name}/{{layer}}" for name in WALKS]
+
+# The protocols that a study may leave out.
+FINE_TUNED = config["fine_tune"]["criteria"]
+UNTRAINED = config["untrained"]["networks"] if config["untrained"]["criteria"] else {}
+COMPRESSED = {net: config["compress"]["criteria"] if PLAN.sizes(net) else [] for net in NETWORKS}
+
 TABLES = expand(
     "results/tables/{table}.csv",
-    table=["networks", "training", "scores", "curves", "auc", "oracle", "low_data", "timing"],
+    table=[
+        *("networks", "training", "scores", "curves", "auc", "oracle", "low_data"),
+        *("fine_tune", "untrained", "compress", "timing"),
+    ],
 )
 
 
@@ -57,17 +66,17 @@ wildcard_constraints:
 
 def network_of(wildcards):
     """The configuration of a network."""
-    return NETWORKS[wildcards.net]
+    return (NETWORKS | UNTRAINED)[wildcards.net]
 
 
 def layers_of(wildcards):
     """The layers of a network that are studied, from input to output, with their units."""
-    return study.layers_of(NETWORKS[wildcards.net], config)
+    return study.layers_of(network_of(wildcards), config)
 
 
 def data_of(wildcards):
     """The prepared data set of a network."""
-    return f"results/data/{NETWORKS[wildcards.net]['data']}.npz"
+    return f"results/data/{network_of(wildcards)['data']}.npz"
 
 
 def weights_of(wildcards):
@@ -133,6 +142,27 @@ def scores_of(wildcards):
     return expand(HEURISTIC_SCORES + WALK_SCORES, **wildcards)
 
 
+def scores_by(wildcards):
+    """The folders of all scores of a network by one criterion."""
+    if wildcards.criterion in HEURISTICS:
+        return expand(f"{RUN}/scores/{{criterion}}", **wildcards)
+    return expand(f"{RUN}/scores/{{criterion}}/{{layer}}", layer=layers_of(wildcards), **wildcards)
+
+
+def untrained(pattern):
+    """The paths of a pattern with {net} and {seed} for every untrained network."""
+    return [path for net, network in UNTRAINED.items() for path in expand(pattern, net=net, seed=network["seeds"])]
+
+
+def compressed():
+    """The folders of all compressed networks."""
+    return [
+        path
+        for net, criteria in COMPRESSED.items()
+        for path in expand(f"{RUN}/compressed/{{criterion}}", net=net, seed=NETWORKS[net]["seeds"], criterion=criteria)
+    ]
+
+
 FIGURES = expand(
     "results/figures/{figure}.{format}",
     figure=[
@@ -140,6 +170,9 @@ FIGURES = expand(
         *expand("{net}/{kind}", net=NETWORKS, kind=["scores", "curves_loss", "curves_accuracy", "auc", "auc_layers"]),
         *dict.fromkeys(small_layers("{net}/oracle")),
         *expand("{net}/low_data_{kind}_{of}", net=NETWORKS, kind=["steps", "final"], of=["loss", "accuracy"]),
+        *expand("{net}/fine_tune", net=NETWORKS if FINE_TUNED else []),
+        *expand("{net}/untrained", net=UNTRAINED),
+        *expand("{net}/compress", net=[net for net, criteria in COMPRESSED.items() if criteria]),
     ],
     format=["svg", "png"],
 )

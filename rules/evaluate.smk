@@ -110,6 +110,9 @@ rule collect_tables:
         curves=layers(f"{RUN}/curves/{{layer}}.csv"),
         overlaps=small_layers(f"{RUN}/oracle/overlaps/{{layer}}.csv"),
         low_data=runs(f"{RUN}/low_data.csv"),
+        fine_tune=runs(f"{RUN}/fine_tuned/{{criterion}}.csv", criterion=FINE_TUNED),
+        untrained=untrained(f"{RUN}/untrained.csv"),
+        compress=compressed(),
     output:
         networks=table("networks", "Networks"),
         training="results/tables/training.csv",
@@ -118,6 +121,9 @@ rule collect_tables:
         auc=table("auc", "Areas under removal curves"),
         oracle=table("oracle", "Oracle sets"),
         low_data=table("low_data", "Low data"),
+        fine_tune=table("fine_tune", "Fine-tuning"),
+        untrained=table("untrained", "Untrained networks"),
+        compress=table("compress", "Compressed networks"),
         timing="results/tables/timing.csv",
     log:
         "results/logs/collect_tables.log",

@@ -10,7 +10,12 @@ OUTPUTS
     results/figures/{net}/oracle.svg           criteria against the oracle sets, where there are small layers
     results/figures/{net}/low_data_steps_loss.svg   pruning with little data; low_data_steps_accuracy.svg beside it
     results/figures/{net}/low_data_final_loss.svg   the networks that are left; low_data_final_accuracy.svg beside it
+    results/figures/{net}/fine_tune.svg        those networks trained again with more or less data, where it is asked for
+    results/figures/{net}/compress.svg         networks that lost units of all layers at once, where it is asked for
+    results/figures/{net}/untrained.svg        an untrained network without the units that score below zero
 """
+
+from shapprune.data import DATASETS
 
 
 localrules:
@@ -20,6 +25,9 @@ localrules:
     plot_auc,
     plot_oracle,
     plot_low_data,
+    plot_fine_tune,
+    plot_compress,
+    plot_untrained,
 
 
 rule plot_training:
@@ -144,3 +152,64 @@ rule plot_low_data:
         "Drawing {wildcards.net} pruned with little data"
     script:
         "../scripts/plot_low_data.py"
+
+
+rule plot_fine_tune:
+    """Draw pruned networks that were trained again with more or less data."""
+    input:
+        table="results/tables/fine_tune.csv",
+    output:
+        drawing("fine_tune", "fine_tune", "Fine-tuning", figure="Against the training images"),
+        "results/figures/{net}/fine_tune.png",
+    log:
+        "results/logs/plot_fine_tune/{net}.log",
+    conda:
+        "../envs/plots.yaml"
+    params:
+        criteria=CRITERIA,
+    message:
+        "Drawing the networks of {wildcards.net} that were trained again"
+    script:
+        "../scripts/plot_fine_tune.py"
+
+
+rule plot_compress:
+    """Draw networks that lost units of all layers at once."""
+    input:
+        table="results/tables/compress.csv",
+        networks="results/tables/networks.csv",
+    output:
+        drawing("compress", "compress", "Compression", figure="Against the parameters"),
+        "results/figures/{net}/compress.png",
+    log:
+        "results/logs/plot_compress/{net}.log",
+    conda:
+        "../envs/plots.yaml"
+    params:
+        criteria=CRITERIA,
+    message:
+        "Drawing {wildcards.net} compressed"
+    script:
+        "../scripts/plot_compress.py"
+
+
+rule plot_untrained:
+    """Draw an untrained network without the units that score below zero."""
+    input:
+        table="results/tables/untrained.csv",
+    output:
+        drawing("untrained", "untrained", "Untrained", figure="Step by step"),
+        "results/figures/{net}/untrained.png",
+    log:
+        "results/logs/plot_untrained/{net}.log",
+    conda:
+        "../envs/plots.yaml"
+    params:
+        criteria=CRITERIA,
+        layers=layers_of,
+        # Of a user's own data they are not known before it is read.
+        classes=lambda wildcards: getattr(DATASETS.get(network_of(wildcards)["data"]), "classes", None),
+    message:
+        "Drawing {wildcards.net}, which was never trained"
+    script:
+        "../scripts/plot_untrained.py"

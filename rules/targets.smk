@@ -14,6 +14,9 @@ localrules:
     oracle_all,
     curves_all,
     prune_all,
+    fine_tune_all,
+    compress_all,
+    untrained_all,
     tables_all,
     figures_all,
 
@@ -53,6 +56,24 @@ rule prune_all:
     """Networks pruned with little data, and their evaluation."""
     input:
         runs(f"{RUN}/low_data.csv"),
+
+
+rule fine_tune_all:
+    """Low-data networks trained again with more or less data."""
+    input:
+        runs(f"{RUN}/fine_tuned/{{criterion}}.csv", criterion=FINE_TUNED),
+
+
+rule compress_all:
+    """Networks that lost units of all layers at once and were trained again."""
+    input:
+        compressed(),
+
+
+rule untrained_all:
+    """Untrained networks without the units that score below zero."""
+    input:
+        untrained(f"{RUN}/untrained.csv"),
 
 
 rule tables_all:

@@ -25,7 +25,10 @@ rule track:
             *runs(f"{RUN}/low_data.csv"),
             *layers(f"{RUN}/curves/{{layer}}.csv"),
             *small_layers(f"{RUN}/oracle/overlaps/{{layer}}.csv"),
+            *runs(f"{RUN}/fine_tuned/{{criterion}}.csv", criterion=FINE_TUNED),
         ],
+        compressed=compressed(),
+        untrained=untrained(f"{RUN}/untrained.csv"),
         tables=TABLES,
         figures=FIGURES,
     output:

@@ -4,6 +4,7 @@ from shapprune.jobs import job
 
 with job(snakemake.log[0], snakemake.threads):
     from shapprune import collect
+    from shapprune.tables import CURVES, FINE_TUNE, LOW_DATA, OVERLAPS, UNTRAINED
     from shapprune.work import require
 
     given, output = snakemake.input, snakemake.output
@@ -12,9 +13,12 @@ with job(snakemake.log[0], snakemake.threads):
     collect.write(output.networks, collect.networks(given.manifests))
     collect.write(output.training, collect.training(given.training, given.manifests))
     collect.write(output.scores, collect.scores(given.scores, snakemake.params.criteria))
-    curves = collect.stack(given.curves)
+    curves = collect.stack(given.curves, CURVES)
     collect.write(output.curves, curves)
     collect.write(output.auc, collect.areas(curves))
-    collect.write(output.oracle, collect.stack(given.overlaps))
-    collect.write(output.low_data, collect.stack(given.low_data))
+    collect.write(output.oracle, collect.stack(given.overlaps, OVERLAPS))
+    collect.write(output.low_data, collect.stack(given.low_data, LOW_DATA))
+    collect.write(output.fine_tune, collect.stack(given.fine_tune, FINE_TUNE))
+    collect.write(output.untrained, collect.stack(given.untrained, UNTRAINED))
+    collect.write(output.compress, collect.compressed(given.compress))
     collect.write(output.timing, collect.timing("results/benchmarks", given.manifests, given.scores))

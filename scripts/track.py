@@ -5,19 +5,21 @@ from shapprune.jobs import job
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
-    from shapprune import config, tracking
+    from shapprune import config, records, tracking
     from shapprune.files import write_json
 
     given, results = snakemake.input, Path("results")
-    records = tracking.collect(
+    found = records.collect(
         config.read(given.config),
         given.networks,
         given.scores,
         given.coalitions,
         given.measured,
+        given.compressed,
+        given.untrained,
         results / "tables",
     )
     files = {str(Path(path).relative_to(results)): Path(path) for path in [given.config, *given.tables, *given.figures]}
-    told = tracking.mirror(records, files, results / "mlflow")
+    told = tracking.mirror(found, files, results / "mlflow")
     write_json(snakemake.output[0], told)
-    print(f"{told['added']} of {len(records)} runs added to {told['tracking_uri']}")
+    print(f"{told['added']} of {len(found)} runs added to {told['tracking_uri']}")

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shapprune import gpu, oracle, shapley
+    from shapprune.choice import choose_for_loss, choose_for_size, choose_units
     from shapprune.criteria import score
     from shapprune.curves import RemovalCurve, auc, removal_curve
     from shapprune.errors import ShapPruneError
+    from shapprune.export import export_onnx
     from shapprune.game import LayerGame
+    from shapprune.latency import Latency, measure_latency
     from shapprune.networks.storage import load, save
     from shapprune.removal import remove_units
     from shapprune.shapley.scores import UnitScores
@@ -22,13 +25,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Latency": "shapprune.latency",
     "LayerGame": "shapprune.game",
     "PrunableLayer": "shapprune.units",
     "RemovalCurve": "shapprune.curves",
     "ShapPruneError": "shapprune.errors",
     "UnitScores": "shapprune.shapley.scores",
     "auc": "shapprune.curves",
+    "choose_for_loss": "shapprune.choice",
+    "choose_for_size": "shapprune.choice",
+    "choose_units": "shapprune.choice",
+    "export_onnx": "shapprune.export",
     "load": "shapprune.networks.storage",
+    "measure_latency": "shapprune.latency",
     "prunable_layers": "shapprune.units",
     "removal_curve": "shapprune.curves",
     "remove_units": "shapprune.removal",
@@ -38,14 +47,20 @@ _HOMES = {
 _MODULES = ("gpu", "oracle", "shapley")
 
 __all__ = [
+    "Latency",
     "LayerGame",
     "PrunableLayer",
     "RemovalCurve",
     "ShapPruneError",
     "UnitScores",
     "auc",
+    "choose_for_loss",
+    "choose_for_size",
+    "choose_units",
+    "export_onnx",
     "gpu",
     "load",
+    "measure_latency",
     "oracle",
     "prunable_layers",
     "removal_curve",

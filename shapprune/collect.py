@@ -11,6 +11,7 @@ import pandas as pd
 from shapprune.curves import RemovalCurve, auc
 from shapprune.files import read_json, whole
 from shapprune.score_files import read_scores
+from shapprune.tables import COMPRESS, TRAINING
 
 _RUN = ["net", "seed"]
 _ORDER = [*_RUN, "criterion", "aggregate", "trial"]
@@ -22,26 +23,32 @@ def write(path: str | Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def stack(paths: Iterable[str]) -> pd.DataFrame:
-    """CSV files of the same columns, one below the other."""
-    tables = [pd.read_csv(path) for path in paths]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+def stack(paths: Iterable[str], columns: Sequence[str]) -> pd.DataFrame:
+    """CSV files of the same columns, one below the other; without any, a table of these columns and no rows."""
+    return _concat([pd.read_csv(path) for path in paths], columns)
+
+
+def compressed(folders: Iterable[str]) -> pd.DataFrame:
+    """A row a compressed network, from their manifests."""
+    facts = [read_json(path) for folder in folders for path in sorted(Path(folder).rglob("*.json"))]
+    return pd.DataFrame([{column: each[column] for column in COMPRESS} for each in facts], columns=list(COMPRESS))
 
 
 def networks(manifests: Iterable[str]) -> pd.DataFrame:
     """A row a trained network: its size, loss and accuracy."""
     facts = [read_json(path) for path in manifests]
-    columns = ("parameters", "macs", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
-    return pd.DataFrame(
+    measured = ("parameters", "macs", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
+    rows = [
         {
             "net": each["net"],
             "seed": each["seed"],
             "architecture": each["network"]["architecture"],
             "data": each["network"]["data"],
-            **{column: each[column] for column in columns},
+            **{column: each[column] for column in measured},
         }
         for each in facts
-    )
+    ]
+    return pd.DataFrame(rows, columns=[*_RUN, "architecture", "data", *measured])
 
 
 def training(histories: Sequence[str], manifests: Sequence[str]) -> pd.DataFrame:
@@ -52,7 +59,7 @@ def training(histories: Sequence[str], manifests: Sequence[str]) -> pd.DataFrame
         table.insert(0, "net", facts["net"])
         table.insert(1, "seed", facts["seed"])
         tables.append(table)
-    return pd.concat(tables, ignore_index=True)
+    return _concat(tables, [*_RUN, *TRAINING])
 
 
 def scores(folders: Iterable[str], criteria: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -71,7 +78,7 @@ def scores(folders: Iterable[str], criteria: Mapping[str, Mapping[str, Any]]) ->
                 "standard_error": facts["standard_error"][aggregate],
             }
             tables.append(pd.DataFrame(row))
-    return pd.concat(tables, ignore_index=True)
+    return _concat(tables, [*_ORDER, "layer", "unit", "score", "standard_error"])
 
 
 def areas(curves: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +93,7 @@ def areas(curves: pd.DataFrame) -> pd.DataFrame:
             row = {"layer": layer, "units": sum(each.units for each in group)}
             values = {"auc_loss": auc(group), "auc_accuracy": auc(group, of="accuracy")}
             rows.append(dict(zip(_ORDER, order, strict=True)) | row | values)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*_ORDER, "layer", "units", "auc_loss", "auc_accuracy"])
 
 
 def timing(folder: str | Path, manifests: Sequence[str], folders: Iterable[str]) -> pd.DataFrame:
@@ -110,7 +117,7 @@ def timing(folder: str | Path, manifests: Sequence[str], folders: Iterable[str])
                 "net": net,
                 "seed": place[1].removeprefix("seed") if net else "",
                 "layer": layer,
-                "criterion": place[2] if stage == "prune_layers" else "",
+                "criterion": place[2] if stage in ("prune_layers", "fine_tune_pruned", "compress_network") else "",
                 "device": devices.get(net, "cpu"),
                 "seconds": measured["s"],
                 "peak_memory_mb": measured["max_rss"],
@@ -123,6 +130,10 @@ def timing(folder: str | Path, manifests: Sequence[str], folders: Iterable[str])
             | {"seconds": facts["seconds"], "peak_memory_mb": facts["peak_memory_mb"]}
         )
     return pd.DataFrame(rows)
+
+
+def _concat(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(columns))
 
 
 def _score_files(folders: Iterable[str]) -> list[Path]:

@@ -24,6 +24,9 @@ from shapprune.networks.tables import ARCHITECTURES, layer_table
 from shapprune.schema import FREE_MAPS, Problem, check_structure, join, show
 
 
+_OF_A_STUDY = ("fine_tune", "untrained", "compress")
+
+
 class ConfigError(ShapPruneError):
     """All mistakes of a configuration.
 
@@ -63,9 +66,13 @@ def read(path: str | Path) -> dict[str, Any]:
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
     """A study laid over another; both are left as they are.
 
-    Mappings are merged and everything else is replaced, as are networks, datasets and criteria: a study has its own.
+    Mappings are merged and everything else is replaced, as are those of the user's own names (`FREE_MAPS`): a study has
+    its own networks, datasets, criteria ... The protocols in `_OF_A_STUDY` name networks, criteria and sizes, so a study
+    with other networks or criteria has its own of them or none.
     """
-    return _merge({key: value for key, value in base.items() if key not in overlay or key not in FREE_MAPS}, overlay)
+    if {"networks", "criteria"} & overlay.keys():
+        base = {key: value for key, value in base.items() if key not in _OF_A_STUDY}
+    return _merge(base, overlay)
 
 
 def validate(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,6 +92,8 @@ def validate(config: Mapping[str, Any]) -> dict[str, Any]:
         entry.setdefault("trials", full["scoring"]["trials"] if lookup(method).random else 1)
         entry |= check_options(method, options_of(entry))
     full["low_data"].setdefault("criteria", list(full["criteria"]))
+    for key in ("ratios", "trials"):
+        full["fine_tune"].setdefault(key, full["low_data"][key])
     return full
 
 
@@ -108,17 +117,24 @@ def digest(config: Mapping[str, Any]) -> str:
     return keys.digest(config)[:12]
 
 
-def _merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(base: Mapping[str, Any], overlay: Mapping[str, Any], key: str = "") -> dict[str, Any]:
     merged = deepcopy(dict(base))
-    for key, value in overlay.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else deepcopy(value)
+    for name, value in overlay.items():
+        inner = f"{key}.{name}".lstrip(".")
+        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping) and inner not in FREE_MAPS
+        merged[name] = _merge(merged[name], value, inner) if both else deepcopy(value)
     return merged
 
 
 def _info(data: str | None, config: Mapping[str, Any]) -> DataInfo | None:
     """What is known of a data set; nothing of the user's own."""
     return None if data is None or data in config["datasets"] else DATASETS.get(data)
+
+
+def _infos(networks: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> dict[str, DataInfo]:
+    """The known data sets of networks, by name."""
+    found = {network.get("data"): _info(network.get("data"), config) for network in networks.values()}
+    return {name: info for name, info in found.items() if name is not None and info is not None}
 
 
 def _known_layers(config: Mapping[str, Any]) -> dict[str, dict[str, int]]:
@@ -142,10 +158,11 @@ def _check_datasets(config: Mapping[str, Any]) -> Iterator[Problem]:
             yield f"datasets.{name}", "a data set of that name comes with the package; choose another name"
 
 
-def _check_networks(config: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_networks(config: Mapping[str, Any], where: str = "networks") -> Iterator[Problem]:
     known = [*DATASETS, *config["datasets"]]
-    for name, network in config["networks"].items():
-        key, data, weights = f"networks.{name}", network.get("data"), network.get("weights")
+    networks = config["networks"] if where == "networks" else config["untrained"]["networks"]
+    for name, network in networks.items():
+        key, data, weights = f"{where}.{name}", network.get("data"), network.get("weights")
         if data is not None and data not in known:
             yield f"{key}.data", str(unknown("data set", data, known))
         if "architecture" in network:
@@ -212,9 +229,7 @@ def _check_counts(config: Mapping[str, Any]) -> Iterator[Problem]:
     for section in ("scoring", "oracle"):
         if (images := config[section]["images"]) > validation:
             yield f"{section}.images", f"{images} is more than the {validation} validation images of splits.validation"
-    for name in dict.fromkeys(network.get("data") for network in config["networks"].values()):
-        if (info := _info(name, config)) is None:
-            continue
+    for name, info in _infos(config["networks"], config).items():
         if validation >= info.train:
             yield "splits.validation", f"{validation} leaves no image to train on, {name} has {info.train}"
         if (images := config["curves"]["images"]) > info.test:
@@ -256,9 +271,76 @@ def _check_low_data(config: Mapping[str, Any]) -> Iterator[Problem]:
         for layer in low_data["skip"]:
             if layer not in layers:
                 yield "low_data.skip", f"{layer!r} is a studied layer of no network{suggestion(layer, layers)}"
-    for name in low_data.get("criteria", []):
-        if name not in config["criteria"]:
-            yield "low_data.criteria", f"{name!r} is not in criteria{suggestion(name, config['criteria'])}"
+    for section in ("low_data", "untrained", "compress"):
+        yield from _check_names(
+            f"{section}.criteria", config[section].get("criteria", []), config["criteria"], "criteria"
+        )
 
 
-_CHECKS = (_check_datasets, _check_networks, _check_counts, _check_criteria, _check_low_data)
+def _check_names(key: str, given: Iterable[str], known: Iterable[str], where: str) -> Iterator[Problem]:
+    for name in given:
+        if name not in known:
+            yield key, f"{name!r} is not in {where}{suggestion(name, known)}"
+
+
+def _check_fine_tune(config: Mapping[str, Any]) -> Iterator[Problem]:
+    asked, low_data = config["fine_tune"], config["low_data"]
+    known = low_data.get("criteria", config["criteria"])
+    yield from _check_names("fine_tune.criteria", asked["criteria"], known, "low_data.criteria")
+    yield from _check_recipe("fine_tune.train", asked["train"])
+    if not asked["criteria"]:
+        return
+    for ratio in asked.get("ratios", []):
+        if ratio not in low_data["ratios"]:
+            yield (
+                "fine_tune.ratios",
+                f"{ratio} is not one of low_data.ratios: {', '.join(map(str, low_data['ratios']))}",
+            )
+    if asked.get("trials", 0) > low_data["trials"]:
+        yield "fine_tune.trials", f"{asked['trials']} is more than the {low_data['trials']} of low_data.trials"
+    if "none" not in low_data["repair"]:
+        yield "fine_tune.criteria", "networks that were not repaired are trained, but low_data.repair has no 'none'"
+    for name, info in _infos(config["networks"], config).items():
+        most = info.train - config["splits"]["validation"]
+        for images in asked["images"]:
+            if images != "all" and images > most:
+                yield "fine_tune.images", f"{images} is more than the {most} images of {name} that are left to train on"
+
+
+def _check_untrained(config: Mapping[str, Any]) -> Iterator[Problem]:
+    asked = config["untrained"]
+    yield from _check_networks(config, "untrained.networks")
+    if asked["criteria"] and not asked["networks"]:
+        yield "untrained.networks", "is empty, but untrained.criteria is not"
+    for name in asked["networks"]:
+        if name in config["networks"]:
+            yield f"untrained.networks.{name}", "one of networks has that name; choose another"
+    for name, info in _infos(asked["networks"], config).items():
+        if asked["images"] > info.train:
+            yield "untrained.images", f"{asked['images']} is more than the {info.train} training images of {name}"
+
+
+def _check_compress(config: Mapping[str, Any]) -> Iterator[Problem]:
+    asked, networks = config["compress"], _known_layers(config)
+    yield from _check_recipe("compress.train", asked["train"])
+    if asked["criteria"] and not asked["sizes"]:
+        yield "compress.sizes", "is empty, but compress.criteria is not"
+    for name, size in asked["sizes"].items():
+        key = f"compress.sizes.{name}"
+        yield from _check_names(f"{key}.networks", size.get("networks", []), config["networks"], "networks")
+        for net in size.get("networks", networks):
+            layers = networks.get(net, {})
+            for layer, width in size.get("widths", {}).items():
+                if layers and layer not in layers:
+                    yield f"{key}.widths", f"{layer!r} is not a studied layer of {net}{suggestion(layer, layers)}"
+                elif layers and width > layers[layer]:
+                    yield f"{key}.widths.{layer}", f"{width} is more than the {layers[layer]} units it has in {net}"
+            for layer in size["skip"]:
+                if layers and layer not in layers:
+                    yield f"{key}.skip", f"{layer!r} is not a studied layer of {net}{suggestion(layer, layers)}"
+
+
+_CHECKS = (
+    *(_check_datasets, _check_networks, _check_counts, _check_criteria),
+    *(_check_low_data, _check_fine_tune, _check_untrained, _check_compress),
+)

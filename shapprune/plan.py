@@ -8,17 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from shapprune import config as study
 from shapprune.criteria.catalog import AGGREGATES, lookup, options_of
-from shapprune.data import KNOWN_MD5
-from shapprune.errors import ShapPruneError
-from shapprune.files import checksum
 from shapprune.keys import Unit
+from shapprune.origins import data_of, weights_of
 from shapprune.store import Store
 from shapprune.work import joint_key, score_label
 
@@ -62,6 +57,7 @@ class Plan:
     def __init__(self, config: Mapping[str, Any]):
         self._config, self.store = config, Store(config["store"])
         self._networks, self._criteria = config["networks"], config["criteria"]
+        self._untrained = config["untrained"]["networks"] if config["untrained"]["criteria"] else {}
         self._rules = {key: config["scoring"][key] for key in ("site", "payoff", "precision")}
         # Each is asked for many times while the Snakefile is read and jobs are planned.
         for method in ("_described", "expected", "_network", "_scores", "_chain"):
@@ -98,6 +94,16 @@ class Plan:
                     yield self._job("steps", None, **run, criterion=criterion)
                     yield self._job("prune_layers", f"{folder}/pruned/{criterion}", **run, criterion=criterion)
                 yield self._job("evaluate_pruned", f"{folder}/low_data.json", **run)
+                for criterion in self._config["fine_tune"]["criteria"]:
+                    place = f"{folder}/fine_tuned/{criterion}.json"
+                    yield self._job("fine_tune_pruned", place, **run, criterion=criterion)
+                if self.sizes(net):
+                    for criterion in self._config["compress"]["criteria"]:
+                        place = f"{folder}/compressed/{criterion}"
+                        yield self._job("compress_network", place, **run, criterion=criterion)
+        for net, network in self._untrained.items():
+            for seed in network["seeds"]:
+                yield self._job("prune_untrained", f"results/{net}/seed{seed}/untrained.json", net=net, seed=seed)
 
     def _job(self, rule: str, place: str | None, **wildcards: Any) -> Job:
         return Job(rule, place, self.of(rule, **wildcards))
@@ -112,7 +118,12 @@ class Plan:
 
     def layers(self, net: str) -> dict[str, int]:
         """The layers of a network that are studied, and their units."""
-        return study.layers_of(self._networks[net], self._config)
+        return study.layers_of({**self._untrained, **self._networks}[net], self._config)
+
+    def sizes(self, net: str) -> dict[str, dict[str, Any]]:
+        """The sizes that a network is compressed to."""
+        sizes = self._config["compress"]["sizes"]
+        return {name: size for name, size in sizes.items() if net in size.get("networks", [net])}
 
     # The jobs: label, unit and what its files say of it beside the job's own names.
 
@@ -170,17 +181,57 @@ class Plan:
                 parts = {"model": model, "chain": unit.key}
                 yield f"{criterion}/{label}", Unit("evaluate_pruned", parts), {"criterion": criterion, **chain}
 
+    def _of_fine_tune_pruned(self, net: str, seed: int, criterion: str) -> Iterator[tuple[str, Unit, dict[str, Any]]]:
+        asked = self._config["fine_tune"]
+        parts = {"model": self._network(net, seed).key, "train": asked["train"]}
+        for label, unit, chain in self._of_prune_layers(net, seed, criterion):
+            if chain["repair"] == "none" and chain["ratio"] in asked["ratios"] and chain["trial"] < asked["trials"]:
+                for images in asked["images"]:
+                    tuned = Unit("fine_tune_pruned", {**parts, "chain": unit.key, "images": images})
+                    yield f"{criterion}/{label}/images{images}", tuned, {**chain, "images": images}
+
+    def _of_compress_network(self, net: str, seed: int, criterion: str) -> Iterator[tuple[str, Unit, dict[str, Any]]]:
+        parts = {"model": self._network(net, seed).key, "train": self._config["compress"]["train"]}
+        parts["scores"] = {layer: self._scores(net, seed, layer, criterion, 0).key for layer in self.layers(net)}
+        for aggregate in self._criteria[criterion]["aggregates"]:
+            for name, size in self.sizes(net).items():
+                to = {key: value for key, value in size.items() if key != "networks"}
+                unit = Unit("compress_network", {**parts, "aggregate": aggregate, "to": to})
+                yield f"{aggregate}/{name}", unit, {"aggregate": aggregate, "size": name}
+
+    def _of_prune_untrained(self, net: str, seed: int) -> Iterator[tuple[str, Unit, dict[str, Any]]]:
+        """The steps of each criterion, labelled ``{criterion}/{layer}``, from the first that is done."""
+        asked = self._config["untrained"]
+        start = {"network": self._start(self._untrained[net]), "seed": seed, "images": asked["images"], **self._rules}
+        for criterion in asked["criteria"]:
+            entry, before = self._criteria[criterion], ""
+            for layer in reversed(self.layers(net)):
+                parts = {**start, **_criterion(entry), "layer": layer, "before": before}
+                functions = (*_functions(entry), *self._own_functions(self._untrained[net]))
+                unit = Unit("prune_untrained", parts, functions)
+                before = unit.key
+                yield f"{criterion}/{layer}", unit, {"criterion": criterion, "aggregate": "mean"}
+
     # What several of them share.
+
+    def _start(self, network: Mapping[str, Any]) -> dict[str, Any]:
+        """What the initial weights of a network, and its data, depend on beside the seed."""
+        parts = {key: network[key] for key in ("architecture", "options")}
+        return parts | {"data": data_of(network["data"], self._config["datasets"])[0]}
+
+    def _own_functions(self, network: Mapping[str, Any]) -> tuple[str, ...]:
+        """The functions of the user's own that build a network and load its data."""
+        own = (network["architecture"],) if ":" in network["architecture"] else ()
+        return (*own, *data_of(network["data"], self._config["datasets"])[1])
 
     def _network(self, net: str, seed: int) -> Unit:
         network = self._networks[net]
-        parts = {key: network[key] for key in ("architecture", "options", "train") if key in network}
-        data, loaders = _data(network["data"], self._config["datasets"])
-        parts |= {"seed": seed, "validation": self._config["splits"]["validation"], "data": data}
+        parts = {**self._start(network), "seed": seed, "validation": self._config["splits"]["validation"]}
+        if "train" in network:
+            parts["train"] = network["train"]
         if "weights" in network:
-            parts["weights"] = _weights(network["weights"])
-        own = (network["architecture"],) if ":" in network["architecture"] else ()
-        return Unit("train_network", parts, (*own, *loaders))
+            parts["weights"] = weights_of(network["weights"])
+        return Unit("train_network", parts, self._own_functions(network))
 
     def _scores(self, net: str, seed: int, layer: str, criterion: str, trial: int) -> Unit:
         entry = self._criteria[criterion]
@@ -207,15 +258,18 @@ class Plan:
         low_data = self._config["low_data"]
         for aggregate in self._criteria[criterion]["aggregates"]:
             for ratio in low_data["ratios"]:
-                for trial in range(low_data["trials"]):
-                    label = f"{aggregate}/ratio{ratio}/trial{trial}"
-                    yield label, {"aggregate": aggregate, "ratio": ratio, "trial": trial}
+                for repair in low_data["repair"]:
+                    for trial in range(low_data["trials"]):
+                        chain = {"aggregate": aggregate, "ratio": ratio, "repair": repair, "trial": trial}
+                        yield f"{aggregate}/ratio{ratio}/{repair}/trial{trial}", chain
 
-    def _chain(self, net: str, seed: int, criterion: str, aggregate: str, ratio: float, trial: int) -> dict[str, Unit]:
+    def _chain(
+        self, net: str, seed: int, criterion: str, aggregate: str, ratio: float, repair: str, trial: int
+    ) -> dict[str, Unit]:
         """The steps of a chain by layer, in the order of the layers; each consumes the one after it."""
         low_data, entry = self._config["low_data"], self._criteria[criterion]
         before, steps = self._network(net, seed).key, {}
-        parts = {**_criterion(entry), "aggregate": aggregate, "ratio": ratio, "trial": trial}
+        parts = {**_criterion(entry), "aggregate": aggregate, "ratio": ratio, "repair": repair, "trial": trial}
         parts |= {"images": low_data["images"], **self._rules}
         for layer in reversed([layer for layer in self.layers(net) if layer not in low_data["skip"]]):
             steps[layer] = Unit("prune_layers", {**parts, "layer": layer, "before": before}, _functions(entry))
@@ -231,40 +285,3 @@ def _functions(entry: Mapping[str, Any]) -> tuple[str, ...]:
     """The functions of a criterion, and of the one that it is made of."""
     methods = [entry["method"], *filter(None, [entry.get("of")])]
     return tuple(lookup(method).function for method in methods)
-
-
-@cache
-def _pointer(path: Path) -> str | None:
-    """The MD5 in a DVC pointer, if it is there; of one that names several files, those of all.
-
-    Raises:
-        ShapPruneError: it is not one.
-    """
-    try:
-        first, *others = yaml.safe_load(path.read_text())["outs"]
-        return ",".join(str(out["md5"]) for out in (first, *others))
-    except FileNotFoundError:
-        return None
-    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
-        raise ShapPruneError(f"{path} is not a DVC pointer ({error})") from error
-
-
-def _data(name: str, datasets: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """What stands for the images of a data set, and the functions that load them.
-
-    It is the known MD5 of a set that comes with the package; for one's own, the MD5 in the pointer ``data/{name}.dvc``
-    where there is one, and the code of its function.
-    """
-    if name not in datasets:
-        return KNOWN_MD5[name], ()
-    return _pointer(Path("data") / f"{name}.dvc") or "", (datasets[name],)
-
-
-@cache
-def _digest_of(path: str) -> str:
-    return _pointer(Path(f"{path}.dvc")) or checksum(Path(path), "sha256")
-
-
-def _weights(weights: str | Mapping[str, str]) -> str:
-    """What stands for the weights of a network that is not trained here."""
-    return _digest_of(weights) if isinstance(weights, str) else weights["sha256"].lower()

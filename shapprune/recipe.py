@@ -34,6 +34,7 @@ class Recipe:
         warmup: epochs in which the rate first rises from zero on a line.
         label_smoothing: share of the label that is spread over all classes.
         augment: random changes of the training images, in this order; see `shapprune.augment`.
+        patience: epochs without a better validation result after which training ends; 0 trains them all.
 
     Raises:
         ShapPruneError: a name that does not exist or a number that makes no sense.
@@ -52,6 +53,7 @@ class Recipe:
     warmup: int = 0
     label_smoothing: float = 0.0
     augment: tuple[str, ...] = ()
+    patience: int = 0
 
     def __post_init__(self) -> None:
         for kind, name, allowed in (
@@ -69,6 +71,7 @@ class Recipe:
             ("nesterov", not self.nesterov or self.momentum > 0, "false where momentum is 0"),
             ("weight_decay", self.weight_decay >= 0, "0 or more"),
             ("warmup", self.warmup >= 0, "0 or more"),
+            ("patience", self.patience >= 0, "0 or more"),
             ("label_smoothing", 0 <= self.label_smoothing < 1, "from 0 to below 1"),
         ):
             if not good:

@@ -38,7 +38,7 @@ def remove_units(model: nn.Module, units: Removed, example: Tensor) -> nn.Module
 
     Returns:
         The smaller network, in the model's modes. Its attribute ``kept_units`` gives, for each layer that was ever
-        pruned, the indices the units left had in the original network.
+        named in a removal, the indices the units left had in the original network.
 
     Raises:
         ShapPruneError: an unknown layer, an index outside it, all of its units, or a layer whose units are tied to
@@ -52,8 +52,8 @@ def remove_units(model: nn.Module, units: Removed, example: Tensor) -> nn.Module
     removed = {name: indices for group, indices in chosen.items() for name in group}
     _compare(small, model, graph, removed, example)
     kept = kept_units(model)
-    for name, indices in removed.items():
-        gone, before = set(indices), kept.get(name, list(range(graph.units_of(name))))
+    for name in units:
+        gone, before = set(removed.get(name, ())), kept.get(name, list(range(graph.units_of(name))))
         kept[name] = [original for place, original in enumerate(before) if place not in gone]
     small.kept_units = kept  # type: ignore[assignment]
     return small

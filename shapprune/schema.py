@@ -25,7 +25,7 @@ from shapprune.errors import suggestion
 SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "config.schema.yaml"
 
 # Maps whose entries have names of the user's own.
-FREE_MAPS = ("datasets", "networks", "criteria")
+FREE_MAPS = ("datasets", "networks", "criteria", "untrained.networks", "compress.sizes")
 
 TYPES = {
     "array": "a list",
@@ -55,6 +55,11 @@ def check_structure(config: Mapping[str, Any]) -> tuple[list[Problem], dict[str,
     errors = list(_validator().iter_errors(plain))
     problems = join(problems, itertools.chain.from_iterable(map(_translate, errors)))
     return problems, _fill({"networks": {}, "criteria": {}} | _mend(plain, errors), schema())
+
+
+def resolve(rule: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A part of the schema with what it refers to."""
+    return schema()["$defs"][rule["$ref"].rpartition("/")[2]] | rule if "$ref" in rule else rule
 
 
 def join(problems: list[Problem], more: Iterable[Problem]) -> list[Problem]:
@@ -180,15 +185,17 @@ def _mend(config: dict[str, Any], errors: Iterable[ValidationError]) -> dict[str
         for *parents, name in faulty:
             holder = functools.reduce(lambda each, parent: each.get(parent, {}), parents, config)
             holder.pop(name, None)
-            if len(parents) == 1 and parents[0] in FREE_MAPS:
+            if ".".join(parents) in FREE_MAPS:
                 holder[name] = {}  # other keys may refer to it
     return config
 
 
 def _fill(value: Any, rule: Mapping[str, Any]) -> Any:
     """A copy of the value with the defaults that its schema gives; numbers that may have a fraction become floats."""
+    rule = resolve(rule)
     if isinstance(value, dict):
         known, other = rule.get("properties", {}), rule.get("additionalProperties", {})
+        known = {name: resolve(each) for name, each in known.items()}
         absent = {name: each["default"] for name, each in known.items() if "default" in each and name not in value}
         return {name: _fill(item, known.get(name, other)) for name, item in (value | absent).items()}
     if isinstance(value, list):

@@ -15,9 +15,14 @@ OVERLAPS = (
     *("net", "seed", "layer", "criterion", "aggregate", "trial"),
     *("size", "overlap_low", "overlap_high", "cumulative_overlap", "gap"),
 )
-LOW_DATA = (
-    *("net", "seed", "criterion", "aggregate", "ratio", "trial"),
-    *("step", "layer", "units_left", "loss", "accuracy", "parameters", "macs"),
+_CHAIN = ("net", "seed", "criterion", "aggregate", "ratio", "repair", "trial")
+_STEP = ("step", "layer", "units_left", "loss", "accuracy", "parameters", "macs")
+LOW_DATA = (*_CHAIN, *_STEP)
+FINE_TUNE = (*_CHAIN, *_STEP, "images", "epochs")
+UNTRAINED = ("net", "seed", "criterion", "aggregate", *_STEP)
+COMPRESS = (
+    *("net", "seed", "criterion", "aggregate", "size", "parameters", "macs", "loss_before", "accuracy_before"),
+    *("epochs", "validation_loss", "validation_accuracy", "loss", "accuracy"),
 )
 
 

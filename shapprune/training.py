@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,10 +32,12 @@ def fit(
     device: str | torch.device = "cpu",
     progress: bool = True,
     checkpoint: Path | None = None,
+    keep_start: bool = False,
 ) -> list[dict[str, float]]:
     """Train a network in place and leave it in the state after its best epoch.
 
-    The best epoch has the highest validation accuracy and, of those, the lowest validation loss. Weights, seed, data
+    The best epoch has the highest validation accuracy and, of those, the lowest validation loss; training ends when
+    as many epochs as ``recipe.patience`` says have brought none that is better. Weights, seed, data
     and device decide the outcome; the global random state and the mode of every module are handed back as they were.
     The network stays on the device.
 
@@ -51,6 +53,7 @@ def fit(
         progress: a bar with the time left where a person watches (standard error is a terminal), else a line an epoch.
         checkpoint: a file that is written after each epoch; a training that was cut off goes on from it and comes out
             the same. It is left there for the caller to delete.
+        keep_start: leave the network as it was if no epoch is better than that.
 
     Returns:
         A row an epoch: epoch (from 1), lr (of its first step), train_loss, train_accuracy (both over the epoch, as the
@@ -68,11 +71,10 @@ def fit(
     generator = torch.Generator(device).manual_seed(seed)
     steps = math.ceil(len(images) / recipe.batch)
     rows: list[dict[str, float]] = []
-    best, best_state = (-1.0, 0.0), None
+    start, best_state = None, None
     weights = [float(each.double().sum()) for each in model.state_dict().values()]
-    of = (
-        f"{recipe} {seed} {device.type} {len(images)} {float(images.double().sum())} {len(validation_images)} {weights}"
-    )
+    data = f"{len(images)} {float(images.double().sum())} {len(validation_images)}"
+    of = f"{recipe} {seed} {device.type} {keep_start} {data} {weights}"
     watched = progress and sys.stderr.isatty()
 
     with (
@@ -86,10 +88,14 @@ def fit(
             optimizer.load_state_dict(saved["optimizer"])
             generator.set_state(saved["generator"])
             _set_global_state(saved["global"], device)
-            rows, best, best_state = saved["rows"], tuple(saved["best"]), saved["best_state"]
+            rows, start, best_state = saved["rows"], saved["start"], saved["best_state"]
             bar.update(len(rows) * steps)
+        elif keep_start:
+            start, best_state = list(evaluate(model, *validation)), _copy_of_state(model)
         for epoch in range(len(rows), recipe.epochs):
-            start = time.perf_counter()
+            if 0 < recipe.patience <= epoch - best_epoch(rows, start):
+                break
+            began = time.perf_counter()
             order = torch.randperm(len(images), generator=generator, device=device).split(recipe.batch)
             losses, right = [], []
             for step, chosen in enumerate(order, start=epoch * steps):
@@ -112,16 +118,15 @@ def fit(
                     "train_accuracy": train_accuracy,
                     "validation_loss": validation_loss,
                     "validation_accuracy": validation_accuracy,
-                    "seconds": time.perf_counter() - start,
+                    "seconds": time.perf_counter() - began,
                 }
             )
             _report(rows[-1], recipe.epochs, bar, progress, watched)
-            if (validation_accuracy, -validation_loss) > best:
-                best = validation_accuracy, -validation_loss
-                best_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            if best_epoch(rows, start) == epoch + 1:
+                best_state = _copy_of_state(model)
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows}
             state |= {"generator": generator.get_state(), "global": _global_state(device)}
-            save_checkpoint(checkpoint, of, state | {"best": list(best), "best_state": best_state})
+            save_checkpoint(checkpoint, of, state | {"start": start, "best_state": best_state})
     model.zero_grad()
     if best_state is not None:
         model.load_state_dict(best_state)
@@ -168,6 +173,24 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
             with torch.cuda.device(index):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+def best_epoch(rows: Sequence[Mapping[str, float]], start: Sequence[float] | None = None) -> int:
+    """The number of the epoch whose weights `fit` leaves; 0 where none is better than the start.
+
+    Args:
+        rows: what `fit` returned.
+        start: validation loss and accuracy of the network as it was, where that counts (``keep_start``).
+    """
+    best, number = (-1.0, 0.0) if start is None else (start[1], -start[0]), 0
+    for row in rows:
+        if (found := (row["validation_accuracy"], -row["validation_loss"])) > best:
+            best, number = found, int(row["epoch"])
+    return number
+
+
+def _copy_of_state(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
 def _global_state(device: torch.device) -> list[Tensor]:

@@ -235,7 +235,7 @@ class UnitGraph:
         if not inputs or after is None or len(after) < 2:
             return False
         if what == "join":
-            return (node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)) == 1
+            return bool((node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)) == 1)
         if what == "add":
             numbers = [each for each in (*node.args, *node.kwargs.values()) if not isinstance(each, fx.Node)]
             return not numbers and all(self.shapes[each] == after for each in inputs)

@@ -3,6 +3,8 @@
 A figure is of one network. Its seeds and trials are runs, drawn as their mean with one standard deviation.
 """
 
+from shapprune.figures.compress import compress_sizes
+from shapprune.figures.fine_tune import fine_tune_amounts
 from shapprune.figures.layout import read, save
 from shapprune.figures.low_data import low_data_curves, low_data_final
 from shapprune.figures.oracle import oracle_overlap
@@ -10,13 +12,16 @@ from shapprune.figures.removal import auc_bars, auc_layers, removal_curves
 from shapprune.figures.scores import score_strips
 from shapprune.figures.styles import Style, Styles, criterion_styles
 from shapprune.figures.training import training_curves
+from shapprune.figures.untrained import untrained_steps
 
 __all__ = [
     "Style",
     "Styles",
     "auc_bars",
     "auc_layers",
+    "compress_sizes",
     "criterion_styles",
+    "fine_tune_amounts",
     "low_data_curves",
     "low_data_final",
     "oracle_overlap",
@@ -25,4 +30,5 @@ __all__ = [
     "save",
     "score_strips",
     "training_curves",
+    "untrained_steps",
 ]

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from shapprune.figures.layout import PLAIN, by_style, draw_line, grid, legend, ranked, require, styled
-from shapprune.figures.styles import Style, Styles
+from shapprune.figures.styles import DOTTED, Styles, reference
 
-_CHANCE = Style("overlap by chance", 0, True, "black", (0, (1, 1)))
+_CHANCE = reference("overlap by chance", DOTTED)
 
 
 @styled()

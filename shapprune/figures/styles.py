@@ -11,6 +11,7 @@ from shapprune.criteria.catalog import lookup
 Dashes: TypeAlias = tuple[float, tuple[float, ...]]  # offset, then on and off in turn
 
 SOLID: Dashes = (0, ())
+DOTTED: Dashes = (0, (1, 1))
 
 # The colour-blind can tell them apart (Okabe and Ito 2008).
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -66,6 +67,11 @@ class Style:
 
 
 Styles: TypeAlias = Mapping[tuple[str, str], Style]
+
+
+def reference(label: str, dashes: Dashes = SOLID) -> Style:
+    """The look of a line that criteria are compared with."""
+    return Style(label, 0, False, "black", dashes)
 
 
 def criterion_styles(criteria: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Style]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from shapprune.data import DataInfo
 
-__all__ = ["ARCHITECTURES", "build", "builder_of", "layer_table"]
+__all__ = ["ARCHITECTURES", "build", "build_own", "builder_of", "layer_table"]
 
 
 def build(architecture: str, shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, **options: Any) -> nn.Module:
@@ -31,15 +33,8 @@ def build(architecture: str, shape: tuple[int, int, int] = (1, 28, 28), classes:
         ShapPruneError: an unknown architecture or option, a bad value, images the architecture cannot take, or a
             function of one's own that is not there or returns something else.
     """
-    from torch import nn
-
     if ":" in architecture:
-        model = resolve_function(architecture, "architecture")(**options)
-        if not isinstance(model, nn.Module):
-            raise ShapPruneError(
-                f"architecture {architecture!r} must return a torch.nn.Module, not {type(model).__name__}"
-            )
-        return model
+        return build_own(architecture, options)
     settled = settle(architecture, options, shape)
 
     from shapprune.networks import plain, resnet, vgg
@@ -55,6 +50,33 @@ def build(architecture: str, shape: tuple[int, int, int] = (1, 28, 28), classes:
     return builders[architecture](shape, classes, **settled)
 
 
+def build_own(architecture: str, options: Mapping[str, Any]) -> nn.Module:
+    """Build a network by a function of one's own.
+
+    Args:
+        architecture: ``"package.module:function"``.
+        options: all that the function is called with.
+
+    Raises:
+        ShapPruneError: it is not there, does not take the options, or returns something else than a network.
+    """
+    from torch import nn
+
+    if architecture.startswith("torchvision."):
+        importlib.import_module("shapprune.vision")  # where it cannot be imported as it is
+    function = resolve_function(architecture, "architecture")
+    try:
+        inspect.signature(function).bind(**options)
+    except TypeError as error:
+        raise ShapPruneError(
+            f"architecture {architecture!r} does not take the options {dict(options)}: {error}"
+        ) from error
+    model = function(**options)
+    if not isinstance(model, nn.Module):
+        raise ShapPruneError(f"architecture {architecture!r} must return a torch.nn.Module, not {type(model).__name__}")
+    return model
+
+
 def builder_of(network: Mapping[str, Any], info: DataInfo) -> Callable[[], nn.Module]:
     """The function that builds a network with fresh weights.
 
@@ -62,4 +84,7 @@ def builder_of(network: Mapping[str, Any], info: DataInfo) -> Callable[[], nn.Mo
         network: its entry in the configuration.
         info: its data set.
     """
-    return lambda: build(network["architecture"], shape=info.shape, classes=info.classes, **network["options"])
+    architecture, options = network["architecture"], network["options"]
+    if ":" in architecture:
+        return lambda: build_own(architecture, options)
+    return lambda: build(architecture, shape=info.shape, classes=info.classes, **options)

@@ -11,9 +11,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from shapprune.choice import choose_for_loss, choose_units
 from shapprune.errors import ShapPruneError
 from shapprune.game import LayerGame
 from shapprune.removal import remove_units
+from shapprune.repair import repair as repair_network
 from shapprune.shapley.scores import UnitScores
 
 
@@ -42,9 +44,14 @@ def prune_sequentially(
     images: Tensor,
     labels: Tensor,
     score: Callable[[LayerGame], UnitScores],
-    ratio: float,
+    ratio: float | None = None,
     aggregate: str = "mean",
     done: Mapping[str, Sequence[int]] | None = None,
+    *,
+    negative: bool = False,
+    growth: float | None = None,
+    multiple: int = 1,
+    repair: str = "none",
     **game: Any,
 ) -> Iterator[Step]:
     """Prune layers from the last to the first, each scored on the network that the steps before have left.
@@ -58,21 +65,33 @@ def prune_sequentially(
         ratio: share of the units of each layer that leaves, rounded down to whole units.
         aggregate: how scores of examples become one score a unit.
         done: layer -> units that leave it, for the steps that were done before; they are not scored again.
+        negative: instead of a ratio, the units with a negative score leave.
+        growth: or so many units that the loss on the scoring images grows by no more than this share of it, in each
+            step.
+        multiple: what the number of units kept is a multiple of, rounded up; not with ``growth``.
+        repair: what is done to the network after each step with the scoring images (`shapprune.repair.repair`).
         game: further arguments of `LayerGame`, e.g. ``payoff="margin"``.
 
     Yields:
         A Step for each layer.
 
     Raises:
-        ShapPruneError: a ratio outside (0, 1).
+        ShapPruneError: not exactly one of ratio, negative and growth, or one that is not allowed
+            (`shapprune.choice.choose_units`, `shapprune.choice.choose_for_loss`).
     """
-    if not 0 < ratio < 1:
-        raise ShapPruneError(f"ratio {ratio} is not strictly between 0 and 1")
+    if (ratio is not None) + negative + (growth is not None) != 1:
+        raise ShapPruneError("give exactly one of ratio, negative and growth")
     for step, layer in enumerate(reversed(layers), start=1):
         if done is not None and layer in done:
             scores, removed = None, list(done[layer])
         else:
-            scores = score(LayerGame(model, layer, images, labels, **game))
-            removed = sorted(scores.order(aggregate)[: int(scores.values.shape[1] * ratio)].tolist())
-        model = remove_units(model, {layer: removed}, images)
+            played = LayerGame(model, layer, images, labels, **game)
+            scores = score(played)
+            if growth is not None:
+                removed = choose_for_loss(played, scores.order(aggregate), growth)
+            else:
+                of_layer = {layer: scores.aggregate(aggregate)}
+                removed = choose_units(of_layer, ratio=ratio, negative=negative, multiple=multiple)[layer]
+        small = remove_units(model, {layer: removed}, images)
+        model = repair_network(small, model, {layer: removed}, images, repair)
         yield Step(step, layer, removed, model, scores)

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from shapprune.counting import count_macs, count_parameters
 from shapprune.criteria import score
 from shapprune.criteria.catalog import options_of
 from shapprune.data import draw_images, rest, tensors
 from shapprune.files import read_json
+from shapprune.game import LayerGame
 from shapprune.gpu import machine_facts
 from shapprune.networks.storage import save
 from shapprune.protocols.low_data import prune_sequentially
-from shapprune.removal import kept_units, remove_units
-from shapprune.stages.run import Run, rules_of
-from shapprune.training import evaluate
+from shapprune.removal import kept_units
+from shapprune.shapley.scores import UnitScores
+from shapprune.stages.run import Run, measure, rules_of
 from shapprune.work import Work, columns
 
 
@@ -45,11 +45,11 @@ def write_chain(
         entry: the criterion's entry in the configuration.
         images: how many test images score.
         scoring: the configuration's ``scoring``: site, payoff and precision.
-        work: has the chain; its names are aggregate, ratio and trial beside those of the run and the criterion.
+        work: has the chain; its names are aggregate, ratio, repair and trial beside those of the run and the criterion.
         of_steps: has the steps.
     """
     names = work.units[label]["names"]
-    chain = {key: names[key] for key in ("aggregate", "ratio", "trial")}
+    chain = {key: names[key] for key in ("aggregate", "ratio", "repair", "trial")}
     of_steps.find(steps.values())
     done = {layer: of_steps.facts[step] for layer, step in steps.items() if step in of_steps.facts}
     chosen = draw_images(run.test, images, chain["trial"])
@@ -64,6 +64,7 @@ def write_chain(
         chain["ratio"],
         chain["aggregate"],
         done={layer: facts["removed"] for layer, facts in done.items()},
+        repair=chain["repair"],
         **rules_of(scoring),
         examples=chosen,
         memory_mb=run.memory_mb,
@@ -91,25 +92,26 @@ def keep_evaluation(run: Run, label: str, folder: Path, work: Work) -> None:
     """
     work.require(label, "chain", folder / f"{label}.json")
     told = read_json(folder / f"{label}.json")
-    images, labels = tensors(run.image_set, "test", rest(run.test, np.array(told["images"])))
-    example = images[:2].to(run.device)
-    model, rows = run.model, []
-    first = {"layer": "", "removed": []}
-    for number, step in enumerate([first, *told["steps"]]):
-        left: Any = ""
-        if step["layer"]:
-            model = remove_units(model, {step["layer"]: step["removed"]}, example)
-            left = len(kept_units(model)[step["layer"]])
-        loss, accuracy = evaluate(model, images, labels)
-        rows.append(
-            {
-                "step": number,
-                "layer": step["layer"],
-                "units_left": left,
-                "loss": loss,
-                "accuracy": accuracy,
-                "parameters": count_parameters(model),
-                "macs": count_macs(model, example),
-            }
-        )
+    used = np.array(told["images"])
+    images, labels = tensors(run.image_set, "test", rest(run.test, used))
+    scoring_images, scoring_labels = (each.to(run.device) for each in tensors(run.image_set, "test", used))
+    removed = {step["layer"]: step["removed"] for step in told["steps"]}
+    steps = prune_sequentially(
+        run.model,
+        list(reversed(removed)),  # they are told in the order they were done
+        scoring_images,
+        scoring_labels,
+        _never,
+        told["ratio"],
+        done=removed,
+        repair=told["repair"],
+    )
+    rows = [{"step": 0, "layer": "", "units_left": "", **measure(run.model, images, labels)}]
+    for step in steps:
+        left = len(kept_units(step.model)[step.layer])
+        rows.append({"step": step.step, "layer": step.layer, "units_left": left, **measure(step.model, images, labels)})
     work.keep(label, {"columns": columns(rows)})
+
+
+def _never(game: LayerGame) -> UnitScores:
+    raise AssertionError(f"layer {game.layer!r} was scored before")

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
+from shapprune.counting import count_macs, count_parameters
 from shapprune.data import ImageSet, read_prepared, require_data, splits, tensors
 from shapprune.files import read_json
 from shapprune.game import LayerGame
 from shapprune.gpu import choose_device
 from shapprune.networks import builder_of
 from shapprune.networks.storage import load
+from shapprune.training import evaluate
 from shapprune.work import require
 
 
@@ -78,3 +80,11 @@ def open_run(job: Any, model_key: str) -> Run:
 def rules_of(scoring: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a LayerGame among the configuration's ``scoring``."""
     return {key: scoring[key] for key in ("site", "payoff", "precision")}
+
+
+def measure(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Loss and accuracy of a network on images, and its size, as tables name them."""
+    device = next(model.parameters()).device
+    loss, accuracy = evaluate(model, images, labels)
+    size = {"parameters": count_parameters(model), "macs": count_macs(model, images[:1].to(device))}
+    return {"loss": loss, "accuracy": accuracy, **size}

@@ -14,14 +14,15 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from shapprune.schema import schema
+from shapprune.schema import resolve, schema
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def rules(rule: dict, key: str = "") -> Iterator[tuple[str, dict]]:
     """Every key of the schema with its rule; NAME stands for a name of the user's own."""
-    below = dict(rule.get("properties", {}))
+    rule = resolve(rule)
+    below = {name: resolve(each) for name, each in rule.get("properties", {}).items()}
     if isinstance(other := rule.get("additionalProperties"), dict):
         below["NAME"] = other
     for name, each in below.items():
@@ -86,7 +87,7 @@ def test_every_key_is_described(key, rule):
 
 
 def test_unknown_keys_are_refused_everywhere():
-    free = ("criteria.NAME", "networks.NAME.options")
+    free = ("criteria.NAME", "networks.NAME.options", "untrained.networks.NAME.options")
     for key, rule in [("", schema()), *rules(schema())]:
         if "object" in rule.get("type", []) and key not in free:
             assert "additionalProperties" in rule, key

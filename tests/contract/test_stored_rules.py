@@ -19,6 +19,7 @@ IN_THE_KEY = {
     "layers": "a unit is of a layer",
     "criteria": "method and options in the key of scores",
     "criterion": "method and options in the key of steps",
+    "train": "in the keys of networks that are trained again",
     "scoring": "images, site, payoff and precision in the keys of scores, tables and steps",
     "images": "in the keys of curves, tables and steps",
     "device": "in no key: results are the same but for rounding, and their manifests tell it",
@@ -46,6 +47,7 @@ def test_these_rules_keep_their_results():
     assert set(stored()) == {
         *("train_network", "score_layers", "score_layer", "tabulate_coalitions", "search_oracle"),
         *("measure_curves", "prune_layers", "evaluate_pruned"),
+        *("fine_tune_pruned", "compress_network", "prune_untrained"),
     }
 
 

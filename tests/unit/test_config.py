@@ -27,9 +27,18 @@ GONE = object()
 SMALL = {"splits.validation": 500, "curves.images": 360}
 
 
+PROTOCOLS = ("fine_tune", "untrained", "compress")
+
+
 @pytest.fixture
-def config() -> dict:
+def default() -> dict:
     return study.read(ROOT / "config.yaml")
+
+
+@pytest.fixture
+def config(default) -> dict:
+    """The default study without the protocols that name its networks and criteria."""
+    return {key: value for key, value in default.items() if key not in PROTOCOLS}
 
 
 def changed(config: dict, changes: dict) -> dict:
@@ -55,7 +64,7 @@ def problems(config: dict) -> tuple[str, ...]:
 
 BAD = [
     # the changes, the key of the mistake, what its sentence must say
-    ({"studdy": "x"}, "studdy", "unknown key; did you mean 'study'? allowed: criteria, curves"),
+    ({"studdy": "x"}, "studdy", "unknown key; did you mean 'study'? allowed: compress, criteria"),
     ({"study": "a/b"}, "study", "'a/b' is not a name of letters, digits"),
     ({"study": "name\n"}, "study", "is not a name of letters"),
     ({"study": 7}, "study", "7 is not text"),
@@ -241,7 +250,8 @@ JUNK = [None, True, 0, -1.5, math.nan, "", "x", [], [None], [[1]], {}, {"x": Non
 
 
 @pytest.mark.parametrize("junk", JUNK, ids=repr)
-def test_whatever_a_key_holds_there_is_no_traceback(config, junk):
+def test_whatever_a_key_holds_there_is_no_traceback(default, junk):
+    config = default
     config["networks"]["own"] = OWN | {"layers": {"conv1": 3}, "weights": {"url": "https://x.org/w", "sha256": SHA256}}
     config["datasets"]["mine"] = "my.data:load"
 
@@ -271,7 +281,8 @@ def test_error_reads_well(config):
     assert isinstance(two, ShapPruneError)
 
 
-def test_the_default_study_is_valid(config):
+def test_the_default_study_is_valid(default):
+    config = default
     before = copy.deepcopy(config)
     full = study.validate(config)
     assert config == before
@@ -291,12 +302,14 @@ def test_defaults_take_the_place_of_what_is_left_out(config):
     full = study.validate(least)
     for name, rule in schema()["properties"].items():
         for key, each in rule.get("properties", {}).items():
-            if "default" in each:
+            if "default" in each and key != "train":
                 assert full[name][key] == each["default"]
-    rules = schema()["properties"]["networks"]["additionalProperties"]["properties"]
-    assert full["networks"]["net"].pop("train") == {"epochs": 1} | {
-        key: each["default"] for key, each in rules["train"]["properties"].items() if "default" in each
+    recipe = {
+        key: each["default"] for key, each in schema()["$defs"]["recipe"]["properties"].items() if "default" in each
     }
+    assert full["networks"]["net"].pop("train") == recipe | {"epochs": 1}
+    for section in ("fine_tune", "compress"):
+        assert full[section]["train"] == recipe | schema()["properties"][section]["properties"]["train"]["default"]
     assert full["networks"]["net"] == {"architecture": "lenet5", "data": "mnist", "options": {}, "seeds": [0]}
     assert full["criteria"]["permutation"] == {
         "method": "permutation",
@@ -354,6 +367,68 @@ def test_layers_are_in_forward_order(config):
 def test_options_of_a_criterion(config):
     full = study.validate(config)
     assert study.options_of(full["criteria"]["weight-l2"]) == {"norm": "l2"}
+
+
+PROTOCOL_MISTAKES = [
+    ({"fine_tune.criteria": ["tailor"]}, "fine_tune.criteria", "'tailor' is not in low_data.criteria; did you mean"),
+    ({"fine_tune.ratios": [0.3]}, "fine_tune.ratios", "0.3 is not one of low_data.ratios: 0.25, 0.5"),
+    ({"fine_tune.trials": 4}, "fine_tune.trials", "4 is more than the 3 of low_data.trials"),
+    ({"fine_tune.images": [0, 11001]}, "fine_tune.images", "11001 is more than the 11000 images"),
+    ({"fine_tune.images": [0, "most"]}, "fine_tune.images[1]", "'most' is not a number of images from 0 on, or all"),
+    ({"fine_tune.images": [-1]}, "fine_tune.images[0]", "-1 is not a number of images from 0 on, or all"),
+    ({"fine_tune.train.lr": 0}, "fine_tune.train.lr", "0 is not above 0"),
+    ({"fine_tune.train.schedule": "step"}, "fine_tune.train.milestones", "the schedule 'step' needs at least one"),
+    ({"low_data.repair": ["batchnorm"]}, "fine_tune.criteria", "low_data.repair has no 'none'"),
+    ({"low_data.repair": ["batch-norm", "none"]}, "low_data.repair[0]", "did you mean 'batchnorm'?"),
+    ({"untrained.criteria": ["tailor"]}, "untrained.criteria", "'tailor' is not in criteria; did you mean 'taylor'?"),
+    ({"untrained.images": 12001}, "untrained.images", "12001 is more than the 12000 training images"),
+    ({"untrained.networks": {}}, "untrained.networks", "is empty, but untrained.criteria is not"),
+    (
+        {"untrained.networks.lenet5": {"architecture": "mlp", "data": "digits"}},
+        "untrained.networks.lenet5",
+        "one of networks has that name",
+    ),
+    (
+        {"untrained.networks.mlp-untrained.architecture": "mpl"},
+        "untrained.networks.mlp-untrained.architecture",
+        "did you mean 'mlp'?",
+    ),
+    ({"compress.criteria": ["tailor"]}, "compress.criteria", "'tailor' is not in criteria; did you mean 'taylor'?"),
+    ({"compress.sizes": {}}, "compress.sizes", "is empty, but compress.criteria is not"),
+    ({"compress.sizes.half": {}}, "compress.sizes.half", "give either 'ratio' or 'widths' or 'parameters' or 'macs'"),
+    ({"compress.sizes.half.macs": 3}, "compress.sizes.half", "'macs', not both"),
+    ({"compress.sizes.half.ratio": 1}, "compress.sizes.half.ratio", "1 is not strictly between 0 and 1"),
+    (
+        {"compress.sizes.half": {"widths": {"conv1": 11}}},
+        "compress.sizes.half.widths.conv1",
+        "11 is more than the 10 units it has in lenet5",
+    ),
+    (
+        {"compress.sizes.half": {"widths": {"conv3": 1}}},
+        "compress.sizes.half.widths",
+        "'conv3' is not a studied layer of lenet5; did you mean 'conv",
+    ),
+    ({"compress.sizes.half.skip": ["conv"]}, "compress.sizes.half.skip", "'conv' is not a studied layer of lenet5"),
+    ({"compress.sizes.half.networks": ["lenet"]}, "compress.sizes.half.networks", "did you mean 'lenet5'?"),
+    ({"compress.train.epochs": GONE}, "compress.train.epochs", "missing"),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "fragment"), PROTOCOL_MISTAKES, ids=lambda each: each if isinstance(each, str) else ""
+)
+def test_a_mistake_in_a_protocol_is_told_in_one_sentence(default, changes, key, fragment):
+    test_a_mistake_is_told_in_one_sentence(default, changes, key, fragment)
+
+
+def test_a_study_with_other_networks_or_criteria_has_its_own_protocols(default):
+    for overlay in ({"networks": {}}, {"criteria": {"taylor": {}}}):
+        merged = study.merge(default, overlay)
+        assert not merged.keys() & set(PROTOCOLS)
+        assert study.merge(default, overlay | {"compress": {"criteria": []}})["compress"] == {"criteria": []}
+    assert study.merge(default, {"splits": {"validation": 3}}).keys() == default.keys()
+    sizes = study.merge(default, {"compress": {"sizes": {"tiny": {"ratio": 0.9}}}})["compress"]["sizes"]
+    assert sizes == {"tiny": {"ratio": 0.9}}  # names of one's own replace those of the default study
 
 
 def test_merge():

@@ -20,6 +20,9 @@ CRITERIA = {
 }
 MANY = {name: {"method": name, "aggregates": ["mean", "mean+2std"]} for name in CATALOG}
 ESTIMATORS = {f"shapley{number}": {"method": "permutation", "aggregates": ["mean", "mean+2std"]} for number in range(9)}
+REPAIRS = ["none", "batchnorm", "least-squares"]
+SIZES = {"half": 50_000, "a-name-that-is-long": 10_000, "near": 10_100, "1": 2_000, "tiny": 900}
+NETWORKS = pd.DataFrame({"net": "net", "seed": [0, 1], "parameters": 100_000, "test_accuracy": [0.8, 0.9]})
 STUDIES = {
     "one layer, one run": (CRITERIA, 1, 1, 1),
     "16 layers, two seeds, three trials": (CRITERIA, 16, 2, 3),
@@ -64,6 +67,7 @@ def tables(criteria, layers, seeds, trials):
         {
             **run,
             "ratio": ratio,
+            "repair": repair,
             "step": step,
             "layer": layer,
             "units_left": 2,
@@ -73,7 +77,27 @@ def tables(criteria, layers, seeds, trials):
         | {"parameters": 1000 - 10 * step, "macs": 5000 - 50 * step}
         for run in runs
         for ratio in (0.25, 0.5)
-        for step, layer in enumerate(["", *reversed(units)])
+        for repair in REPAIRS[:trials]
+        for step, layer in enumerate([np.nan, *reversed(units)])
+    ]
+    fine_tune = [
+        {**run, "ratio": ratio, "repair": "none", "images": images, "epochs": 1}
+        | {"loss": 0.5 + random.random(), "accuracy": random.random()}
+        for run in runs
+        for ratio in (0.25, 0.5)
+        for images in ("all", 0, 100, 20)[: 4 * (layers > 1) or 1]
+    ]
+    untrained = [
+        {**run, "step": step, "layer": layer, "units_left": np.nan if step == 0 else 2, "accuracy": random.random()}
+        for run in runs
+        if run["trial"] == 0
+        for step, layer in enumerate([np.nan, *reversed(units)])
+    ]
+    compress = [
+        {**run, "size": size, "parameters": parameters, "accuracy_before": 0.1, "accuracy": random.random()}
+        for run in runs
+        if run["trial"] == 0
+        for size, parameters in list(SIZES.items())[:layers]
     ]
     exact = [run | {"criterion": "exact Shapley", "aggregate": "mean"} for run in runs[:: len(orders) * trials]]
     oracle = [
@@ -100,6 +124,9 @@ def tables(criteria, layers, seeds, trials):
         "auc": auc,
         "scores": scores,
         "low_data": low_data,
+        "fine_tune": fine_tune,
+        "untrained": untrained,
+        "compress": compress,
         "oracle": oracle,
         "training": training,
     }
@@ -114,6 +141,12 @@ DRAWN = {
     "auc": [figures.auc_bars, figures.auc_layers],
     "scores": [figures.score_strips],
     "low_data": [figures.low_data_curves, figures.low_data_final, lambda t, s: figures.low_data_final(t, s, "loss")],
+    "fine_tune": [figures.fine_tune_amounts],
+    "untrained": [
+        lambda t, s: figures.untrained_steps(t, s, dict.fromkeys(t["layer"].dropna(), 2), 10),
+        lambda t, s: figures.untrained_steps(t, s, dict.fromkeys(t["layer"].dropna(), 4)),
+    ],
+    "compress": [lambda t, s: figures.compress_sizes(t, NETWORKS, s)],
     "oracle": [figures.oracle_overlap],
     "training": [lambda t, _: figures.training_curves(t)],
 }
@@ -132,7 +165,8 @@ def test_figures_are_drawn(name, study, tmp_path):
         pixels = matplotlib.image.imread(stem.with_suffix(".png"))[..., :3]
         assert (pixels.min(2) < 0.9).mean() > 0.002  # not blank
         assert pixels[0].min() > 0.9  # nothing is cut off at the top ...
-        assert pixels[:, -1].min() > 0.9  # ... or at the right
+        assert pixels[:, -1].min() > 0.9  # ... at the right ...
+        assert pixels[-1].min() > 0.9  # ... or at the bottom
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -150,6 +184,56 @@ def test_empty_tables_are_refused(name):
     table = tables(CRITERIA, 1, 1, 1)[name].iloc[:0]
     with pytest.raises(ShapPruneError, match="nothing to draw"):
         DRAWN[name][0](table, figures.criterion_styles(CRITERIA))
+
+
+def labels(axes):
+    return [label.get_text() for label in axes.get_xticklabels()]
+
+
+def test_a_single_repair_is_no_part_of_the_titles():
+    few, several = (tables(CRITERIA, 2, 1, trials)["low_data"] for trials in (1, 3))
+    styles = figures.criterion_styles(CRITERIA)
+    for draw in (figures.low_data_curves, figures.low_data_final):
+        assert not any("repair" in axes.get_title("left") for axes in draw(few, styles).axes)
+        titles = [axes.get_title("left").splitlines() for axes in draw(several, styles).axes]
+        expected = [f"repair: {repair}" for repair in REPAIRS]
+        assert [title[1] for title in titles] == 2 * expected
+        assert [title[0][:3] for title in titles] == 3 * ["25%"] + 3 * ["50%"]
+
+
+def test_amounts_of_images_are_in_their_order(tmp_path):
+    styles = figures.criterion_styles(CRITERIA)
+    tables(CRITERIA, 2, 2, 1)["fine_tune"].to_csv(tmp_path / "table.csv", index=False)
+    accuracy, loss, *others = figures.fine_tune_amounts(figures.read(tmp_path / "table.csv", "net"), styles).axes
+    assert labels(accuracy) == labels(loss) == ["0", "20", "100", "all"]
+    assert list(accuracy.get_xticks()) == [0, 1, 2, 3]
+    assert len(others) == 2  # the other ratio
+    table = pd.read_csv(tmp_path / "table.csv")
+    numbers = table[table["images"] != "all"].astype({"images": int})
+    assert labels(figures.fine_tune_amounts(numbers, styles).axes[0]) == ["0", "20", "100"]
+
+
+def test_untrained_networks_are_drawn_beside_chance():
+    table = tables(CRITERIA, 2, 3, 1)["untrained"]
+    accuracy, left = DRAWN["untrained"][0](table, figures.criterion_styles(CRITERIA)).axes
+    assert labels(accuracy) == ["intact", "layer1.conv", "layer0.conv"]
+    assert [0.1, 0.1] in [list(line.get_ydata()) for line in accuracy.lines]
+    assert len(left.lines) == 4 * (1 + 3)  # the mean and the seeds of each criterion and aggregate
+    assert all(list(line.get_ydata()) == [1, 1, 1] for line in left.lines)
+    _, left = DRAWN["untrained"][1](table, figures.criterion_styles(CRITERIA)).axes
+    assert all(list(line.get_ydata()) == [1, 0.5, 0.5] for line in left.lines)
+
+
+def test_compressed_networks_are_drawn_beside_the_intact_one():
+    styles = figures.criterion_styles(CRITERIA)
+    after, before = DRAWN["compress"][0](tables(CRITERIA, 5, 2, 1)["compress"], styles).axes
+    assert labels(after) == labels(before)
+    assert labels(after) == ["tiny\n900", "1\n2k", "a-name-that-is-long\nnear\n10k–10.1k", "half\n50k"]
+    np.testing.assert_allclose(after.lines[-1].get_ydata(), 0.85)
+    assert after.get_xscale() == "log"
+    ranking = DRAWN["compress"][0](tables(CRITERIA, 1, 2, 1)["compress"], styles)
+    assert len(ranking.axes[0].get_yticks()) == 4
+    assert "half: 50k parameters" in ranking.get_supxlabel()
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])

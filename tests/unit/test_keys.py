@@ -6,6 +6,7 @@ import copy
 import itertools
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from shapprune import keys
 from shapprune.errors import ShapPruneError
 from shapprune.keys import Unit, code_of, fingerprint, from_description
 from shapprune.plan import Plan
+from shapprune.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,11 +44,19 @@ CONFIG = {
     "curves": {"images": 100},
     "oracle": {"max_units": 6, "images": 50},
     "low_data": {"ratios": [0.5], "images": 20, "trials": 2},
+    "fine_tune": {"criteria": ["taylor", "walks"], "images": [0, 50], "train": {"epochs": 2}},
+    "untrained": {
+        "criteria": ["walks"],
+        "images": 30,
+        "networks": {"fresh": {"architecture": "mlp", "data": "digits", "options": {"widths": [7, 5]}}},
+    },
+    "compress": {"criteria": ["norms", "gradient"], "sizes": {"half": {"ratio": 0.5}}, "train": {"epochs": 2}},
 }
 SCORES = {"score_layers", "score_layer"}
 OF_SCORES = {"measure_curves", "search_oracle"}
-CHAINS = {"steps", "prune_layers", "evaluate_pruned"}
-ALL = SCORES | OF_SCORES | CHAINS | {"train_network", "tabulate_coalitions"}
+TUNED, FRESH, SMALL = {"fine_tune_pruned"}, {"prune_untrained"}, {"compress_network"}
+CHAINS = {"steps", "prune_layers", "evaluate_pruned"} | TUNED
+ALL = SCORES | OF_SCORES | CHAINS | SMALL | {"train_network", "tabulate_coalitions"}  # of a trained network
 
 
 def all_keys(config: dict) -> dict[tuple, str]:
@@ -91,19 +101,29 @@ CHANGES = {
     "networks.one.train.warmup": (1, ALL),
     "networks.one.train.label_smoothing": (0.1, ALL),
     "networks.one.train.augment": ([], ALL),
+    "networks.one.train.patience": (2, ALL),
     "splits.validation": (201, ALL),
-    "scoring.images": (21, SCORES | OF_SCORES),
-    "scoring.site": ("output", ALL - {"train_network"}),
-    "scoring.payoff": ("margin", ALL - {"train_network"}),
-    "scoring.precision": ("fp32", ALL - {"train_network"}),
-    "criteria.norms.norm": ("l2", {"score_layers"} | OF_SCORES | CHAINS),
-    "criteria.walks.permutations": (3, {"score_layer"} | OF_SCORES | CHAINS),
-    "criteria.walks.shared": (True, {"score_layer"} | OF_SCORES | CHAINS),
-    "criteria.staged.options.permutations": (3, {"score_layer"} | OF_SCORES | CHAINS),
-    "criteria.gradient.points": (3, {"score_layer"} | OF_SCORES | CHAINS),
+    "scoring.images": (21, SCORES | OF_SCORES | SMALL),
+    "scoring.site": ("output", (ALL | FRESH) - {"train_network"}),
+    "scoring.payoff": ("margin", (ALL | FRESH) - {"train_network"}),
+    "scoring.precision": ("fp32", (ALL | FRESH) - {"train_network"}),
+    "criteria.norms.norm": ("l2", {"score_layers"} | OF_SCORES | (CHAINS - TUNED) | SMALL),
+    "criteria.walks.permutations": (3, {"score_layer"} | OF_SCORES | CHAINS | FRESH),
+    "criteria.walks.shared": (True, {"score_layer"} | OF_SCORES | CHAINS | FRESH),
+    "criteria.staged.options.permutations": (3, {"score_layer"} | OF_SCORES | (CHAINS - TUNED)),
+    "criteria.gradient.points": (3, {"score_layer"} | OF_SCORES | (CHAINS - TUNED) | SMALL),
     "curves.images": (90, {"measure_curves"}),
     "oracle.images": (60, {"tabulate_coalitions", "search_oracle"}),
     "low_data.images": (21, CHAINS),
+    "fine_tune.train": ({"epochs": 3}, TUNED),
+    "untrained.images": (31, FRESH),
+    "untrained.networks.fresh.options.widths": ([8, 5], FRESH),
+    "untrained.networks.fresh.data": ("mnist", FRESH),
+    "compress.sizes.half.ratio": (0.4, SMALL),
+    "compress.sizes.half.multiple": (2, SMALL),
+    "compress.sizes.half": ({"ratio": 0.5, "skip": ["conv1"], "networks": ["one"]}, SMALL),
+    "compress.sizes": ({"half": {"parameters": 500}}, SMALL),
+    "compress.train": ({"epochs": 3}, SMALL),
 }
 # These say which units there are; what was there keeps its key.
 WHICH = {
@@ -115,8 +135,21 @@ WHICH = {
     "oracle.max_units": 5,
     "low_data.ratios": [0.25, 0.5],
     "low_data.trials": 3,
-    "low_data.criteria": ["taylor"],
+    "low_data.criteria": ["taylor", "walks"],
+    "low_data.repair": ["none", "batchnorm"],
+    "fine_tune.criteria": ["taylor"],
+    "fine_tune.images": [0, 50, "all"],
+    "fine_tune.trials": 1,
+    "untrained.criteria": ["walks", "taylor"],
+    "untrained.networks.fresh.seeds": [0, 1],
+    "untrained.networks.fresh.layers": ["fc2"],
+    "compress.criteria": ["norms"],
+    "compress.sizes.other": {"widths": {"conv1": 2}, "networks": ["one"]},
+    "compress.sizes.half.networks": ["one"],
 }
+
+
+NAMES = {"one", "norms", "walks", "staged", "gradient", "fresh", "half", "other"}
 
 
 def with_value(key: str, value: object) -> dict:
@@ -146,7 +179,7 @@ def test_what_is_there_keeps_its_key_when_there_is_more(key, before):
     after = all_keys(with_value(key, WHICH[key]))
     kept = changed(before, after)
     if key in ("networks.one.layers",):  # the steps of chains follow from the layers
-        assert {unit[1] for unit in kept} == CHAINS
+        assert {unit[1] for unit in kept} == CHAINS | SMALL
     else:
         assert not kept
     assert after.keys() != before.keys()
@@ -155,21 +188,23 @@ def test_what_is_there_keeps_its_key_when_there_is_more(key, before):
 def test_every_key_of_the_schema_is_tried():
     from tests.contract.test_schema import leaves
 
-    tried = {
-        ".".join("NAME" if part in ("one", "norms", "walks", "staged", "gradient") else part for part in key.split("."))
-        for key in {**CHANGES, **WHICH}
-    }
+    tried = {".".join("NAME" if part in NAMES else part for part in key.split(".")) for key in {**CHANGES, **WHICH}}
     untried = {key for key in leaves() if key not in tried and not any(each.startswith(f"{key}.") for each in tried)}
     assert untried <= {
         "networks.NAME.architecture",
         *("datasets", "criteria.NAME.method", "networks.NAME.weights.url", "networks.NAME.weights.sha256"),
-        *("low_data.skip", "tracking"),
+        *("low_data.skip", "tracking", "fine_tune.ratios"),
+        *("untrained.networks.NAME.architecture", "compress.sizes.NAME.skip"),
+        *(f"compress.sizes.NAME.{size}" for size in ("parameters", "macs", "widths")),
+        *(f"{section}.train.{field.name}" for section in ("fine_tune", "compress") for field in fields(Recipe)),
     }
 
 
 def test_the_name_of_a_criterion_is_in_no_key(before):
     config = copy.deepcopy(CONFIG)
     config["criteria"] = {f"my-{name}": {"method": name} | entry for name, entry in config["criteria"].items()}
+    for section in ("fine_tune", "untrained", "compress"):
+        config[section]["criteria"] = [f"my-{name}" for name in config[section]["criteria"]]
     assert set(all_keys(config).values()) == set(before.values())
 
 
@@ -180,14 +215,16 @@ def test_options_are_in_the_key_with_their_defaults(before):
 
 # An edited file -> the units of which rules have another key, and of which criteria where not of all.
 EDITS = {
-    "shapprune/shapley/permutation.py": ({"score_layer"} | OF_SCORES | CHAINS, {"walks", "staged"}),
-    "shapprune/criteria/heuristics.py": ({"score_layers"} | OF_SCORES | CHAINS, {"norms", "taylor"}),
-    "shapprune/criteria/rescored.py": ({"score_layer"} | OF_SCORES | CHAINS, {"staged"}),
-    "shapprune/shapley/gradient.py": ({"score_layer"} | OF_SCORES | CHAINS, {"gradient"}),
-    "shapprune/engine.py": (ALL - {"train_network"}, None),
-    "shapprune/training.py": (ALL, None),
-    "shapprune/protocols/low_data.py": (CHAINS, None),
-    "shapprune/curves.py": ({"measure_curves"}, None),
+    "shapprune/shapley/permutation.py": ({"score_layer"} | OF_SCORES | CHAINS | FRESH, {"walks", "staged"}),
+    "shapprune/criteria/heuristics.py": ({"score_layers"} | OF_SCORES | CHAINS | SMALL, {"norms", "taylor"}),
+    "shapprune/criteria/rescored.py": ({"score_layer"} | OF_SCORES | (CHAINS - TUNED), {"staged"}),
+    "shapprune/shapley/gradient.py": ({"score_layer"} | OF_SCORES | (CHAINS - TUNED) | SMALL, {"gradient"}),
+    "shapprune/engine.py": ((ALL | FRESH) - {"train_network"}, None),
+    "shapprune/training.py": (ALL | FRESH, None),
+    "shapprune/protocols/low_data.py": (CHAINS | FRESH, None),
+    "shapprune/protocols/compress.py": (SMALL, None),
+    "shapprune/repair.py": (CHAINS | FRESH, None),
+    "shapprune/curves.py": ({"measure_curves"} | CHAINS | FRESH | SMALL, None),
     "shapprune/oracle.py": ({"tabulate_coalitions", "search_oracle"}, None),
     "scripts/train_network.py": (ALL, None),
     "scripts/measure_curves.py": ({"measure_curves"}, None),
@@ -285,7 +322,7 @@ def test_code_that_was_edited_since_is_refused(monkeypatch):
 
 
 def test_weights_and_own_data_are_known_by_what_they_hold(tmp_path, monkeypatch):
-    from shapprune import plan
+    from shapprune import origins
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
@@ -301,13 +338,13 @@ def test_weights_and_own_data_are_known_by_what_they_hold(tmp_path, monkeypatch)
         if md5:
             pointer = {"outs": [{"md5": md5, "path": "shades"}]}
             (tmp_path / "data" / "shades.dvc").write_text(yaml.safe_dump(pointer))
-        plan._digest_of.cache_clear()
-        plan._pointer.cache_clear()
+        origins._digest_of.cache_clear()
+        origins._pointer.cache_clear()
         found.append(all_keys(config))
     nets = [{unit[0] for unit in changed(*pair)} for pair in itertools.pairwise(found)]
     assert nets == [{"two"}, {"one"}, {"one"}]
     (tmp_path / "data" / "shades.dvc").write_text("outs: []")
-    plan._pointer.cache_clear()
+    origins._pointer.cache_clear()
     with pytest.raises(ShapPruneError, match=r"shades\.dvc is not a DVC pointer"):
         all_keys(config)
 

@@ -67,7 +67,15 @@ def test_a_chain_that_was_cut_off_goes_on_after_its_last_step(tmp_path, monkeypa
     info = DataInfo("some", shape, 10, 60, 60, (0.3,), (0.3,))
     image_set = ImageSet(info, pixels, np.arange(60) % 10, pixels, np.arange(60) % 10)
     run = Run(model, {}, image_set, np.arange(9), "cpu", {"net": "small", "seed": 0}, memory_mb=64)
-    names = {"net": "small", "seed": 0, "criterion": "taylor", "aggregate": "mean", "ratio": 0.5, "trial": 1}
+    names = {
+        "net": "small",
+        "seed": 0,
+        "criterion": "taylor",
+        "aggregate": "mean",
+        "ratio": 0.5,
+        "repair": "none",
+        "trial": 1,
+    }
     steps = {layer: f"chain/{layer}" for layer in ("conv1", "conv2", "fc1", "fc2")}
     scored = []
 

@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from shapprune import data
 from shapprune.errors import ShapPruneError
-from shapprune.networks import ARCHITECTURES, build, layer_table
+from shapprune.networks import ARCHITECTURES, build, builder_of, layer_table
 from shapprune.networks.resnet import Shortcut
 from shapprune.networks.storage import load_weights
 from shapprune.training import evaluate
@@ -131,3 +131,22 @@ def test_public_checkpoints_reach_their_published_accuracy(architecture, file, a
     model = load_weights(build(architecture, COLOUR), data_folder / "weights" / file)
     images, labels = data.tensors(data.load("cifar10", root=data_folder, download=False), "test")
     assert evaluate(model, images, labels)[1] == pytest.approx(accuracy, abs=1e-4)
+
+
+def test_an_own_function_gets_all_of_its_options_and_nothing_else(tmp_path, monkeypatch):
+    (tmp_path / "own_function.py").write_text(
+        "from torch import nn\n"
+        "def make(classes, shape=(1, 4, 4)):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(shape[1] * shape[2], classes))\n"
+        "def number():\n    return 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    info = data.DATASETS["digits"]
+    network = {"architecture": "own_function:make", "options": {"classes": 5, "shape": [1, 8, 8]}}
+    assert builder_of(network, info)()[1].weight.shape == (5, 64)
+    for options in ({}, {"classes": 5, "width": 3}):
+        with pytest.raises(ShapPruneError, match=r"'own_function:make' does not take the options"):
+            builder_of(network | {"options": options}, info)()
+    with pytest.raises(ShapPruneError, match=r"must return a torch\.nn\.Module, not int"):
+        builder_of({"architecture": "own_function:number", "options": {}}, info)()

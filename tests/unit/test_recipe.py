@@ -28,7 +28,7 @@ def test_the_default_study_has_a_recipe():
 
 def test_defaults_are_those_of_the_schema():
     schema = yaml.safe_load((ROOT / "schemas" / "config.schema.yaml").read_text())
-    keys = schema["properties"]["networks"]["additionalProperties"]["properties"]["train"]["properties"]
+    keys = schema["$defs"]["recipe"]["properties"]
     recipe = Recipe(epochs=1)
     for name, entry in keys.items():
         if "default" in entry:

@@ -17,10 +17,10 @@ from urllib.parse import quote
 
 import pytest
 
-from shapprune import ShapPruneError, tracking
+from shapprune import ShapPruneError, records, tracking
 from shapprune import config as study
 from shapprune.files import write_json
-from shapprune.tables import CURVES, LOW_DATA, OVERLAPS, TRAINING, write_table
+from shapprune.tables import CURVES, FINE_TUNE, LOW_DATA, OVERLAPS, TRAINING, UNTRAINED, write_table
 
 pytestmark = pytest.mark.xdist_group("mlflow")  # importing it and a new database cost seconds: once for all
 
@@ -37,6 +37,9 @@ CONFIG = {
     "scoring": {"trials": 2},
     "curves": {"images": 100},
     "low_data": {"ratios": [0.5], "trials": 1},
+    "fine_tune": {"criteria": ["random"], "images": [0, 50]},
+    "untrained": {"criteria": ["shapley"], "networks": {"fresh": {"architecture": "mlp", "data": "digits"}}},
+    "compress": {"criteria": ["random"], "sizes": {"half": {"ratio": 0.5}}, "train": {"epochs": 2}},
 }
 MACHINE = {"device": "cpu", "versions": {"python": "3.11.7", "torch": "2.13.0"}, "peak_memory_mb": 100.5}
 GAME = {"images": 100, "site": "activation", "payoff": "loss", "precision": "tf32"}
@@ -53,6 +56,7 @@ class Results:
 
     def __init__(self, folder: Path, overlay: dict | None = None) -> None:
         self.folder, self.run = folder, folder / "small" / "seed0"
+        self.fresh = folder / "fresh" / "seed0" / "untrained.json"
         self.config = study.validate(CONFIG | (overlay or {}))
         self.orders = [
             (name, aggregate, trial)
@@ -68,6 +72,7 @@ class Results:
             self.run / "oracle" / "fc1.json", {**names, **GAME, **MACHINE, "evaluations": 4, "unit": unit("fc1")}
         )
         self._measured()
+        self._compressed()
         write_json(folder / "run_config.yaml", self.config)
         (folder / "figures").mkdir(exist_ok=True)
         (folder / "figures" / "auc.svg").write_text("<svg/>")
@@ -103,6 +108,7 @@ class Results:
             ("curves/fc1", "{}/{}/{}"),
             ("oracle/fc1_overlap", "{}/{}/{}"),
             ("low_data", f"{{}}/{{}}/{low}/{{}}"),
+            ("fine_tuned/random", f"{{}}/{{}}/{low}/{{}}"),
         ):
             units = {label.format(*order): unit(f"{path} {order}") for order in self.orders}
             write_json(self.run / f"{path}.json", {"unit": {"key": path}, "made_of": units})
@@ -119,20 +125,43 @@ class Results:
             steps = [
                 {"step": step, "loss": step + trial, "accuracy": 0.5, "parameters": 9, "macs": 8} for step in (0, 1)
             ]
-            chains += [order | {"ratio": 0.5, "layer": "fc1", "units_left": ""} | step for step in steps]
+            where = {"layer": "fc1", "units_left": ""}
+            chains += [order | {"ratio": 0.5, "repair": "none"} | where | step for step in steps]
         write_table(self.table("curves"), CURVES, curves)
         write_table(self.table("auc"), [*CURVES[:6], "auc_loss", "auc_accuracy"], areas)
         write_table(self.table("oracle"), OVERLAPS, overlaps)
         write_table(self.table("low_data"), LOW_DATA, chains)
+        tuned = [row | {"images": images, "epochs": 1} for row in chains if row["step"] for images in (0, 50)]
+        write_table(self.table("fine_tune"), FINE_TUNE, [row for row in tuned if row["criterion"] == "random"])
+        fresh = {"net": "fresh", "seed": 0, "criterion": "shapley", "aggregate": "mean"}
+        write_table(self.fresh.with_suffix(".csv"), UNTRAINED, [fresh | where | step for step in steps])
+        write_json(self.fresh, {"unit": {"key": "fresh"}, "made_of": {"shapley/fc1": unit("fresh shapley")}})
+
+    def _compressed(self) -> None:
+        names = {"net": "small", "seed": 0, "criterion": "random", "aggregate": "mean", "size": "half"}
+        sizes = {
+            "parameters": 50,
+            "macs": 40,
+            "loss_before": 2.0,
+            "accuracy_before": 0.25,
+            "loss": 1.0,
+            "accuracy": 0.5,
+        }
+        epochs = [dict.fromkeys(TRAINING, 0.5) | {"epoch": epoch, "seconds": 1.5} for epoch in (1, 2)]
+        facts = {**names, **sizes, "validation_loss": 1.0, "validation_accuracy": 0.5, "epochs": 2, "history": epochs}
+        key = unit("half", to={"ratio": 0.5}, train={"epochs": 2})
+        write_json(self.run / "compressed" / "random" / "mean" / "half.json", {**facts, **MACHINE, "unit": key})
 
     def table(self, name: str) -> Path:
         return self.folder / "tables" / f"{name}.csv"
 
-    def records(self) -> list[tracking.Record]:
+    def records(self) -> list[records.Record]:
         scores = [self.run / "scores" / name for name in self.config["criteria"]]
-        measured = [self.run / f"{name}.csv" for name in ("low_data", "curves/fc1", "oracle/fc1_overlap")]
+        names = ("low_data", "curves/fc1", "oracle/fc1_overlap", "fine_tuned/random")
+        measured = [self.run / f"{name}.csv" for name in names]
         manifests = [self.run / "model.json"], scores, [self.run / "oracle" / "fc1.json"], measured
-        return tracking.collect(self.config, *(map(str, each) for each in manifests), self.folder / "tables")
+        manifests = *manifests, [self.run / "compressed" / "random"], [self.fresh.with_suffix(".csv")]
+        return records.collect(self.config, *(map(str, each) for each in manifests), self.folder / "tables")
 
     def mirror(self, **changed: object) -> dict:
         paths = [self.folder / "run_config.yaml", self.folder / "figures" / "auc.svg", self.table("auc")]
@@ -186,12 +215,20 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
         *(f"{name}/fc1/trial{trial} small/seed0" for name in ("random", "shapley") for trial in (0, 1)),
         "coalitions/fc1 small/seed0",
         *("random/mean small/seed0", "shapley/mean small/seed0", "shapley/mean+2std small/seed0"),
+        *("random/mean/half small/seed0", "shapley fresh/seed0"),
     ]
     metrics = records["shapley/mean+2std small/seed0"].metrics
     assert ("auc_loss", 1.5, 0) in metrics  # of all layers, the mean over the trials
     assert ("auc_loss/fc1", 1.5, 0) in metrics
     assert [value for name, value, _ in metrics if name == "removal_loss/fc1"] == [0.5, 1.5, 2.5]
     assert ("low_data_loss/ratio0.5", 1.5, 1) in metrics
+    assert ("fine_tune_loss/ratio0.5/images_50", 1.5, 0) in records["random/mean small/seed0"].metrics
+    compressed = records["random/mean/half small/seed0"]
+    assert ("accuracy", 0.5, 0) in compressed.metrics
+    assert ("epoch/train_loss", 0.5, 2) in compressed.metrics
+    assert (compressed.key, compressed.seconds, compressed.params["to"]) == ("key of half", 3.0, {"ratio": 0.5})
+    assert ("untrained_loss", 2.0, 1) in records["shapley fresh/seed0"].metrics
+    assert records["shapley fresh/seed0"].params["method"] == "permutation"
     assert ("oracle_gap/fc1", 0.5, 2) in metrics
     assert ("evaluations", 10.5, 0) in metrics
     assert ("standard_error/mean", 2.0, 0) in records["random/fc1/trial1 small/seed0"].metrics
@@ -206,8 +243,11 @@ def test_study_is_mirrored_once(folder):
     results = Results(folder)
     told = results.mirror()
     assert told["tracking_uri"] == f"sqlite:///{folder}/mlflow/mlflow.db"
-    assert told["runs"] == {"study": 1, "network": 1, "scores": 4, "coalitions": 1, "criterion": 3}
-    assert told["added"] == 10
+    assert told["runs"] == {"study": 1, "network": 1, "scores": 4, "coalitions": 1, "criterion": 3} | {
+        "compressed": 1,
+        "untrained": 1,
+    }
+    assert told["added"] == 12
     found, client = runs(told["tracking_uri"]), MlflowClient(told["tracking_uri"])
     parent = found[f"fake {study.digest(results.config)}"]
     assert parent.info.run_id == told["run"]
@@ -291,7 +331,15 @@ def test_what_was_cut_off_is_completed(folder, monkeypatch):
             results.mirror()
     told = results.mirror()
     found = runs(told["tracking_uri"])
-    assert kinds(found) == ["coalitions", *["criterion"] * 3, "network", *["scores"] * 4, "study"]
+    assert kinds(found) == [
+        "coalitions",
+        "compressed",
+        *["criterion"] * 3,
+        "network",
+        *["scores"] * 4,
+        "study",
+        "untrained",
+    ]
     assert {run.info.status for run in found.values()} == {"FINISHED"}
     client, network = MlflowClient(told["tracking_uri"]), found["small/seed0"].info.run_id
     assert len(client.get_metric_history(network, "epoch/lr")) == 3
@@ -301,7 +349,7 @@ def test_more_than_a_batch_holds(folder):
     from mlflow import MlflowClient
 
     parent = Results(folder).records()[0]
-    many = tracking.Record(
+    many = records.Record(
         *("network", "large", "k", 0.0),
         params={f"option {index}": "x" * 7000 for index in range(130)},
         metrics=[("epoch/loss", float("nan") if step == 5 else step, step) for step in range(2100)],
@@ -410,7 +458,7 @@ def test_server(folder, port, tmp_path, monkeypatch):
     with serving(command, port, tmp_path / "log") as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         told = results.mirror()
-        assert (told["tracking_uri"], told["added"]) == (address, 10)
+        assert (told["tracking_uri"], told["added"]) == (address, 12)
         assert len(runs(address)) == 10
         assert [file.path for file in MlflowClient(address).list_artifacts(told["run"], "tables")] == ["tables/auc.csv"]
         assert results.mirror()["added"] == 0

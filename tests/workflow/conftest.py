@@ -32,7 +32,25 @@ STUDY = {
     },
     "curves": {"images": 100},
     "oracle": {"max_units": 6, "images": 50},
-    "low_data": {"ratios": [0.5], "images": 20, "trials": 2},
+    "low_data": {"ratios": [0.5], "images": 20, "trials": 2, "repair": ["none", "least-squares"]},
+    "fine_tune": {
+        "criteria": ["taylor"],
+        "images": [0, 100, "all"],
+        "trials": 1,
+        "train": {"epochs": 3, "batch": 50, "lr": 0.1, "patience": 1},
+    },
+    "untrained": {
+        "criteria": ["shapley"],
+        "images": 100,
+        "networks": {
+            "fresh": {"architecture": "mlp", "options": {"widths": [8, 6]}, "data": "digits", "seeds": [0, 1]},
+        },
+    },
+    "compress": {
+        "criteria": ["taylor", "shapley"],
+        "sizes": {"half": {"ratio": 0.5}, "small": {"parameters": 300}},
+        "train": {"epochs": 3, "lr": 0.1},
+    },
 }
 
 

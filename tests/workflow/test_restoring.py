@@ -18,7 +18,10 @@ from tests.workflow.conftest import STUDY, Workflow
 
 pytestmark = pytest.mark.xdist_group("workflow")
 
-WITHOUT_TABLES = ("train_all", "score_all", "oracle_all", "curves_all", "prune_all")
+WITHOUT_TABLES = (
+    *("train_all", "score_all", "oracle_all", "curves_all", "prune_all"),
+    *("fine_tune_all", "compress_all", "untrained_all"),
+)
 
 
 def with_store(finished: Workflow, folder: Path, **changes: dict) -> Workflow:
@@ -33,7 +36,7 @@ def with_store(finished: Workflow, folder: Path, **changes: dict) -> Workflow:
 def restored(said: str) -> dict[str, set[tuple[int, int]]]:
     """What jobs of each kind said of their units: how many were restored, of how many."""
     found: dict[str, set[tuple[int, int]]] = {}
-    for kind, some, all_units in re.findall(r"Job \d+: (\w+).*: (\d+) of (\d+) restored", said):
+    for kind, some, all_units in re.findall(r"Job \d+: ([\w-]+).*: (\d+) of (\d+) restored", said):
         found.setdefault(kind, set()).add((int(some), int(all_units)))
     return found
 
@@ -55,7 +58,10 @@ def test_a_fresh_folder_with_the_store_computes_nothing(finished, tmp_path):
     dry = workflow("--cores", "2", "--dry-run").stdout
     assert "gpu=1" not in dry
     said = restored(dry)
-    assert said.keys() == {"Training", "Scoring", "Valuing", "Comparing", "Measuring", "Pruning", "Evaluating"}
+    assert said.keys() == {
+        *("Training", "Scoring", "Valuing", "Comparing", "Measuring", "Pruning", "Evaluating"),
+        *("Fine-tuning", "Compressing"),
+    }
     assert all(some == all_units for each in said.values() for some, all_units in each)
     os.environ["PYTHONPATH"] = str(poison.parent)
     try:
@@ -66,8 +72,10 @@ def test_a_fresh_folder_with_the_store_computes_nothing(finished, tmp_path):
     before, after = finished.folder / "results", workflow.folder / "results"
     assert same_files(before, after, "*/seed*/scores/**/trial*") > 20
     assert same_files(before, after, "*/seed*/pruned/**/trial*") > 10
+    assert same_files(before, after, "*/seed*/compressed/**/*.*") == 2 * 3 * 2 * 2
     assert same_files(before, after, "*/seed*/*.*") > 5
-    for table in ("networks", "training", "scores", "curves", "auc", "oracle", "low_data"):
+    tables = ("networks", "training", "scores", "curves", "auc", "oracle", "low_data")
+    for table in (*tables, "fine_tune", "untrained", "compress"):
         assert same_files(before, after, f"tables/{table}.csv") == 1
 
 
@@ -86,8 +94,10 @@ def test_one_changed_value_computes_what_depends_on_it_and_back_again(finished, 
     assert said["Valuing"] == {(1, 1)}
     assert said["Measuring"] == {(3, 7)}
     assert said["Comparing"] == {(4, 8)}
-    assert said["Pruning"] == {(2, 2), (0, 4)}
-    assert said["Evaluating"] == {(4, 8)}
+    assert said["Pruning"] == {(4, 4), (0, 8), (0, 2)}  # (of the untrained networks, two steps)
+    assert said["Evaluating"] == {(8, 16)}
+    assert said["Fine-tuning"] == {(3, 3)}
+    assert said["Compressing"] == {(2, 2), (0, 4)}
     workflow.study = STUDY
     said = restored(workflow.run(*WITHOUT_TABLES))
     assert said
@@ -152,7 +162,7 @@ def test_a_run_that_was_killed_goes_on(finished, tmp_path):
     workflow("--unlock")
     workflow.run()
     assert all((store / key[:2] / key / "manifest.json").read_bytes() == was for key, was in entries.items())
-    for table in ("scores", "curves", "auc", "oracle", "low_data"):
+    for table in ("scores", "curves", "auc", "oracle", "low_data", "fine_tune", "untrained", "compress"):
         assert same_files(finished.folder / "results", tmp_path / "results", f"tables/{table}.csv") == 1
 
 

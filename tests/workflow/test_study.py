@@ -49,14 +49,19 @@ def test_tables_hold_one_observation_a_row(finished):
 
     low_data = table(finished, "low_data")
     assert list(low_data) == [
-        *("net", "seed", "criterion", "aggregate", "ratio", "trial"),
+        *("net", "seed", "criterion", "aggregate", "ratio", "repair", "trial"),
         *("step", "layer", "units_left", "loss", "accuracy", "parameters", "macs"),
     ]
-    assert len(low_data) == seeds * 4 * 2 * 3  # seeds, orders, trials, steps
+    assert len(low_data) == seeds * 4 * 2 * 2 * 3  # seeds, orders, repairs, trials, steps
     last = low_data[low_data["step"] == 2]
     assert set(last["layer"]) == {"fc1"}
     assert set(last["units_left"]) == {5}  # int(9 * 0.5) = 4 leave
     assert set(last["parameters"]) == {(64 + 1) * 5 + (5 + 1) * 3 + (3 + 1) * 10}
+
+    intact = low_data[low_data["step"] == 0].groupby("seed")["parameters"].unique()
+    assert (intact == (64 + 1) * 9 + (9 + 1) * 6 + (6 + 1) * 10).all()
+    repaired = last.groupby("repair")["loss"].mean()
+    assert repaired["least-squares"] < repaired["none"]
 
     oracle = table(finished, "oracle")
     assert set(oracle["layer"]) == {"fc2"}  # fc1 has more than 6 units
@@ -72,6 +77,52 @@ def test_tables_hold_one_observation_a_row(finished):
     assert (timing["seconds"] >= 0).all()
     scores = table(finished, "scores")
     assert len(scores) == seeds * trials * 15
+
+
+def test_tables_of_networks_that_are_trained_again(finished):
+    tuned, low_data = table(finished, "fine_tune"), table(finished, "low_data")
+    assert list(tuned) == [*low_data, "images", "epochs"]
+    assert len(tuned) == 2 * 3  # seeds, numbers of images
+    assert set(tuned["images"]) == {"0", "100", "all"}
+    assert set(tuned["criterion"]) == {"taylor"}
+    assert (tuned[tuned["images"] == "0"]["epochs"] == 0).all()
+    same = ["net", "seed", "criterion", "aggregate", "ratio", "repair", "trial", "step", "layer", "units_left"]
+    both = tuned[tuned["images"] == "0"].merge(low_data, on=same, suffixes=("", "_pruned"))
+    assert len(both) == 2
+    assert both["accuracy"].tolist() == both["accuracy_pruned"].tolist()  # nothing was trained
+    by_images = tuned.groupby("images")["loss"].mean()
+    assert by_images["all"] < by_images["0"]
+
+    small, networks = table(finished, "compress"), table(finished, "networks")
+    assert len(small) == 2 * 3 * 2  # seeds, orders, sizes
+    assert (small["loss"] < small["loss_before"]).all()
+    assert (small[small["size"] == "small"]["parameters"] <= 300).all()
+    assert set(small[small["size"] == "half"]["parameters"]) == {(64 + 1) * 5 + (5 + 1) * 3 + (3 + 1) * 10}
+    assert small["parameters"].max() < networks["parameters"].min()
+    path = run_folder(finished) / "compressed" / "shapley" / "mean+2std" / "small.safetensors"
+    network = shapprune.load(path, lambda: build("mlp", shape=(1, 8, 8), classes=10, widths=[9, 6]))
+    facts = yaml.safe_load(path.with_suffix(".json").read_text())
+    assert len(facts["history"]) == 3
+    assert 1 <= facts["epochs"] <= 3
+    from shapprune.data import load, tensors
+    from shapprune.training import evaluate
+
+    assert evaluate(network, *tensors(load("digits"), "test"))[1] == facts["accuracy"]
+    assert not list(run_folder(finished).glob("unfinished*"))
+
+
+def test_table_of_untrained_networks(finished):
+    untrained = table(finished, "untrained")
+    assert list(untrained) == [
+        *("net", "seed", "criterion", "aggregate", "step", "layer", "units_left"),
+        *("loss", "accuracy", "parameters", "macs"),
+    ]
+    assert len(untrained) == 2 * 3  # seeds, steps
+    assert set(untrained["net"]) == {"fresh"}
+    assert untrained["layer"].fillna("").tolist() == ["", "fc2", "fc1"] * 2
+    loss = untrained.groupby("step")["loss"].mean()
+    assert loss[2] < loss[0]
+    assert untrained[untrained["step"] == 2]["parameters"].max() < untrained["parameters"].max()
 
 
 def test_area_is_what_the_curves_say(finished):
@@ -142,7 +193,13 @@ def test_nothing_is_done_twice(finished):
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        (lambda study: study["low_data"].update(ratios=[0.5, 0.25]), {"prune_layers", "evaluate_pruned"}),
+        (
+            lambda study: study["low_data"].update(ratios=[0.5, 0.25]),
+            {"prune_layers", "evaluate_pruned", "fine_tune_pruned"},
+        ),
+        (lambda study: study["compress"]["sizes"].update(tiny={"macs": 200}), {"compress_network"}),
+        (lambda study: study["fine_tune"]["train"].update(lr=0.2), {"fine_tune_pruned"}),
+        (lambda study: study["untrained"].update(images=90), {"prune_untrained"}),
         (lambda study: study["oracle"].update(images=60), {"tabulate_coalitions", "search_oracle"}),
         (lambda study: study["curves"].update(images=90), {"measure_curves"}),
         (lambda study: study.update(memory_mb=64), set()),

@@ -1,0 +1,25 @@
+"""Train the low-data networks of a criterion again, with more or less data, and measure them."""
+
+from shapprune.jobs import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from pathlib import Path
+
+    from shapprune.tables import FINE_TUNE, write_table
+    from shapprune.work import Work
+
+    given = snakemake.params
+    work = Work(snakemake.resources.store, given.units)
+    work.find()
+    if work.missing:
+        from shapprune.progress import track
+        from shapprune.stages.fine_tune import keep_fine_tuned
+        from shapprune.stages.run import open_run
+
+        run, folder = open_run(snakemake, work.consumes("model")), Path(snakemake.input.pruned).parent
+        # No output: Snakemake would delete it when the job is cut off.
+        unfinished = folder.parent / f"unfinished-fine-tuned-{snakemake.wildcards.criterion}.pt"
+        for label in track(list(work.missing), "networks"):
+            keep_fine_tuned(run, label, folder, given.train, work, unfinished)
+    write_table(snakemake.output.table, FINE_TUNE, work.rows())
+    work.write_manifest(snakemake.output.manifest)

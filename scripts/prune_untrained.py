@@ -1,0 +1,26 @@
+"""Remove the units of an untrained network that score below zero, by each criterion, and measure what is left."""
+
+from shapprune.jobs import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from shapprune.tables import UNTRAINED, write_table
+    from shapprune.work import Work
+
+    given = snakemake.params
+    work = Work(snakemake.resources.store, given.units)
+    work.find()
+    if work.missing:
+        from shapprune.data import read_prepared
+        from shapprune.stages.untrained import keep_untrained
+
+        image_set, seed = read_prepared(snakemake.input.data), int(snakemake.wildcards.seed)
+        for criterion, entry in given.criteria.items():
+            if any(label.startswith(f"{criterion}/") for label in work.missing):
+                keep_untrained(
+                    *(given.network, image_set, seed, criterion, entry, given.layers, given.images, given.scoring),
+                    work=work,
+                    device=given.device,
+                    memory_mb=snakemake.resources.call_mb,
+                )
+    write_table(snakemake.output.table, UNTRAINED, work.rows())
+    work.write_manifest(snakemake.output.manifest)

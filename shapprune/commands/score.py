@@ -1,0 +1,85 @@
+"""``score``: scores of the units of a network's layers, as files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shapprune.commands.arguments import (
+    Subparsers,
+    add_data,
+    add_network,
+    add_scoring,
+    check_folder,
+    new_command,
+)
+
+if TYPE_CHECKING:
+    from shapprune.commands.scoring import Task
+    from shapprune.shapley.scores import UnitScores
+
+
+def add_command(commands: Subparsers) -> None:
+    """Add the command with its arguments."""
+    parser = new_command(
+        commands,
+        "score",
+        run,
+        "score the units of a network's layers",
+        "Score the units of each layer that can lose any, high = keep, and write LAYER.npz (values [images, units])\n"
+        "and LAYER.json (cost, settings) for each. Layers that were written with the same settings are not scored\n"
+        "again.",
+        "--checkpoint net.pth --architecture my_package.models:build --data photos/ --out scores/",
+    )
+    add_network(parser)
+    add_data(parser, evaluated=False)
+    add_scoring(parser)
+    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="by default all that can lose units")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the files go")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Score layer by layer, write each and print a line of it.
+
+    Raises:
+        ShapPruneError: a bad argument; nothing is written then.
+    """
+    check_folder(given.out)
+    from shapprune.commands.scoring import check_layers, check_width, open_task
+
+    task = open_task(given)
+    layers = given.layers or list(task.units)
+    check_layers(layers, task)
+    check_width(layers, task)
+    print(task.data, flush=True)
+    wide = max(map(len, ["layer", *layers]))
+    print(f"{'layer':{wide}}  units      lowest     highest  negative  seconds")
+    for layer in layers:
+        scores, old = _stored_or_new(task, layer, given.out)
+        values = scores.aggregate(task.aggregate)
+        cost = "   stored" if old else f"{scores.seconds:9.2f}"
+        print(
+            f"{layer:{wide}}  {len(values):5}  {values.min():10.4g}  {values.max():10.4g}  {int((values < 0).sum()):8}"
+            f"{cost}",
+            flush=True,
+        )
+
+
+def _stored_or_new(task: Task, layer: str, folder: Path) -> tuple[UnitScores, bool]:
+    """The scores of a layer, and whether they were there already."""
+    from shapprune.files import read_json
+    from shapprune.gpu import machine_facts
+    from shapprune.score_files import read_scores, write_scores
+
+    path = folder / f"{layer}.npz"
+    manifest = path.with_suffix(".json")
+    if path.exists() and manifest.exists():
+        settings = read_json(manifest).get("settings", {})
+        if settings.get("digest") == task.settings["digest"]:
+            return read_scores(path), True
+    scores = task.score(task.game(layer), unfinished=folder / f"{layer}.unfinished")
+    manifest.unlink(missing_ok=True)  # if this is cut off between the two files, they are not taken for a pair
+    facts = {"layer": layer, "settings": task.settings, **machine_facts(task.device)}
+    write_scores(path, scores, task.places, facts, {"mean", task.aggregate})
+    return scores, False

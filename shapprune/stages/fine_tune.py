@@ -1,0 +1,63 @@
+"""Pruned networks trained again with more or less data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shapprune.data import draw_images, rest, splits, tensors
+from shapprune.files import read_json
+from shapprune.networks import builder_of
+from shapprune.networks.storage import load
+from shapprune.protocols.fine_tune import fine_tune
+from shapprune.recipe import Recipe
+from shapprune.removal import kept_units
+from shapprune.stages.run import Run, measure
+from shapprune.work import Work, columns
+
+
+def keep_fine_tuned(
+    run: Run, label: str, folder: Path, recipe: Mapping[str, Any], work: Work, unfinished: Path | None = None
+) -> None:
+    """Train a network of the low-data protocol again, and measure it on all test images that did not score.
+
+    The training images are drawn at random from those that are not held back for validation.
+
+    Args:
+        run: the network it was made from.
+        label: of the unit to keep; its names are those of the chain and ``images``, how many train or ``all``.
+        folder: with a folder of chains for each criterion.
+        recipe: of the training.
+        work: has the unit.
+        unfinished: a file from which a training that was cut off goes on; it is deleted at the end.
+    """
+    names = work.units[label]["names"]
+    stem = folder / label.rpartition("/")[0]
+    work.require(label, "chain", stem.with_suffix(".json"))
+    told = read_json(stem.with_suffix(".json"))
+    training, held_back = splits(len(run.image_set.train_labels), len(run.validation))
+    images = len(training) if names["images"] == "all" else names["images"]
+    chosen = draw_images(training, images, names["trial"]) if images else training[:0]
+    model, epochs = fine_tune(
+        load(stem.with_suffix(".safetensors"), builder_of(run.network, run.image_set.info)),
+        *tensors(run.image_set, "train", chosen),
+        *tensors(run.image_set, "train", held_back),
+        Recipe.of(recipe),
+        seed=names["trial"],
+        device=run.device,
+        checkpoint=unfinished,
+    )
+    last = told["steps"][-1]["layer"] if told["steps"] else ""
+    row = {
+        "step": len(told["steps"]),
+        "layer": last,
+        "units_left": len(kept_units(model)[last]) if last else "",
+        **measure(model, *tensors(run.image_set, "test", rest(run.test, np.array(told["images"])))),
+        "epochs": epochs,
+    }
+    work.keep(label, {"columns": columns([row])})
+    if unfinished is not None:
+        unfinished.unlink(missing_ok=True)
