@@ -11,7 +11,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from shapprune import config as study
-from shapprune import jobs
+from shapprune import jobs, studied
 from shapprune.criteria.catalog import lookup
 from shapprune.errors import ShapPruneError
 from shapprune.plan import Plan
@@ -71,7 +71,7 @@ def network_of(wildcards):
 
 def layers_of(wildcards):
     """The layers of a network that are studied, from input to output, with their units."""
-    return study.layers_of(network_of(wildcards), config)
+    return studied.layers_of(network_of(wildcards), config)
 
 
 def data_of(wildcards):
@@ -122,7 +122,7 @@ def layers(pattern):
     return [
         path
         for net, network in NETWORKS.items()
-        for path in expand(pattern, net=net, seed=network["seeds"], layer=study.layers_of(network, config))
+        for path in expand(pattern, net=net, seed=network["seeds"], layer=studied.layers_of(network, config))
     ]
 
 
@@ -131,7 +131,7 @@ def small_layers(pattern):
     return [
         path
         for net, network in NETWORKS.items()
-        for layer, units in study.layers_of(network, config).items()
+        for layer, units in studied.layers_of(network, config).items()
         if 1 < units <= config["oracle"]["max_units"]  # of a single unit there is nothing to choose
         for path in expand(pattern, net=net, seed=network["seeds"], layer=layer)
     ]

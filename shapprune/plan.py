@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from shapprune import config as study
 from shapprune.criteria.catalog import AGGREGATES, lookup, options_of
 from shapprune.keys import Unit
 from shapprune.origins import data_of, weights_of
 from shapprune.store import Store
+from shapprune.studied import layers_of
 from shapprune.work import joint_key, score_label
 
 Units = dict[str, dict[str, Any]]
@@ -118,7 +118,7 @@ class Plan:
 
     def layers(self, net: str) -> dict[str, int]:
         """The layers of a network that are studied, and their units."""
-        return study.layers_of({**self._untrained, **self._networks}[net], self._config)
+        return layers_of({**self._untrained, **self._networks}[net], self._config)
 
     def sizes(self, net: str) -> dict[str, dict[str, Any]]:
         """The sizes that a network is compressed to."""

@@ -61,7 +61,7 @@ def code() -> list[set[str]]:
         *ROOT.glob("scripts/*.py"),
         *ROOT.glob("shapprune/**/*.py"),
     ]
-    checkers = [ROOT / "shapprune" / "config.py", ROOT / "shapprune" / "schema.py"]
+    checkers = [ROOT / "shapprune" / f"{name}.py" for name in ("config", "checks", "schema")]
     captions = "".join(path.read_text() for path in ROOT.glob("report/*.rst"))
     shown = {name for key in re.findall(r"config((?:\.\w+)+)", captions) for name in key.split(".")}
     return [shown, *(words(path) for path in readers if path not in checkers)]

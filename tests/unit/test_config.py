@@ -18,6 +18,7 @@ from shapprune import config as study
 from shapprune.config import ConfigError
 from shapprune.errors import ShapPruneError
 from shapprune.schema import schema
+from shapprune.studied import layers_of
 
 ROOT = Path(__file__).resolve().parents[2]
 NET = "networks.lenet5"
@@ -291,7 +292,7 @@ def test_the_default_study_is_valid(default):
         full["networks"]["lenet5"]["train"] | config["networks"]["lenet5"]["train"]
         == full["networks"]["lenet5"]["train"]
     )
-    assert study.layers_of(full["networks"]["lenet5"], full) == {"conv1": 10, "conv2": 20, "fc1": 100, "fc2": 25}
+    assert layers_of(full["networks"]["lenet5"], full) == {"conv1": 10, "conv2": 20, "fc1": 100, "fc2": 25}
 
 
 def test_defaults_take_the_place_of_what_is_left_out(config):
@@ -356,12 +357,12 @@ def test_own_architecture_and_own_data(config):
     own = OWN | {"data": "mine", "layers": layers, "options": {"anything": [1, {"goes": True}]}}
     changes = {"networks": {"own": own}, "datasets": {"mine": "my.data:load"}, "curves.images": 10**6}
     full = study.validate(changed(config, changes))  # of data of one's own, sizes are not known
-    assert list(study.layers_of(full["networks"]["own"], full).items()) == list(layers.items())
+    assert list(layers_of(full["networks"]["own"], full).items()) == list(layers.items())
 
 
 def test_layers_are_in_forward_order(config):
     full = study.validate(changed(config, {f"{NET}.layers": ["fc1", "conv1"]}))
-    assert list(study.layers_of(full["networks"]["lenet5"], full).items()) == [("conv1", 10), ("fc1", 100)]
+    assert list(layers_of(full["networks"]["lenet5"], full).items()) == [("conv1", 10), ("fc1", 100)]
 
 
 def test_options_of_a_criterion(config):
