@@ -66,6 +66,7 @@ rule evaluate_pruned:
     params:
         units=units("evaluate_pruned"),
         network=network_of,
+        test_images=config["low_data"]["test_images"],
         validation=config["splits"]["validation"],
         device=config["device"],
     message:

@@ -5,7 +5,7 @@ REQUIRED INPUTS
 OUTPUTS
     results/{net}/seed{seed}/fine_tuned/{criterion}.csv    what training with more or less data makes of the low-data
         networks; .json beside it
-    results/{net}/seed{seed}/compressed/{criterion}/{aggregate}/{size}.safetensors
+    results/{net}/seed{seed}/compressed/{criterion}/{aggregate}/{target}.safetensors
         the network that is left, trained again; .json beside it: the units kept, size, accuracy before and after
 """
 

@@ -17,6 +17,6 @@ with job(snakemake.log[0], snakemake.threads):
 
         run, folder = open_run(snakemake, work.consumes("model")), Path(snakemake.input.model).parent / "pruned"
         for label in track(list(work.missing), "chains"):
-            keep_evaluation(run, label, folder, work)
+            keep_evaluation(run, label, folder, snakemake.params.test_images, work)
     write_table(snakemake.output.table, LOW_DATA, work.rows())
     work.write_manifest(snakemake.output.manifest)

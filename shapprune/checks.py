@@ -104,8 +104,11 @@ def _check_counts(config: Mapping[str, Any]) -> Iterator[Problem]:
             yield "splits.validation", f"{validation} leaves no image to train on, {name} has {info.train}"
         if (images := config["curves"]["images"]) > info.test:
             yield "curves.images", f"{images} is more than the {info.test} test images of {name}"
-        if (images := config["low_data"]["images"]) >= info.test:
+        images, left = config["low_data"]["images"], info.test - config["low_data"]["images"]
+        if left < 1:
             yield "low_data.images", f"{images} leaves no test image to evaluate on, {name} has {info.test}"
+        elif (asked := config["low_data"]["test_images"]) != "all" and asked > left:
+            yield "low_data.test_images", f"{asked} is more than the {left} test images of {name} that do not score"
 
 
 def _check_criteria(config: Mapping[str, Any]) -> Iterator[Problem]:

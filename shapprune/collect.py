@@ -108,7 +108,7 @@ def timing(folder: str | Path, manifests: Sequence[str], folders: Iterable[str])
     rows = []
     for path in sorted(Path(folder).rglob("*.tsv")):
         stage, *place = path.relative_to(folder).with_suffix("").parts
-        net = place[0] if place and place[0] in devices else ""
+        net = place[0] if len(place) > 1 and place[1].startswith("seed") else ""
         layer = place[2] if stage in ("score_layer", "tabulate_coalitions", "search_oracle", "measure_curves") else ""
         measured = pd.read_csv(path, sep="\t").iloc[0]
         rows.append(
@@ -118,7 +118,7 @@ def timing(folder: str | Path, manifests: Sequence[str], folders: Iterable[str])
                 "seed": place[1].removeprefix("seed") if net else "",
                 "layer": layer,
                 "criterion": place[2] if stage in ("prune_layers", "fine_tune_pruned", "compress_network") else "",
-                "device": devices.get(net, "cpu"),
+                "device": devices.get(net, "" if net else "cpu"),
                 "seconds": measured["s"],
                 "peak_memory_mb": measured["max_rss"],
             }

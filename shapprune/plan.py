@@ -175,10 +175,10 @@ class Plan:
                 yield f"{label}/{layer}", unit, {"layer": layer}
 
     def _of_evaluate_pruned(self, net: str, seed: int) -> Iterator[tuple[str, Unit, dict[str, Any]]]:
-        model = self._network(net, seed).key
+        shared = {"model": self._network(net, seed).key, "test_images": self._config["low_data"]["test_images"]}
         for criterion in self._config["low_data"]["criteria"]:
             for label, unit, chain in self._of_prune_layers(net, seed, criterion):
-                parts = {"model": model, "chain": unit.key}
+                parts = {**shared, "chain": unit.key}
                 yield f"{criterion}/{label}", Unit("evaluate_pruned", parts), {"criterion": criterion, **chain}
 
     def _of_fine_tune_pruned(self, net: str, seed: int, criterion: str) -> Iterator[tuple[str, Unit, dict[str, Any]]]:
@@ -197,7 +197,7 @@ class Plan:
             for name, size in self.sizes(net).items():
                 to = {key: value for key, value in size.items() if key != "networks"}
                 unit = Unit("compress_network", {**parts, "aggregate": aggregate, "to": to})
-                yield f"{aggregate}/{name}", unit, {"aggregate": aggregate, "size": name}
+                yield f"{aggregate}/{name}", unit, {"aggregate": aggregate, "target": name}
 
     def _of_prune_untrained(self, net: str, seed: int) -> Iterator[tuple[str, Unit, dict[str, Any]]]:
         """The steps of each criterion, labelled ``{criterion}/{layer}``, from the first that is done."""

@@ -196,10 +196,10 @@ def _criteria(
 def _compressed(path: Path, store: Store) -> Record:
     facts = read_json(path)
     parts = facts["unit"]["parts"]
-    names = ("net", "seed", "criterion", "aggregate", "size")
+    names = ("net", "seed", "criterion", "aggregate", "target")
     sizes = ("parameters", "macs", "loss_before", "accuracy_before", "validation_loss", "validation_accuracy")
     return Record(
-        *("compressed", _run_name(facts, f"{facts['criterion']}/{facts['aggregate']}/{facts['size']}")),
+        *("compressed", _run_name(facts, f"{facts['criterion']}/{facts['aggregate']}/{facts['target']}")),
         *(facts["unit"]["key"], path.stat().st_mtime),
         params={**{name: facts[name] for name in names}, "to": parts["to"], "train": parts["train"]},
         metrics=[*_values(facts, (*sizes, "loss", "accuracy", "epochs", "peak_memory_mb")), *_epochs(facts["history"])],

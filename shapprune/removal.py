@@ -153,7 +153,11 @@ def _check(graph: UnitGraph, units: Removed) -> dict[tuple[str, ...], list[int]]
 def _slice(model: nn.Module, chosen: Mapping[tuple[str, ...], list[int]], example: Tensor) -> None:
     """Cut units out of a network, in place."""
     modules = dict(model.named_modules())
-    with mode(model, training=False), warnings.catch_warnings():
+    with (
+        mode(model, training=False),
+        torch.enable_grad(),
+        warnings.catch_warnings(),
+    ):  # Torch-Pruning looks at gradients
         warnings.simplefilter("ignore")  # Torch-Pruning warns of parameters that no unit depends on
         try:
             dependencies = tp.DependencyGraph().build_dependency(model, example_inputs=example)

@@ -21,7 +21,7 @@ LOW_DATA = (*_CHAIN, *_STEP)
 FINE_TUNE = (*_CHAIN, *_STEP, "images", "epochs")
 UNTRAINED = ("net", "seed", "criterion", "aggregate", *_STEP)
 COMPRESS = (
-    *("net", "seed", "criterion", "aggregate", "size", "parameters", "macs", "loss_before", "accuracy_before"),
+    *("net", "seed", "criterion", "aggregate", "target", "parameters", "macs", "loss_before", "accuracy_before"),
     *("epochs", "validation_loss", "validation_accuracy", "loss", "accuracy"),
 )
 

@@ -38,8 +38,8 @@ def compress_sizes(compress: pd.DataFrame, networks: pd.DataFrame, styles: Style
         styles: of `criterion_styles`.
     """
     require(compress, "compressed networks")
-    sizes = compress.groupby("size")["parameters"].mean().sort_values()
-    table = compress.assign(parameters=compress["size"].map(sizes))
+    sizes = compress.groupby("target")["parameters"].mean().sort_values()
+    table = compress.assign(parameters=compress["target"].map(sizes))
     order = ranked(table, styles, "accuracy")
     intact, whole = networks["test_accuracy"].mean(), _count(networks["parameters"].mean())
     names = _names(sizes)

@@ -69,7 +69,8 @@ def prune_sequentially(
         growth: or so many units that the loss on the scoring images grows by no more than this share of it, in each
             step.
         multiple: what the number of units kept is a multiple of, rounded up; not with ``growth``.
-        repair: what is done to the network after each step with the scoring images (`shapprune.repair.repair`).
+        repair: what is done to the network after each step with the scoring images (`shapprune.repair.repair`), for all
+            layers that have lost units so far.
         game: further arguments of `LayerGame`, e.g. ``payoff="margin"``.
 
     Yields:
@@ -81,6 +82,7 @@ def prune_sequentially(
     """
     if (ratio is not None) + negative + (growth is not None) != 1:
         raise ShapPruneError("give exactly one of ratio, negative and growth")
+    whole, gone = model, dict[str, list[int]]()
     for step, layer in enumerate(reversed(layers), start=1):
         if done is not None and layer in done:
             scores, removed = None, list(done[layer])
@@ -92,6 +94,7 @@ def prune_sequentially(
             else:
                 of_layer = {layer: scores.aggregate(aggregate)}
                 removed = choose_units(of_layer, ratio=ratio, negative=negative, multiple=multiple)[layer]
-        small = remove_units(model, {layer: removed}, images)
-        model = repair_network(small, model, {layer: removed}, images, repair)
+        gone[layer] = removed
+        # From the whole network each time: one repair of all layers, from input to output, mends more than many do.
+        model = repair_network(remove_units(whole, gone, images), whole, gone, images, repair)
         yield Step(step, layer, removed, model, scores)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from shapprune.data import splits, tensors
 from shapprune.gpu import machine_facts
+from shapprune.latency import measure_latency
 from shapprune.networks.storage import save
 from shapprune.protocols.compress import compress
 from shapprune.recipe import Recipe
@@ -32,7 +34,7 @@ def write_compressed(
 
     Args:
         run: the network.
-        label: of the unit: the stem of its files below the folder. Its names are ``aggregate`` and ``size``.
+        label: of the unit: the stem of its files below the folder. Its names are ``aggregate`` and ``target``.
         criterion: the criterion.
         layers: those that are studied.
         scores: the folder of all scores.
@@ -66,6 +68,11 @@ def write_compressed(
         "accuracy_before": before["accuracy"],
         "validation_loss": chosen["loss"],
         "validation_accuracy": chosen["accuracy"],
+        "intact": measure(run.model, *test),
+        "latency": {
+            name: asdict(measure_latency(network, test[0][:1].to(run.device)))
+            for name, network in (("intact", run.model), ("compressed", small))
+        },
         "epochs": best_epoch(history),
         "history": history,
         **machine_facts(run.device),

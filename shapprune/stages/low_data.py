@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from shapprune.counting import count_macs, count_parameters
 from shapprune.criteria import score
 from shapprune.criteria.catalog import options_of
 from shapprune.data import draw_images, rest, tensors
@@ -76,24 +77,29 @@ def write_chain(
         cost = {"evaluations": step.scores.evaluations, "seconds": round(step.scores.seconds, 6)}
         told.append({"layer": step.layer, "removed": step.removed, **cost})
         of_steps.keep(steps[step.layer], told[-1])
-    facts = {**names, "steps": told, "images": chosen.tolist(), **machine_facts(run.device)}
+    size = {"parameters": count_parameters(model), "macs": count_macs(model, scoring_images)}
+    facts = {**names, **size, "steps": told, "images": chosen.tolist(), **machine_facts(run.device)}
     save(model, folder / f"{label}.safetensors", **facts)
     work.keep_files(label, folder, ".safetensors")
 
 
-def keep_evaluation(run: Run, label: str, folder: Path, work: Work) -> None:
-    """Measure a low-data chain: the network as it was and after each step, on all test images that did not score.
+def keep_evaluation(run: Run, label: str, folder: Path, test_images: int | str, work: Work) -> None:
+    """Measure a low-data chain: the network as it was and after each step, on test images that did not score.
 
     Args:
         run: the network.
         label: of the unit to keep.
         folder: with a folder of chains for each criterion.
+        test_images: how many, drawn by the trial, or ``all``.
         work: has the unit; its label is the stem of the chain's files below the folder.
     """
     work.require(label, "chain", folder / f"{label}.json")
     told = read_json(folder / f"{label}.json")
     used = np.array(told["images"])
-    images, labels = tensors(run.image_set, "test", rest(run.test, used))
+    others = rest(run.test, used)
+    if test_images != "all":
+        others = draw_images(others, int(test_images), told["trial"])
+    images, labels = tensors(run.image_set, "test", others)
     scoring_images, scoring_labels = (each.to(run.device) for each in tensors(run.image_set, "test", used))
     removed = {step["layer"]: step["removed"] for step in told["steps"]}
     steps = prune_sequentially(

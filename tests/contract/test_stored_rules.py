@@ -21,6 +21,7 @@ IN_THE_KEY = {
     "criterion": "method and options in the key of steps",
     "train": "in the keys of networks that are trained again",
     "scoring": "images, site, payoff and precision in the keys of scores, tables and steps",
+    "test_images": "in the keys of evaluations",
     "images": "in the keys of curves, tables and steps",
     "device": "in no key: results are the same but for rounding, and their manifests tell it",
 }

@@ -181,6 +181,8 @@ BAD = [
     ({"low_data.ratios": [0.5, 1.5]}, "low_data.ratios[1]", "1.5 is not strictly between 0 and 1"),
     ({"low_data.ratios": [1]}, "low_data.ratios[0]", "1 is not strictly between 0 and 1"),
     ({"low_data.images": 2000}, "low_data.images", "2000 leaves no test image to evaluate on"),
+    ({"low_data.test_images": 1901}, "low_data.test_images", "1901 is more than the 1900 test images of fashion-mnist"),
+    ({"low_data.test_images": "some"}, "low_data.test_images", "'some' is not a number of images from 1 on, or all"),
     ({"low_data.skip": ["conv3"]}, "low_data.skip", "'conv3' is a studied layer of no network; did you mean 'conv"),
     ({"low_data.criteria": ["tailor"]}, "low_data.criteria", "'tailor' is not in criteria; did you mean 'taylor'?"),
 ]

@@ -94,7 +94,7 @@ def tables(criteria, layers, seeds, trials):
         for step, layer in enumerate([np.nan, *reversed(units)])
     ]
     compress = [
-        {**run, "size": size, "parameters": parameters, "accuracy_before": 0.1, "accuracy": random.random()}
+        {**run, "target": size, "parameters": parameters, "accuracy_before": 0.1, "accuracy": random.random()}
         for run in runs
         if run["trial"] == 0
         for size, parameters in list(SIZES.items())[:layers]

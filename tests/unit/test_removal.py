@@ -61,6 +61,14 @@ def test_all_layers_at_once_and_again(name, tmp_path):
     with torch.no_grad():
         assert torch.equal(back(x), small(x))
     assert back.kept_units == small.kept_units
+    for module in small.modules():
+        if isinstance(module, nn.Conv2d):
+            expected = module.out_channels, module.in_channels // module.groups
+            assert tuple(module.weight.shape[:2]) == expected
+        elif isinstance(module, nn.Linear):
+            assert tuple(module.weight.shape) == (module.out_features, module.in_features)
+        elif isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean.shape == module.weight.shape == (module.num_features,)
     widths = {layer.name: layer.units for layer in prunable_layers(small, x, coupled=True)}
     assert all(len(units) == widths[layer] for layer, units in small.kept_units.items())
 
@@ -73,6 +81,7 @@ def test_layers_of_a_residual_stream_leave_together():
     with torch.no_grad():
         expected = mask_units(model, {"stem": [1], "conv2": [1], "conv1": [0, 4]}, x)
         torch.testing.assert_close(small(x), expected, atol=1e-5, rtol=1e-5)
+        remove_units(model, {"conv1": [2]}, x)  # also where no gradients are wanted
     assert small.kept_units == {"stem": [0, 2, 3], "conv2": [0, 2, 3], "conv1": [1, 2, 3]}
     for units in ({"stem": [1]}, {"stem": [1], "conv2": [2]}):
         with pytest.raises(ShapPruneError, match="together with those of conv2; give all of these layers the same"):

@@ -138,7 +138,7 @@ class Results:
         write_json(self.fresh, {"unit": {"key": "fresh"}, "made_of": {"shapley/fc1": unit("fresh shapley")}})
 
     def _compressed(self) -> None:
-        names = {"net": "small", "seed": 0, "criterion": "random", "aggregate": "mean", "size": "half"}
+        names = {"net": "small", "seed": 0, "criterion": "random", "aggregate": "mean", "target": "half"}
         sizes = {
             "parameters": 50,
             "macs": 40,

@@ -32,7 +32,7 @@ STUDY = {
     },
     "curves": {"images": 100},
     "oracle": {"max_units": 6, "images": 50},
-    "low_data": {"ratios": [0.5], "images": 20, "trials": 2, "repair": ["none", "least-squares"]},
+    "low_data": {"ratios": [0.5], "images": 20, "test_images": 300, "trials": 2, "repair": ["none", "least-squares"]},
     "fine_tune": {
         "criteria": ["taylor"],
         "images": [0, 100, "all"],

@@ -96,14 +96,16 @@ def test_tables_of_networks_that_are_trained_again(finished):
     small, networks = table(finished, "compress"), table(finished, "networks")
     assert len(small) == 2 * 3 * 2  # seeds, orders, sizes
     assert (small["loss"] < small["loss_before"]).all()
-    assert (small[small["size"] == "small"]["parameters"] <= 300).all()
-    assert set(small[small["size"] == "half"]["parameters"]) == {(64 + 1) * 5 + (5 + 1) * 3 + (3 + 1) * 10}
+    assert (small[small["target"] == "small"]["parameters"] <= 300).all()
+    assert set(small[small["target"] == "half"]["parameters"]) == {(64 + 1) * 5 + (5 + 1) * 3 + (3 + 1) * 10}
     assert small["parameters"].max() < networks["parameters"].min()
     path = run_folder(finished) / "compressed" / "shapley" / "mean+2std" / "small.safetensors"
     network = shapprune.load(path, lambda: build("mlp", shape=(1, 8, 8), classes=10, widths=[9, 6]))
     facts = yaml.safe_load(path.with_suffix(".json").read_text())
     assert len(facts["history"]) == 3
     assert 1 <= facts["epochs"] <= 3
+    assert facts["intact"]["parameters"] == networks["parameters"].max()
+    assert facts["latency"]["compressed"]["median_ms"] > 0
     from shapprune.data import load, tensors
     from shapprune.training import evaluate
 
