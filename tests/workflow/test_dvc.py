@@ -22,7 +22,8 @@ from tests.workflow.conftest import REPOSITORY, STUDY
 
 pytestmark = pytest.mark.xdist_group("dvc")
 
-SMALL = copy.deepcopy(STUDY) | {"tracking": "off"}
+PROTOCOLS = ("fine_tune", "untrained", "compress")
+SMALL = {key: copy.deepcopy(value) for key, value in STUDY.items() if key not in PROTOCOLS} | {"tracking": "off"}
 SMALL["networks"]["small"] |= {"seeds": [0], "layers": ["fc2"], "train": {"epochs": 1}}
 SMALL["criteria"] = {"random": {}, "taylor": {}}
 SMALL["scoring"]["trials"] = SMALL["low_data"]["trials"] = 1
