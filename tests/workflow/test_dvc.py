@@ -22,8 +22,9 @@ from tests.workflow.conftest import REPOSITORY, STUDY
 
 pytestmark = pytest.mark.xdist_group("dvc")
 
-PROTOCOLS = ("fine_tune", "untrained", "compress")
-SMALL = {key: copy.deepcopy(value) for key, value in STUDY.items() if key not in PROTOCOLS} | {"tracking": "off"}
+SMALL = (
+    copy.deepcopy(STUDY) | {"tracking": "off"} | dict.fromkeys(("fine_tune", "untrained", "compress"), {"criteria": []})
+)
 SMALL["networks"]["small"] |= {"seeds": [0], "layers": ["fc2"], "train": {"epochs": 1}}
 SMALL["criteria"] = {"random": {}, "taylor": {}}
 SMALL["scoring"]["trials"] = SMALL["low_data"]["trials"] = 1
@@ -200,7 +201,7 @@ def test_data_sets_are_pulled_from_a_remote_that_has_them(project, tmp_path):
 
 def test_keys_of_an_own_data_set_follow_its_pointer(tmp_path, monkeypatch):
     from shapprune import config as study
-    from shapprune import plan
+    from shapprune import origins
 
     config = copy.deepcopy(SMALL)
     config["datasets"] = {"birds": "my_code:load"}
@@ -210,6 +211,6 @@ def test_keys_of_an_own_data_set_follow_its_pointer(tmp_path, monkeypatch):
     keys = []
     for md5 in ("0" * 32, "1" * 32):
         Path("data/birds.dvc").write_text(f"outs:\n- md5: {md5}\n  path: raw/birds/images\n")
-        plan._pointer.cache_clear()
+        origins._pointer.cache_clear()
         keys.append(Plan(study.validate(config)).keys())
     assert not keys[0] & keys[1]
