@@ -34,6 +34,7 @@ rule fine_tune_pruned:
         units=units("fine_tune_pruned"),
         network=network_of,
         train=config["fine_tune"]["train"],
+        test_images=config["low_data"]["test_images"],
         validation=config["splits"]["validation"],
         device=config["device"],
     message:

@@ -20,6 +20,6 @@ with job(snakemake.log[0], snakemake.threads):
         # No output: Snakemake would delete it when the job is cut off.
         unfinished = folder.parent / f"unfinished-fine-tuned-{snakemake.wildcards.criterion}.pt"
         for label in track(list(work.missing), "networks"):
-            keep_fine_tuned(run, label, folder, given.train, work, unfinished)
+            keep_fine_tuned(run, label, folder, given.train, given.test_images, work, unfinished)
     write_table(snakemake.output.table, FINE_TUNE, work.rows())
     work.write_manifest(snakemake.output.manifest)

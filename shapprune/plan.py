@@ -184,6 +184,7 @@ class Plan:
     def _of_fine_tune_pruned(self, net: str, seed: int, criterion: str) -> Iterator[tuple[str, Unit, dict[str, Any]]]:
         asked = self._config["fine_tune"]
         parts = {"model": self._network(net, seed).key, "train": asked["train"]}
+        parts["test_images"] = self._config["low_data"]["test_images"]
         for label, unit, chain in self._of_prune_layers(net, seed, criterion):
             if chain["repair"] == "none" and chain["ratio"] in asked["ratios"] and chain["trial"] < asked["trials"]:
                 for images in asked["images"]:

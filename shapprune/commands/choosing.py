@@ -107,7 +107,7 @@ def prune(task: Task, choice: Choice) -> Pruned:
     """Score, choose and remove, step by step; a line is printed for each layer."""
     model, example = task.model, task.images.to(task.device)
     cost = {"evaluations": 0.0, "seconds": 0.0}
-    gone: dict[str, list[int]] = {}
+    removed: dict[str, list[int]] = {}
     for step in choice.steps:
         scores: dict[str, Tensor] = {}
         kept: dict[str, int] = {}
@@ -126,9 +126,9 @@ def prune(task: Task, choice: Choice) -> Pruned:
         chosen = choose_units(
             scores, widths=widths, negative=widths is None, multiple=choice.multiple, groups=choice.groups
         )
-        gone |= chosen
+        removed |= chosen
         # From the whole network each time, as `shapprune.protocols.low_data` does.
-        model = repair(remove_units(task.model, gone, example), task.model, gone, example, choice.repair)
+        model = repair(remove_units(task.model, removed, example), task.model, removed, example, choice.repair)
         for layer, units in chosen.items():
             print(f"{layer}: {len(units)} of {task.units[layer]} units leave", flush=True)
     return Pruned(model, {**choice.facts, "cost": cost})

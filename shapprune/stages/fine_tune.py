@@ -6,23 +6,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from shapprune.data import draw_images, rest, splits, tensors
+from shapprune.data import draw_images, splits, tensors
 from shapprune.files import read_json
 from shapprune.networks import builder_of
 from shapprune.networks.storage import load
 from shapprune.protocols.fine_tune import fine_tune
 from shapprune.recipe import Recipe
 from shapprune.removal import kept_units
+from shapprune.stages.low_data import test_of
 from shapprune.stages.run import Run, measure
 from shapprune.work import Work, columns
 
 
 def keep_fine_tuned(
-    run: Run, label: str, folder: Path, recipe: Mapping[str, Any], work: Work, unfinished: Path | None = None
+    run: Run,
+    label: str,
+    folder: Path,
+    recipe: Mapping[str, Any],
+    test_images: int | str,
+    work: Work,
+    unfinished: Path | None = None,
 ) -> None:
-    """Train a network of the low-data protocol again, and measure it on all test images that did not score.
+    """Train a network of the low-data protocol again, and measure it on the images that measured it before.
 
     The training images are drawn at random from those that are not held back for validation.
 
@@ -31,6 +36,7 @@ def keep_fine_tuned(
         label: of the unit to keep; its names are those of the chain and ``images``, how many train or ``all``.
         folder: with a folder of chains for each criterion.
         recipe: of the training.
+        test_images: how many measure, drawn by the trial, or ``all``.
         work: has the unit.
         unfinished: a file from which a training that was cut off goes on; it is deleted at the end.
     """
@@ -55,7 +61,7 @@ def keep_fine_tuned(
         "step": len(told["steps"]),
         "layer": last,
         "units_left": len(kept_units(model)[last]) if last else "",
-        **measure(model, *tensors(run.image_set, "test", rest(run.test, np.array(told["images"])))),
+        **measure(model, *test_of(run, told, test_images)),
         "epochs": epochs,
     }
     work.keep(label, {"columns": columns([row])})

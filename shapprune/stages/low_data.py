@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from shapprune.counting import count_macs, count_parameters
 from shapprune.criteria import score
@@ -96,10 +97,7 @@ def keep_evaluation(run: Run, label: str, folder: Path, test_images: int | str, 
     work.require(label, "chain", folder / f"{label}.json")
     told = read_json(folder / f"{label}.json")
     used = np.array(told["images"])
-    others = rest(run.test, used)
-    if test_images != "all":
-        others = draw_images(others, int(test_images), told["trial"])
-    images, labels = tensors(run.image_set, "test", others)
+    images, labels = test_of(run, told, test_images)
     scoring_images, scoring_labels = (each.to(run.device) for each in tensors(run.image_set, "test", used))
     removed = {step["layer"]: step["removed"] for step in told["steps"]}
     steps = prune_sequentially(
@@ -117,6 +115,20 @@ def keep_evaluation(run: Run, label: str, folder: Path, test_images: int | str, 
         left = len(kept_units(step.model)[step.layer])
         rows.append({"step": step.step, "layer": step.layer, "units_left": left, **measure(step.model, images, labels)})
     work.keep(label, {"columns": columns(rows)})
+
+
+def test_of(run: Run, chain: Mapping[str, Any], test_images: int | str) -> tuple[Tensor, Tensor]:
+    """The images that measure a chain, and their labels: test images that did not score.
+
+    Args:
+        run: the network.
+        chain: the manifest of the chain.
+        test_images: how many, drawn by the trial, or ``all``.
+    """
+    others = rest(run.test, np.array(chain["images"]))
+    if test_images != "all":
+        others = draw_images(others, int(test_images), chain["trial"])
+    return tensors(run.image_set, "test", others)
 
 
 def _never(game: LayerGame) -> UnitScores:

@@ -115,7 +115,7 @@ CHANGES = {
     "curves.images": (90, {"measure_curves"}),
     "oracle.images": (60, {"tabulate_coalitions", "search_oracle"}),
     "low_data.images": (21, CHAINS),
-    "low_data.test_images": (100, {"evaluate_pruned"}),
+    "low_data.test_images": (100, {"evaluate_pruned"} | TUNED),
     "fine_tune.train": ({"epochs": 3}, TUNED),
     "untrained.images": (31, FRESH),
     "untrained.networks.fresh.options.widths": ([8, 5], FRESH),

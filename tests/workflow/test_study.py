@@ -177,12 +177,12 @@ def test_splits_are_disjoint(finished):
     assert not set(training) & set(validation)
     with np.load(run_folder(finished) / "scores" / "taylor" / "fc1" / "trial0.npz") as arrays:
         assert set(arrays["images"]) <= set(validation)
-    chain = run_folder(finished) / "pruned" / "taylor" / "mean" / "ratio0.5" / "trial0.json"
+    chain = run_folder(finished) / "pruned" / "taylor" / "mean" / "ratio0.5" / "none" / "trial0.json"
     assert len(yaml.safe_load(chain.read_text())["images"]) == 20
 
 
 def test_pruned_networks_can_be_loaded(finished):
-    path = run_folder(finished) / "pruned" / "shapley" / "mean+2std" / "ratio0.5" / "trial0.safetensors"
+    path = run_folder(finished) / "pruned" / "shapley" / "mean+2std" / "ratio0.5" / "none" / "trial0.safetensors"
     small = shapprune.load(path, lambda: build("mlp", shape=(1, 8, 8), classes=10, widths=[9, 6]))
     assert small(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
     assert {layer: len(units) for layer, units in small.kept_units.items()} == {"fc1": 5, "fc2": 3}
@@ -263,6 +263,7 @@ def own_study(function):
         }
     }
     study["splits"]["validation"] = 60
+    study["low_data"]["test_images"] = "all"
     study["curves"]["images"] = 50
     return study
 
