@@ -22,13 +22,13 @@ def areas(auc: pd.DataFrame, labels: Mapping[tuple[str, str], str]) -> pd.DataFr
 
 
 def low_data(table: pd.DataFrame, labels: Mapping[tuple[str, str], str]) -> pd.DataFrame:
-    """A row a network, criterion and step of the largest ratio: what is left, mean over seeds and trials.
+    """A row a network, criterion and step of the largest ratio and the first repair: means over seeds and trials.
 
     Args:
         table: the study's table ``low_data``.
         labels: (criterion, aggregate) -> its name for people.
     """
-    largest = table[table["ratio"] == table["ratio"].max()]
+    largest = table[(table["ratio"] == table["ratio"].max()) & table["repair"].isin(table["repair"].head(1))]
     return _means(largest, [*_ORDER, "step"], ["loss", "accuracy"], labels)
 
 

@@ -22,12 +22,13 @@ def test_headlines_are_means_over_seeds_and_trials():
     )
     low_data = pd.DataFrame(
         [
-            ("a", "taylor", "mean", ratio, trial, step, 1.0, accuracy - 0.1 * step + 0.02 * trial)
+            ("a", "taylor", "mean", ratio, repair, trial, step, 1.0, accuracy - 0.1 * step + 0.02 * trial + better)
+            for repair, better in (("none", 0.0), ("batchnorm", 0.05))
             for ratio, accuracy in ((0.25, 0.9), (0.5, 0.7))
             for trial in (0, 1)
             for step in (0, 1, 2)
         ],
-        columns=["net", "criterion", "aggregate", "ratio", "trial", "step", "loss", "accuracy"],
+        columns=["net", "criterion", "aggregate", "ratio", "repair", "trial", "step", "loss", "accuracy"],
     )
     areas, steps = headlines.areas(auc, LABELS), headlines.low_data(low_data, LABELS)
     assert steps["step"].tolist() == [0, 1, 2]
