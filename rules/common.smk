@@ -44,7 +44,7 @@ WALK_SCORES = [f"{RUN}/scores/{name}/{{layer}}" for name in WALKS]
 
 # The protocols that a study may leave out.
 FINE_TUNED = config["fine_tune"]["criteria"]
-UNTRAINED = config["untrained"]["networks"] if config["untrained"]["criteria"] else {}
+UNTRAINED = PLAN.untrained
 COMPRESSED = {net: config["compress"]["criteria"] if PLAN.sizes(net) else [] for net in NETWORKS}
 
 TABLES = expand(
@@ -110,10 +110,10 @@ def gpus(rule):
     return number
 
 
-def runs(pattern, **more):
-    """The paths of a pattern with {net} and {seed} for every trained network."""
+def runs(pattern, networks=NETWORKS, **more):
+    """The paths of a pattern with {net} and {seed} for every trained network, or for other networks."""
     return [
-        path for net, network in NETWORKS.items() for path in expand(pattern, net=net, seed=network["seeds"], **more)
+        path for net, network in networks.items() for path in expand(pattern, net=net, seed=network["seeds"], **more)
     ]
 
 
@@ -147,11 +147,6 @@ def scores_by(wildcards):
     if wildcards.criterion in HEURISTICS:
         return expand(f"{RUN}/scores/{{criterion}}", **wildcards)
     return expand(f"{RUN}/scores/{{criterion}}/{{layer}}", layer=layers_of(wildcards), **wildcards)
-
-
-def untrained(pattern):
-    """The paths of a pattern with {net} and {seed} for every untrained network."""
-    return [path for net, network in UNTRAINED.items() for path in expand(pattern, net=net, seed=network["seeds"])]
 
 
 def compressed():

@@ -112,7 +112,7 @@ rule collect_tables:
         overlaps=small_layers(f"{RUN}/oracle/overlaps/{{layer}}.csv"),
         low_data=runs(f"{RUN}/low_data.csv"),
         fine_tune=runs(f"{RUN}/fine_tuned/{{criterion}}.csv", criterion=FINE_TUNED),
-        untrained=untrained(f"{RUN}/untrained.csv"),
+        untrained=runs(f"{RUN}/untrained.csv", UNTRAINED),
         compress=compressed(),
     output:
         networks=table("networks", "Networks"),

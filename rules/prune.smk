@@ -33,7 +33,7 @@ rule prune_layers:
         layers=pruned_layers,
         criterion=lambda wildcards: CRITERIA[wildcards.criterion],
         images=config["low_data"]["images"],
-        scoring={key: config["scoring"][key] for key in ("site", "payoff", "precision")},
+        scoring=PLAN.rules,
         validation=config["splits"]["validation"],
         device=config["device"],
     message:

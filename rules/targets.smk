@@ -73,7 +73,7 @@ rule compress_all:
 rule untrained_all:
     """Untrained networks without the units that score below zero."""
     input:
-        untrained(f"{RUN}/untrained.csv"),
+        runs(f"{RUN}/untrained.csv", UNTRAINED),
 
 
 rule tables_all:

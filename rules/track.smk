@@ -28,7 +28,7 @@ rule track:
             *runs(f"{RUN}/fine_tuned/{{criterion}}.csv", criterion=FINE_TUNED),
         ],
         compressed=compressed(),
-        untrained=untrained(f"{RUN}/untrained.csv"),
+        untrained=runs(f"{RUN}/untrained.csv", UNTRAINED),
         tables=TABLES,
         figures=FIGURES,
     output:

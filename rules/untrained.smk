@@ -31,7 +31,7 @@ rule prune_untrained:
         layers=lambda wildcards: list(layers_of(wildcards)),
         criteria={name: CRITERIA[name] for name in config["untrained"]["criteria"]},
         images=config["untrained"]["images"],
-        scoring={key: config["scoring"][key] for key in ("site", "payoff", "precision")},
+        scoring=PLAN.rules,
         device=config["device"],
     message:
         "Pruning {wildcards.net}, seed {wildcards.seed}, which was never trained: "

@@ -52,13 +52,15 @@ class Plan:
 
     Attributes:
         store: where their results are kept.
+        untrained: the networks that are never trained, by name; none where that protocol is left out.
+        rules: the configuration's site, payoff and precision, which every scoring goes by.
     """
 
     def __init__(self, config: Mapping[str, Any]):
         self._config, self.store = config, Store(config["store"])
         self._networks, self._criteria = config["networks"], config["criteria"]
-        self._untrained = config["untrained"]["networks"] if config["untrained"]["criteria"] else {}
-        self._rules = {key: config["scoring"][key] for key in ("site", "payoff", "precision")}
+        self.untrained = config["untrained"]["networks"] if config["untrained"]["criteria"] else {}
+        self.rules = {key: config["scoring"][key] for key in ("site", "payoff", "precision")}
         # Each is asked for many times while the Snakefile is read and jobs are planned.
         for method in ("_described", "expected", "_network", "_scores", "_chain"):
             setattr(self, method, cache(getattr(self, method)))
@@ -101,7 +103,7 @@ class Plan:
                     for criterion in self._config["compress"]["criteria"]:
                         place = f"{folder}/compressed/{criterion}"
                         yield self._job("compress_network", place, **run, criterion=criterion)
-        for net, network in self._untrained.items():
+        for net, network in self.untrained.items():
             for seed in network["seeds"]:
                 yield self._job("prune_untrained", f"results/{net}/seed{seed}/untrained.json", net=net, seed=seed)
 
@@ -118,7 +120,7 @@ class Plan:
 
     def layers(self, net: str) -> dict[str, int]:
         """The layers of a network that are studied, and their units."""
-        return layers_of({**self._untrained, **self._networks}[net], self._config)
+        return layers_of({**self.untrained, **self._networks}[net], self._config)
 
     def sizes(self, net: str) -> dict[str, dict[str, Any]]:
         """The sizes that a network is compressed to."""
@@ -203,12 +205,12 @@ class Plan:
     def _of_prune_untrained(self, net: str, seed: int) -> Iterator[tuple[str, Unit, dict[str, Any]]]:
         """The steps of each criterion, labelled ``{criterion}/{layer}``, from the first that is done."""
         asked = self._config["untrained"]
-        start = {"network": self._start(self._untrained[net]), "seed": seed, "images": asked["images"], **self._rules}
+        start = {"network": self._start(self.untrained[net]), "seed": seed, "images": asked["images"], **self.rules}
         for criterion in asked["criteria"]:
             entry, before = self._criteria[criterion], ""
             for layer in reversed(self.layers(net)):
                 parts = {**start, **_criterion(entry), "layer": layer, "before": before}
-                functions = (*_functions(entry), *self._own_functions(self._untrained[net]))
+                functions = (*_functions(entry), *self._own_functions(self.untrained[net]))
                 unit = Unit("prune_untrained", parts, functions)
                 before = unit.key
                 yield f"{criterion}/{layer}", unit, {"criterion": criterion, "aggregate": "mean"}
@@ -238,7 +240,7 @@ class Plan:
         entry = self._criteria[criterion]
         others = sorted(set(entry["aggregates"]) - set(AGGREGATES))
         parts = {"model": self._network(net, seed).key, "layer": layer, **_criterion(entry), "trial": trial}
-        parts |= {"images": self._config["scoring"]["images"], **self._rules, "errors of": others}
+        parts |= {"images": self._config["scoring"]["images"], **self.rules, "errors of": others}
         rule = "score_layer" if lookup(entry["method"]).walks else "score_layers"
         return Unit(rule, parts, _functions(entry))
 
@@ -252,7 +254,7 @@ class Plan:
 
     def _table(self, net: str, seed: int, layer: str) -> Unit:
         images = self._config["oracle"]["images"]
-        parts = {"model": self._network(net, seed).key, "layer": layer, "images": images, **self._rules}
+        parts = {"model": self._network(net, seed).key, "layer": layer, "images": images, **self.rules}
         return Unit("tabulate_coalitions", parts)
 
     def _chains(self, criterion: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -271,7 +273,7 @@ class Plan:
         low_data, entry = self._config["low_data"], self._criteria[criterion]
         before, steps = self._network(net, seed).key, {}
         parts = {**_criterion(entry), "aggregate": aggregate, "ratio": ratio, "repair": repair, "trial": trial}
-        parts |= {"images": low_data["images"], **self._rules}
+        parts |= {"images": low_data["images"], **self.rules}
         for layer in reversed([layer for layer in self.layers(net) if layer not in low_data["skip"]]):
             steps[layer] = Unit("prune_layers", {**parts, "layer": layer, "before": before}, _functions(entry))
             before = steps[layer].key
