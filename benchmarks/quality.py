@@ -23,12 +23,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
-from torch import Tensor
 
 from benchmarks.baseline import walk_one_by_one
 from benchmarks.cases import Case, arguments, make_case
 from shapprune import LayerGame, score, shapley
+from shapprune.agreement import bottom_overlap, spearman
 from shapprune.criteria import CATALOG
 from shapprune.files import whole
 from shapprune.progress import track
@@ -233,13 +232,12 @@ def likeness(scores: UnitScores, truth: UnitScores, how: str) -> dict[str, float
     correlation of two halves of the converged values with each other.
     """
     assert truth.draws is not None
-    low = max(1, len(truth.order()) // 4)
-    common = set(scores.order(how)[:low].tolist()) & set(truth.order(how)[:low].tolist())
-    one, other = (aggregate(half, how) for half in truth.draws)
+    found, true = (each.aggregate(how).cpu().numpy() for each in (scores, truth))
+    one, other = (aggregate(half, how).cpu().numpy() for half in truth.draws)
     return {
-        "spearman": _spearman(scores.aggregate(how), truth.aggregate(how)),
-        "overlap": len(common) / low,
-        "split_half": _spearman(one, other),
+        "spearman": spearman(found, true),
+        "overlap": bottom_overlap(found, true),
+        "split_half": spearman(one, other),
     }
 
 
@@ -286,10 +284,6 @@ def _score(case: Case, layer: str, family: Family, size: int, repeat: int) -> tu
     started = case.clock()
     values = walk_one_by_one(case.model, layer, *case.scoring, orders)
     return UnitScores(values, BASELINE, size * game.units + 1, case.clock() - started), 0.0
-
-
-def _spearman(one: Tensor, other: Tensor) -> float:
-    return float(stats.spearmanr(one.cpu(), other.cpu()).statistic)
 
 
 if __name__ == "__main__":

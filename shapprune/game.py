@@ -67,6 +67,9 @@ class LayerGame:
     Attributes:
         units: how many players, n.
         examples: the numbers given for the images, int [N].
+        payoff: the function of (outputs, labels) that values are by.
+        module: the layer.
+        norm: the BatchNorm that follows it, or None.
 
     Raises:
         ShapPruneError: the network cannot be cut at the layer, or images, labels and outputs do not fit.
@@ -93,7 +96,7 @@ class LayerGame:
         self.device = next((each.device for each in model.parameters()), torch.device("cpu"))
         self.images, self.labels = images.to(self.device), labels.to(self.device)
         self.examples = np.arange(len(images)) if examples is None else np.asarray(examples)
-        self._payoff = find_payoff(payoff)
+        self.payoff: Payoff = find_payoff(payoff)
         if precision not in PRECISIONS:
             raise unknown("precision", precision, PRECISIONS)
         self._precision = precision
@@ -105,11 +108,12 @@ class LayerGame:
             raise ShapPruneError(
                 f"the network returns {type(outputs).__name__}, a tensor of one row an image is needed"
             )
-        check_labels(self._payoff, outputs, self.labels)
+        check_labels(self.payoff, outputs, self.labels)
         self._few_outputs = outputs
         self._graph.start(layer)  # refuses a layer that cannot be played
         self.units: int = self._graph.units_of(layer)
         self.module: nn.Module = self._graph.modules[layer]
+        self.norm = self._graph.norm_of(layer)
         self._valued_so_far = [0.0]  # a list, so that games without some of the units count here too
         self._gone = torch.empty(0, dtype=torch.long, device=self.device)
         self._masked = self._enter_at_site(past_pooling=True)
@@ -119,10 +123,14 @@ class LayerGame:
         """Coalitions valued so far, on all scoring images, in this game and those without some of its units."""
         return self._valued_so_far[0]
 
+    def count(self, evaluations: float) -> None:
+        """Add the cost of passes that a criterion has run itself."""
+        self._valued_so_far[0] += evaluations
+
     @property
     def terms(self) -> tuple[object, ...]:
         """What decides the values beside the network, the images and the labels."""
-        payoff = getattr(self._payoff, "__module__", ""), getattr(self._payoff, "__qualname__", self._payoff)
+        payoff = getattr(self.payoff, "__module__", ""), getattr(self.payoff, "__qualname__", self.payoff)
         return self.layer, self.site, payoff, self._precision, self.device.type, self._gone.tolist()
 
     def at_once(self, draws: int) -> int:
@@ -159,15 +167,24 @@ class LayerGame:
         Returns:
             v(S) of each example, float [C, N].
         """
-        return self._map(coalitions, lambda outputs, labels: self._payoff(outputs, labels)[None])[0]
+        return self.values_by(coalitions, [self.payoff])[0]
+
+    def values_by(self, coalitions: Tensor | np.ndarray, payoffs: Sequence[Payoff]) -> Tensor:
+        """What coalitions are worth to each example by several payoffs, from one pass of the network.
+
+        Args:
+            coalitions: as in `value`.
+            payoffs: functions of (outputs, labels), k of them.
+
+        Returns:
+            float [k, C, N].
+        """
+        return self._map(coalitions, lambda outputs, labels: torch.stack([of(outputs, labels) for of in payoffs]))
 
     def loss_and_accuracy(self, coalitions: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
         """Cross-entropy and accuracy of each example under coalitions, whatever the payoff; float [C, N] each."""
-        both = self._map(
-            coalitions,
-            lambda outputs, labels: torch.stack([-minus_loss(outputs, labels), accuracy(outputs, labels)]),
-        )
-        return both[0], both[1]
+        both = self.values_by(coalitions, [minus_loss, accuracy])
+        return -both[0], both[1]
 
     def gate_gradient(self, gates: Tensor | np.ndarray) -> Tensor:
         """The gradient of each example's payoff in the gates (1 = kept, 0 = removed) that multiply the units.
@@ -181,7 +198,7 @@ class LayerGame:
         Raises:
             ShapPruneError: the payoff has no gradient, or is not finite.
         """
-        self._require_gradient()
+        self.require_gradient()
         masks = self._masks(gates, between=True)
         result = torch.empty(len(masks), len(self), self.units, device=self.device)
         worth = torch.empty(len(self), len(masks), device=self.device)
@@ -190,7 +207,7 @@ class LayerGame:
         def compute() -> None:
             for piece in self._pieces(entry, len(masks), costs=3):
                 at = self._gates(masks, piece).requires_grad_(True)
-                values = self._valued(entry, piece, at, self._payoff)
+                values = self._valued(entry, piece, at, self.payoff)
                 (gradient,) = torch.autograd.grad(values.sum(), at)
                 worth[piece.examples, piece.coalitions] = values.detach()
                 result[piece.coalitions, piece.examples] = gradient.transpose(0, 1)
@@ -213,7 +230,7 @@ class LayerGame:
         Raises:
             ShapPruneError: the payoff has no gradient.
         """
-        self._require_gradient()
+        self.require_gradient()
         entry = self._at_site
         result = torch.empty_like(self.activations)
 
@@ -222,12 +239,52 @@ class LayerGame:
                 values = piece.prepared.clone().requires_grad_(True)
                 examples = torch.arange(len(self), device=self.device)[piece.examples]
                 outputs = self._outputs(entry, values * 1, examples)  # times 1: what follows may be in place
-                payoff = self._payoff(outputs, self.labels[examples])
+                payoff = self.payoff(outputs, self.labels[examples])
                 (result[piece.examples],) = torch.autograd.grad(payoff.sum(), values)
 
         with torch.enable_grad():
             self._within_memory(compute)
         self._valued_so_far[0] += 3
+        return result
+
+    def require_gradient(self) -> None:
+        """Refuse a payoff that has no gradient.
+
+        Raises:
+            ShapPruneError: it is the accuracy.
+        """
+        if self.payoff is accuracy:
+            raise ShapPruneError("payoff 'accuracy' has no gradient, criteria that need one take 'loss' or 'margin'")
+
+    def sum_over_images(
+        self, of: Callable[[Tensor, Tensor], Sequence[Tensor]], passes: int = 1
+    ) -> tuple[Tensor, ...]:
+        """Sum what a function finds by running the whole network, over batches of the scoring images that fit.
+
+        It runs in eval mode, in float32, with gradients on; units that are gone are not gone here.
+
+        Args:
+            of: from images and their labels to tensors, e.g. gradients; each is a sum over the images given.
+            passes: what it costs. A pass forward is 1, a pass backward twice what it goes through: a gradient is 3,
+                the gradient of a gradient 9.
+
+        Returns:
+            The sums, in float64.
+        """
+        # Values are kept for the way back, and their gradients with those of what a second way back goes through.
+        numbers = sum(shape[1:].numel() for shape in self._graph.shapes.values() if len(shape))
+
+        def compute() -> tuple[Tensor, ...]:
+            rows = max(1, self._bytes // (4 * passes * numbers))
+            total: tuple[Tensor, ...] = ()
+            for images, labels in zip(self.images.split(rows), self.labels.split(rows), strict=True):
+                found = [each.detach().double() for each in of(images, labels)]
+                total = tuple(map(torch.add, total, found)) if total else tuple(found)
+            return total
+
+        with torch.enable_grad():
+            result = self._within_memory(compute)
+        self.count(passes)
         return result
 
     def walk(self, orders: Tensor, depth: int | None = None) -> Tensor:
@@ -259,7 +316,7 @@ class LayerGame:
         def compute() -> None:
             chunks = self._chunks(entry, len(self))
             for entering, (draw, example, gone) in walk_rows(entry, chunks, leaving, lengths, self._rows(entry)):
-                values[draw, example, gone] = self._payoff(
+                values[draw, example, gone] = self.payoff(
                     self._outputs(entry, entering, example), self.labels[example]
                 )
 
@@ -408,6 +465,3 @@ class LayerGame:
         with at_precision(self._precision, self.device):
             return entry.run(entering, examples).to(entering.dtype)
 
-    def _require_gradient(self) -> None:
-        if self._payoff is accuracy:
-            raise ShapPruneError("payoff 'accuracy' has no gradient, criteria that need one take 'loss' or 'margin'")

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shapprune.errors import ShapPruneError
+from shapprune.errors import ShapPruneError, unknown
+
+if TYPE_CHECKING:
+    from shapprune.game import LayerGame
 
 MAX_UNITS = 20
+_TRIED = 256  # coalitions, to tell how long all would take
+_LENGTHS = {"years": 31_536_000, "days": 86_400, "hours": 3_600, "minutes": 60}
 
 
-def check_units(units: int) -> None:
-    """Refuse a layer with more units than can be enumerated."""
-    if units > MAX_UNITS:
-        raise ShapPruneError(
-            f"{units} units have 2^{units} = {2**units:.3g} coalitions, at most {MAX_UNITS} units can be enumerated"
-        )
+def require_enumerable(game: LayerGame, coalitions: int | None = None) -> None:
+    """Refuse to enumerate more coalitions than a layer of 20 units has.
+
+    Args:
+        game: the layer.
+        coalitions: how many; by default all, 2^n.
+
+    Raises:
+        ShapPruneError: with their number, and the time that they would take.
+    """
+    count = 2**game.units if coalitions is None else coalitions
+    if count <= 2**MAX_UNITS:
+        return
+    some = np.random.default_rng(0).random((_TRIED, game.units)) < 0.5
+    game.value(some)  # the first call pays for what all later ones find
+    started = time.perf_counter()
+    game.value(some)
+    seconds = Fraction(time.perf_counter() - started) * count / _TRIED  # of wide layers more than a float can hold
+    number = f"2^{game.units} = {_round(count)}" if coalitions is None else _round(count)
+    unit, length = next(((unit, each) for unit, each in _LENGTHS.items() if seconds >= 2 * each), ("seconds", 1))
+    raise ShapPruneError(
+        f"{number} coalitions of the {game.units} units of layer {game.layer!r} would take about {_round(seconds / length)} {unit}; at most"
+        f" 2^{MAX_UNITS} can be enumerated, those of {MAX_UNITS} units"
+    )
+
+
+def _round(number: int | Fraction) -> str:
+    """A number to two digits, however large."""
+    return f"{Decimal(int(number)):.1e}" if number >= 10000 else f"{float(number):.2g}"
 
 
 def marginal_weights(units: int) -> np.ndarray:
@@ -29,6 +61,26 @@ def marginal_weights(units: int) -> np.ndarray:
     for s in range(1, units):
         weights[s] = weights[s - 1] * s / (units - s)
     return weights
+
+
+def partial_weights(units: int, size: int, end: str) -> np.ndarray:
+    """`marginal_weights` where both coalitions lie near one end, and 0 elsewhere, float64 [n].
+
+    Args:
+        units: of the layer, n.
+        size: the most units that the smaller coalition lacks (``end="full"``), or that the larger holds (``"empty"``).
+        end: ``full`` or ``empty``.
+
+    Raises:
+        ShapPruneError: a size below 1, or an unknown end.
+    """
+    if size < 1:
+        raise ShapPruneError(f"size = {size}, at least 1 is needed")
+    if end not in ("full", "empty"):
+        raise unknown("end", end, ("full", "empty"))
+    others = np.arange(units)
+    near = others >= units - size if end == "full" else others < size
+    return np.where(near, marginal_weights(units), 0.0)
 
 
 def kept_units(indices: Sequence[int] | np.ndarray, units: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 
 from shapprune.game import LayerGame
 from shapprune.progress import track
-from shapprune.shapley.enumeration import check_units, kept_units, marginal_weights
+from shapprune.shapley.enumeration import kept_units, marginal_weights, require_enumerable
 from shapprune.shapley.scores import Estimate, scorer
 from shapprune.shapley.unfinished import Unfinished
 
@@ -33,7 +33,7 @@ def exact(game: LayerGame, checkpoint: Path | None = None) -> Estimate:
     Source: Eq. 5 of Ancona et al. 2020 with v = minus the loss, so that high = keep.
     """
     n = game.units
-    check_units(n)
+    require_enumerable(game)
     weights = torch.from_numpy(marginal_weights(n))
     unfinished = Unfinished(checkpoint, game, "exact")
     total = unfinished.saved.get("total", torch.zeros(len(game), n, dtype=torch.float64))

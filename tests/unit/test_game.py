@@ -69,9 +69,9 @@ def test_gate_gradient_equals_finite_differences():
         step = 1e-3
         gates[..., unit] += step
         with torch.no_grad(), mode(g.model, training=False):
-            up = g._valued(g._masked, piece, gates, g._payoff)[:, 0]
+            up = g._valued(g._masked, piece, gates, g.payoff)[:, 0]
             gates[..., unit] -= 2 * step
-            down = g._valued(g._masked, piece, gates, g._payoff)[:, 0]
+            down = g._valued(g._masked, piece, gates, g.payoff)[:, 0]
         # float32 outputs of about 1 have errors of about 1e-7, over a step of 2e-3: 1e-3 is a safe tolerance
         torch.testing.assert_close(gradient[:, unit], (up - down) / (2 * step), atol=2e-3, rtol=2e-3)
 

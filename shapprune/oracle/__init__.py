@@ -1,0 +1,27 @@
+"""The truth about small layers: the value of every coalition, what follows from it, and the best sets to remove.
+
+Larger layers are searched instead (`search_sets`).
+"""
+
+from shapprune.oracle.search import FoundSet, search_sets
+from shapprune.oracle.sets import Overlap, best_coalitions, oracle_rank, oracle_sets, overlap
+from shapprune.oracle.tables import Tables, coalition_table, coalition_tables, example_tables
+from shapprune.oracle.values import banzhaf_values, leave_one_out_values, partial_values, shapley_values
+
+__all__ = [
+    "FoundSet",
+    "Overlap",
+    "Tables",
+    "banzhaf_values",
+    "best_coalitions",
+    "coalition_table",
+    "coalition_tables",
+    "example_tables",
+    "leave_one_out_values",
+    "oracle_rank",
+    "oracle_sets",
+    "overlap",
+    "partial_values",
+    "search_sets",
+    "shapley_values",
+]
