@@ -26,9 +26,10 @@ HEAD = """\
 <!-- Made by docs/make_configuration.py; change schemas/config.schema.yaml instead. -->
 
 All keys of `config.yaml`, and of a study laid over it with `--configfile`. In a study, `networks`, `datasets` and
-`criteria` replace those of `config.yaml`; where it has networks or criteria of its own, `fine_tune`, `untrained` and
-`compress` of `config.yaml` do not count; all other mappings are merged key by key. `NAME` stands for a name of your
-own. A configuration is checked before anything runs: unknown keys and values that are not allowed are refused.
+`criteria` replace those of `config.yaml`; where it has networks or criteria of its own, `estimators`, `fine_tune`,
+`untrained` and `compress` of `config.yaml` do not count; all other mappings are merged key by key. `NAME` stands for
+a name of your own. A configuration is checked before anything runs: unknown keys and values that are not allowed are
+refused.
 """
 
 

@@ -50,7 +50,7 @@ COMPRESSED = {net: config["compress"]["criteria"] if PLAN.sizes(net) else [] for
 TABLES = expand(
     "results/tables/{table}.csv",
     table=[
-        *("networks", "training", "scores", "curves", "auc", "oracle", "low_data"),
+        *("networks", "training", "scores", "curves", "auc", "oracle", "estimators", "low_data"),
         *("fine_tune", "untrained", "compress", "timing"),
     ],
 )
@@ -126,13 +126,31 @@ def layers(pattern):
     ]
 
 
+def compared_layers(pattern):
+    """The paths of a pattern with {net}, {seed} and {layer} for every layer that estimators are compared in."""
+    return [
+        path
+        for net, network in NETWORKS.items()
+        for layer, units in studied.layers_of(network, config).items()
+        if PLAN.compares(units)
+        for path in expand(pattern, net=net, seed=network["seeds"], layer=layer)
+    ]
+
+
+def tables_of(wildcards):
+    """The coalition table of a layer, if there is one."""
+    if PLAN.tabulates(layers_of(wildcards)[wildcards.layer]):
+        return expand(f"{RUN}/oracle/{{layer}}.npz", **wildcards)
+    return []
+
+
 def small_layers(pattern):
     """The paths of a pattern with {net}, {seed} and {layer} for every layer all coalitions of which are enumerated."""
     return [
         path
         for net, network in NETWORKS.items()
         for layer, units in studied.layers_of(network, config).items()
-        if 1 < units <= config["oracle"]["max_units"]  # of a single unit there is nothing to choose
+        if PLAN.tabulates(units)
         for path in expand(pattern, net=net, seed=network["seeds"], layer=layer)
     ]
 
@@ -164,6 +182,9 @@ FIGURES = expand(
         *expand("{net}/training", net=[net for net, network in NETWORKS.items() if "train" in network]),
         *expand("{net}/{kind}", net=NETWORKS, kind=["scores", "curves_loss", "curves_accuracy", "auc", "auc_layers"]),
         *dict.fromkeys(small_layers("{net}/oracle")),
+        *dict.fromkeys(small_layers("{net}/oracle_accuracy")),
+        *dict.fromkeys(compared_layers("{net}/estimators_cost")),
+        *dict.fromkeys(compared_layers("{net}/estimators_pruning")),
         *expand("{net}/low_data_{kind}_{of}", net=NETWORKS, kind=["steps", "final"], of=["loss", "accuracy"]),
         *expand("{net}/fine_tune", net=NETWORKS if FINE_TUNED else []),
         *expand("{net}/untrained", net=UNTRAINED),

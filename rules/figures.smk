@@ -7,7 +7,10 @@ OUTPUTS
     results/figures/{net}/scores.svg           the units as the criteria rank them
     results/figures/{net}/curves_loss.svg      removal curves, curves_accuracy.svg beside it
     results/figures/{net}/auc.svg              areas under the removal curves; auc_layers.svg: layer by layer
-    results/figures/{net}/oracle.svg           criteria against the oracle sets, where there are small layers
+    results/figures/{net}/oracle.svg           criteria against the oracle sets, where there are small layers;
+                                               oracle_accuracy.svg: what they leave
+    results/figures/{net}/estimators_cost.svg  error of estimators against their cost; estimators_pruning.svg: and how
+                                               well they prune
     results/figures/{net}/low_data_steps_loss.svg   pruning with little data; low_data_steps_accuracy.svg beside it
     results/figures/{net}/low_data_final_loss.svg   the networks that are left; low_data_final_accuracy.svg beside it
     results/figures/{net}/fine_tune.svg        those networks trained again with more or less data, where it is asked for
@@ -24,6 +27,7 @@ localrules:
     plot_curves,
     plot_auc,
     plot_oracle,
+    plot_estimators,
     plot_low_data,
     plot_fine_tune,
     plot_compress,
@@ -113,8 +117,10 @@ rule plot_oracle:
     input:
         table="results/tables/oracle.csv",
     output:
-        drawing("oracle", "oracle", "Oracle", figure="Overlap and gap"),
         "results/figures/{net}/oracle.png",
+        "results/figures/{net}/oracle_accuracy.png",
+        overlap=drawing("oracle", "oracle", "Oracle", figure="Overlap and gap"),
+        accuracy=drawing("oracle_accuracy", "oracle_accuracy", "Oracle", figure="Accuracy by size"),
     log:
         "results/logs/plot_oracle/{net}.log",
     conda:
@@ -125,6 +131,27 @@ rule plot_oracle:
         "Drawing the criteria against the oracle sets of {wildcards.net}"
     script:
         "../scripts/plot_oracle.py"
+
+
+rule plot_estimators:
+    """Draw estimators against the truth."""
+    input:
+        table="results/tables/estimators.csv",
+    output:
+        "results/figures/{net}/estimators_cost.png",
+        "results/figures/{net}/estimators_pruning.png",
+        cost=drawing("estimators_cost", "estimators_cost", "Estimators", figure="Error against cost"),
+        pruning=drawing("estimators_pruning", "estimators_pruning", "Estimators", figure="Pruning against error"),
+    log:
+        "results/logs/plot_estimators/{net}.log",
+    conda:
+        "../envs/plots.yaml"
+    params:
+        estimators=config["estimators"]["compared"],
+    message:
+        "Drawing the estimators of {wildcards.net} against the truth"
+    script:
+        "../scripts/plot_estimators.py"
 
 
 rule plot_low_data:

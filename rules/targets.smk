@@ -12,6 +12,7 @@ localrules:
     train_all,
     score_all,
     oracle_all,
+    estimators_all,
     curves_all,
     prune_all,
     fine_tune_all,
@@ -44,6 +45,12 @@ rule oracle_all:
     """Coalition tables of the small layers, oracle sets and their overlap with the criteria."""
     input:
         small_layers(f"{RUN}/oracle/overlaps/{{layer}}.csv"),
+
+
+rule estimators_all:
+    """Estimators of Shapley values against the truth."""
+    input:
+        compared_layers(f"{RUN}/estimators/{{layer}}.csv"),
 
 
 rule curves_all:

@@ -21,6 +21,7 @@ rule track:
         networks=runs(f"{RUN}/model.json"),
         scores=runs(HEURISTIC_SCORES) + layers(WALK_SCORES),
         coalitions=small_layers(f"{RUN}/oracle/{{layer}}.json"),
+        estimators=compared_layers(f"{RUN}/estimators/{{layer}}.csv"),
         measured=[
             *runs(f"{RUN}/low_data.csv"),
             *layers(f"{RUN}/curves/{{layer}}.csv"),

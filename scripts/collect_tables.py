@@ -4,7 +4,7 @@ from shapprune.jobs import job
 
 with job(snakemake.log[0], snakemake.threads):
     from shapprune import collect
-    from shapprune.tables import CURVES, FINE_TUNE, LOW_DATA, OVERLAPS, UNTRAINED
+    from shapprune.tables import CURVES, ESTIMATORS, FINE_TUNE, LOW_DATA, OVERLAPS, UNTRAINED
     from shapprune.work import require
 
     given, output = snakemake.input, snakemake.output
@@ -17,6 +17,7 @@ with job(snakemake.log[0], snakemake.threads):
     collect.write(output.curves, curves)
     collect.write(output.auc, collect.areas(curves))
     collect.write(output.oracle, collect.stack(given.overlaps, OVERLAPS))
+    collect.write(output.estimators, collect.stack(given.estimators, ESTIMATORS))
     collect.write(output.low_data, collect.stack(given.low_data, LOW_DATA))
     collect.write(output.fine_tune, collect.stack(given.fine_tune, FINE_TUNE))
     collect.write(output.untrained, collect.stack(given.untrained, UNTRAINED))

@@ -7,4 +7,5 @@ with job(snakemake.log[0], snakemake.threads):
 
     table = figures.read(snakemake.input.table, snakemake.wildcards.net)
     styles = figures.criterion_styles(snakemake.params.criteria)
-    figures.save(figures.oracle_overlap(table, styles), snakemake.output[0])
+    figures.save(figures.oracle_overlap(table, styles), snakemake.output.overlap)
+    figures.save(figures.oracle_accuracy(table, styles), snakemake.output.accuracy)

@@ -7,18 +7,13 @@ with job(snakemake.log[0], snakemake.threads):
 
     from shapprune.work import Work
 
-    given, layer, folder = snakemake.params, snakemake.wildcards.layer, Path(snakemake.output.table).parent
+    given, layer, path = snakemake.params, snakemake.wildcards.layer, Path(snakemake.output.table)
     work = Work(snakemake.resources.store, given.units)
-    work.find_files(folder)
+    work.find_files(path.parent)
     if work.missing:
-        import numpy as np
-
-        from shapprune.files import whole, write_json
-        from shapprune.stages.oracle import layer_table
+        from shapprune.stages.oracle import write_table
         from shapprune.stages.run import open_run
 
-        table, facts = layer_table(open_run(snakemake, work.consumes("model")), layer, given.images, given.scoring)
-        with whole(snakemake.output.table) as temporary:
-            np.savez(temporary, allow_pickle=False, table=table)
-        write_json(snakemake.output.manifest, facts)
-        work.keep_files(layer, folder, ".npz")
+        unfinished = path.with_suffix(".pt")  # no output: Snakemake would delete it when the job is cut off
+        run = open_run(snakemake, work.consumes("model"))
+        write_table(run, layer, given.images, given.scoring, path, work, unfinished)

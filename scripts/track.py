@@ -14,6 +14,7 @@ with job(snakemake.log[0], snakemake.threads):
         given.networks,
         given.scores,
         given.coalitions,
+        given.estimators,
         given.measured,
         given.compressed,
         given.untrained,

@@ -12,10 +12,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from shapprune.criteria.catalog import ENTRY_KEYS, lookup, options_of
+from shapprune import compared
+from shapprune.criteria.catalog import CATALOG, ENTRY_KEYS, Criterion, lookup
 from shapprune.data import DATASETS
 from shapprune.errors import ShapPruneError, suggestion, unknown
-from shapprune.networks.tables import ARCHITECTURES, layer_table
+from shapprune.networks.tables import ARCHITECTURES, layer_table, without_batchnorm
 from shapprune.schema import Problem
 from shapprune.studied import info_of, infos, known_layers
 
@@ -112,29 +113,98 @@ def _check_counts(config: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _check_criteria(config: Mapping[str, Any]) -> Iterator[Problem]:
-    payoff, networks, without_gradient = config["scoring"]["payoff"], known_layers(config), []
+    yield from _check_entries("criteria", config["criteria"], ENTRY_KEYS, config)
     for name, entry in config["criteria"].items():
-        key, method = f"criteria.{name}", entry.get("method", name)
+        layers = known_layers(config)
+        if name in config["untrained"]["criteria"]:
+            layers |= known_layers(config, untrained=True)
+        yield from _check_scored_layers(f"criteria.{name}", _scorer(name, entry), layers, config)
+
+
+def _check_estimators(config: Mapping[str, Any]) -> Iterator[Problem]:
+    asked = config["estimators"]
+    yield from _check_entries("estimators.compared", asked["compared"], compared.ENTRY_KEYS, config)
+    layers = {
+        net: {layer: units for layer, units in table.items() if units <= asked["max_units"]}
+        for net, table in known_layers(config).items()
+    }
+    for name, entry in asked["compared"].items():
+        yield from _check_scored_layers(f"estimators.compared.{name}", _scorer(name, entry), layers, config)
+
+
+def _check_entries(
+    section: str, entries: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], config: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Whether methods of the catalog get options that they take, and have the payoff that they need."""
+    for name, entry in entries.items():
+        key, method = f"{section}.{name}", entry.get("method", name)
         try:
             criterion = lookup(method)
         except ShapPruneError as error:
             yield f"{key}.method", str(error)
             continue
-        for option, value in options_of(entry).items():
+        given = [(option, f"{key}.{option}", value) for option, value in entry.items() if option not in keys]
+        for option, values in entry.get("over", {}).items():
+            given += [(option, f"{key}.over.{option}", value) for value in values]
+        for option, where, value in given:
             if option not in criterion.options:
-                tail = suggestion(option, [*criterion.options, *ENTRY_KEYS])
-                yield f"{key}.{option}", f"unknown option of {method}{tail}"
+                yield where, f"unknown option of {method}{suggestion(option, [*criterion.options, *keys])}"
             elif wrong := criterion.options[option].check(value):
-                yield f"{key}.{option}", wrong
-        if criterion.gradient and payoff == "accuracy":
-            without_gradient.append(name)
-        most = criterion.max_units or math.inf
-        wide = [f"{layer} of {net}" for net, layers in networks.items() for layer in layers if layers[layer] > most]
-        if wide:
-            yield key, f"{method} takes at most {most} units, but more are in {', '.join(wide)}; choose other 'layers'"
+                yield where, wrong
+        if "of" in criterion.options and isinstance(scorer := entry.get("of", ""), str) and scorer:
+            try:
+                lookup(scorer)
+            except ShapPruneError as error:
+                yield f"{key}.of", str(error)
+
+
+def _check_payoff(config: Mapping[str, Any]) -> Iterator[Problem]:
+    payoff, without_gradient = config["scoring"]["payoff"], []
+    for section, entries in (
+        ("criteria", config["criteria"]),
+        ("estimators.compared", config["estimators"]["compared"]),
+    ):
+        for name, entry in entries.items():
+            if (needs := _scorer(name, entry)) is None:
+                continue
+            if needs.payoffs and payoff not in needs.payoffs:
+                allowed = ", ".join(needs.payoffs)
+                yield "scoring.payoff", f"{payoff!r} is not what {name} of {section} is defined for; allowed: {allowed}"
+            elif needs.gradient and payoff == "accuracy":
+                without_gradient.append(f"{name} of {section}")
     if without_gradient:
-        criteria = f"which {', '.join(without_gradient)} of criteria would need"
-        yield "scoring.payoff", f"'accuracy' has no gradient, {criteria}; allowed: loss, margin"
+        names = f"which is needed by {', '.join(without_gradient)}"
+        yield "scoring.payoff", f"'accuracy' has no gradient, {names}; allowed: loss, margin"
+
+
+def _scorer(name: str, entry: Mapping[str, Any]) -> Criterion | None:
+    """The criterion of an entry, or the one it is made of, which needs the same; None where there is no such one."""
+    try:
+        found = lookup(entry.get("method", name))
+        return lookup(entry.get("of", found.options["of"].default)) if "of" in found.options else found
+    except ShapPruneError:
+        return None
+
+
+def _check_scored_layers(
+    key: str, criterion: Criterion | None, layers: Mapping[str, Mapping[str, int]], config: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Whether a criterion can score the layers of the networks that it is asked for."""
+    if criterion is None:
+        return
+    networks = config["networks"] | config["untrained"]["networks"]
+    method = next(name for name, each in CATALOG.items() if each is criterion)
+    most = criterion.max_units or math.inf
+    wide = [f"{layer} of {net}" for net, table in layers.items() for layer in table if table[layer] > most]
+    if wide:
+        yield key, f"{method} takes at most {most} units, but more are in {', '.join(wide)}; choose other 'layers'"
+    bare = [
+        f"{layer} of {net}"
+        for net, table in layers.items()
+        for layer in without_batchnorm(networks[net].get("architecture", ""), table)
+    ]
+    if criterion.batchnorm and bare:
+        yield key, f"{method} needs a BatchNorm, but none follows {', '.join(bare)}; choose other 'layers'"
 
 
 def _check_low_data(config: Mapping[str, Any]) -> Iterator[Problem]:
@@ -214,6 +284,6 @@ def _check_compress(config: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 CHECKS = (
-    *(_check_datasets, _check_networks, _check_counts, _check_criteria),
+    *(_check_datasets, _check_networks, _check_counts, _check_criteria, _check_estimators, _check_payoff),
     *(_check_low_data, _check_fine_tune, _check_untrained, _check_compress),
 )

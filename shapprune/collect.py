@@ -15,6 +15,7 @@ from shapprune.tables import COMPRESS, TRAINING
 
 _RUN = ["net", "seed"]
 _ORDER = [*_RUN, "criterion", "aggregate", "trial"]
+_OF_A_LAYER = ("score_layer", "tabulate_coalitions", "search_oracle", "study_estimators", "measure_curves")
 
 
 def write(path: str | Path, table: pd.DataFrame) -> None:
@@ -109,7 +110,7 @@ def timing(folder: str | Path, manifests: Sequence[str], folders: Iterable[str])
     for path in sorted(Path(folder).rglob("*.tsv")):
         stage, *place = path.relative_to(folder).with_suffix("").parts
         net = place[0] if len(place) > 1 and place[1].startswith("seed") else ""
-        layer = place[2] if stage in ("score_layer", "tabulate_coalitions", "search_oracle", "measure_curves") else ""
+        layer = place[2] if stage in _OF_A_LAYER else ""
         measured = pd.read_csv(path, sep="\t").iloc[0]
         rows.append(
             {

@@ -14,13 +14,13 @@ from typing import Any
 
 import yaml
 
-from shapprune import keys
+from shapprune import compared, keys
 from shapprune.checks import CHECKS
 from shapprune.criteria.catalog import check_options, lookup, options_of
 from shapprune.errors import ShapPruneError
 from shapprune.schema import FREE_MAPS, check_structure, join, show
 
-_OF_A_STUDY = ("fine_tune", "untrained", "compress")
+_OF_A_STUDY = ("estimators", "fine_tune", "untrained", "compress")
 
 
 class ConfigError(ShapPruneError):
@@ -63,8 +63,8 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
     """A study laid over another; both are left as they are.
 
     Mappings are merged and everything else is replaced, as are those of the user's own names (`FREE_MAPS`): a study has
-    its own networks, datasets, criteria ... The protocols in `_OF_A_STUDY` name networks, criteria and sizes, so a
-    study with other networks or criteria has its own of them or none.
+    its own networks, datasets, criteria ... The sections in `_OF_A_STUDY` fit networks and criteria, so a study with
+    others of these has its own of them or none.
     """
     if {"networks", "criteria"} & overlay.keys():
         base = {key: value for key, value in base.items() if key not in _OF_A_STUDY}
@@ -87,6 +87,11 @@ def validate(config: Mapping[str, Any]) -> dict[str, Any]:
         method = entry.setdefault("method", name)
         entry.setdefault("trials", full["scoring"]["trials"] if lookup(method).random else 1)
         entry |= check_options(method, options_of(entry))
+    for name, entry in full["estimators"]["compared"].items():
+        method = entry.setdefault("method", name)
+        entry |= check_options(method, {key: value for key, value in entry.items() if key not in compared.ENTRY_KEYS})
+        for option in entry.get("over", {}):
+            del entry[option]
     full["low_data"].setdefault("criteria", list(full["criteria"]))
     for key in ("ratios", "trials"):
         full["fine_tune"].setdefault(key, full["low_data"][key])

@@ -256,9 +256,7 @@ class LayerGame:
         if self.payoff is accuracy:
             raise ShapPruneError("payoff 'accuracy' has no gradient, criteria that need one take 'loss' or 'margin'")
 
-    def sum_over_images(
-        self, of: Callable[[Tensor, Tensor], Sequence[Tensor]], passes: int = 1
-    ) -> tuple[Tensor, ...]:
+    def sum_over_images(self, of: Callable[[Tensor, Tensor], Sequence[Tensor]], passes: int = 1) -> tuple[Tensor, ...]:
         """Sum what a function finds by running the whole network, over batches of the scoring images that fit.
 
         It runs in eval mode, in float32, with gradients on; units that are gone are not gone here.
@@ -271,11 +269,11 @@ class LayerGame:
         Returns:
             The sums, in float64.
         """
-        # Values are kept for the way back, and their gradients with those of what a second way back goes through.
+        # All values are kept for the way back; for a second way back, those of the first one too.
         numbers = sum(shape[1:].numel() for shape in self._graph.shapes.values() if len(shape))
 
         def compute() -> tuple[Tensor, ...]:
-            rows = max(1, self._bytes // (4 * passes * numbers))
+            rows = max(1, self._bytes // (4 * (1 + passes // 2) * numbers))
             total: tuple[Tensor, ...] = ()
             for images, labels in zip(self.images.split(rows), self.labels.split(rows), strict=True):
                 found = [each.detach().double() for each in of(images, labels)]
@@ -316,9 +314,7 @@ class LayerGame:
         def compute() -> None:
             chunks = self._chunks(entry, len(self))
             for entering, (draw, example, gone) in walk_rows(entry, chunks, leaving, lengths, self._rows(entry)):
-                values[draw, example, gone] = self.payoff(
-                    self._outputs(entry, entering, example), self.labels[example]
-                )
+                values[draw, example, gone] = self.payoff(self._outputs(entry, entering, example), self.labels[example])
 
         with torch.no_grad():
             self._within_memory(compute)
@@ -464,4 +460,3 @@ class LayerGame:
     def _outputs(self, entry: Entry, entering: Tensor, examples: Tensor) -> Tensor:
         with at_precision(self._precision, self.device):
             return entry.run(entering, examples).to(entering.dtype)
-

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from shapprune.compared import CONVERGED, OF_THE_TABLE, TRUTH, variants
 from shapprune.criteria.catalog import AGGREGATES, lookup, options_of
 from shapprune.keys import Unit
 from shapprune.origins import data_of, weights_of
@@ -89,9 +90,11 @@ class Plan:
                 for layer, units in self.layers(net).items():
                     yield self._job("score_layer", f"{folder}/scores", **run, layer=layer)
                     yield self._job("measure_curves", f"{folder}/curves/{layer}.json", **run, layer=layer)
-                    if 1 < units <= self._config["oracle"]["max_units"]:
+                    if self.tabulates(units):
                         yield self._job("tabulate_coalitions", f"{folder}/oracle", **run, layer=layer)
                         yield self._job("search_oracle", f"{folder}/oracle/overlaps/{layer}.json", **run, layer=layer)
+                    if self.compares(units):
+                        yield self._job("study_estimators", f"{folder}/estimators/{layer}.json", **run, layer=layer)
                 for criterion in self._config["low_data"]["criteria"]:
                     yield self._job("steps", None, **run, criterion=criterion)
                     yield self._job("prune_layers", f"{folder}/pruned/{criterion}", **run, criterion=criterion)
@@ -127,6 +130,15 @@ class Plan:
         sizes = self._config["compress"]["sizes"]
         return {name: size for name, size in sizes.items() if net in size.get("networks", [net])}
 
+    def tabulates(self, units: int) -> bool:
+        """Whether all coalitions of a layer with so many units are valued; of a single one nothing is to be chosen."""
+        return 1 < units <= self._config["oracle"]["max_units"]
+
+    def compares(self, units: int) -> bool:
+        """Whether estimators are compared with the truth in a layer with so many units."""
+        asked = self._config["estimators"]
+        return bool(asked["compared"]) and 1 < units <= asked["max_units"]
+
     # The jobs: label, unit and what its files say of it beside the job's own names.
 
     def _of_train_network(self, net: str, seed: int) -> Iterator[tuple[str, Unit, dict[str, Any]]]:
@@ -160,8 +172,24 @@ class Plan:
         for names, scores in self._orders(net, seed, layer):
             unit = Unit("search_oracle", {**parts, "scores": scores.key, "aggregate": names["aggregate"]})
             yield "/".join(map(str, names.values())), unit, {**names, "layer": layer}
-        exact = {"criterion": "exact Shapley", "aggregate": "mean", "trial": 0}
-        yield "exact Shapley", Unit("search_oracle", parts), {**exact, "layer": layer}
+        # What the table itself gives has no key part but the table and its name.
+        for name in OF_THE_TABLE:
+            unit = Unit("search_oracle", {**parts, "of the table": name})
+            yield name, unit, {"criterion": name, "aggregate": "mean", "trial": 0, "layer": layer}
+
+    def _of_study_estimators(self, net: str, seed: int, layer: str) -> Iterator[tuple[str, Unit, dict[str, Any]]]:
+        asked, units = self._config["estimators"], self.layers(net)[layer]
+        name, truth = self._truth(net, seed, layer)
+        model = {"model": truth.parts["model"]}
+        names = {"layer": layer, "units": units, "truth": name}
+        yield TRUTH, truth, {**names, "estimator": name, "setting": ""}
+        for estimator, entry in asked["compared"].items():
+            repetitions = asked["repetitions"] if lookup(entry["method"]).random else 1
+            compared = {**model, "truth": truth.key, "repetitions": repetitions}
+            for variant in variants(estimator, entry):
+                unit = Unit("study_estimators", {**compared, **_criterion(variant.entry)}, _functions(variant.entry))
+                told = {**names, "estimator": estimator, "setting": variant.setting}
+                yield f"{estimator}/{variant.setting}", unit, told
 
     def _of_prune_layers(self, net: str, seed: int, criterion: str) -> Iterator[tuple[str, Unit, dict[str, Any]]]:
         for label, chain in self._chains(criterion):
@@ -256,6 +284,16 @@ class Plan:
         images = self._config["oracle"]["images"]
         parts = {"model": self._network(net, seed).key, "layer": layer, "images": images, **self.rules}
         return Unit("tabulate_coalitions", parts)
+
+    def _truth(self, net: str, seed: int, layer: str) -> tuple[str, Unit]:
+        """What estimators are compared with in a layer: the exact values, or those of many orders."""
+        parts = {"model": self._network(net, seed).key, "curve images": self._config["curves"]["images"]}
+        if self.tabulates(self.layers(net)[layer]):
+            table = self._table(net, seed, layer).key
+            return "exact Shapley", Unit("study_estimators", {**parts, "table": table})
+        images, orders = self._config["oracle"]["images"], self._config["estimators"]["converged"]
+        parts |= {"layer": layer, "images": images, "orders": orders, **self.rules}
+        return "converged Shapley", Unit("study_estimators", parts, _functions({"method": CONVERGED}))
 
     def _chains(self, criterion: str) -> Iterator[tuple[str, dict[str, Any]]]:
         low_data = self._config["low_data"]

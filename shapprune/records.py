@@ -24,6 +24,7 @@ from shapprune.store import Store
 Point = tuple[str, float, int]  # a metric's name, its value and the step
 
 _GAME = ("site", "payoff", "precision")
+_OF_ESTIMATORS = ("seconds", "spearman", "kendall", "mse_ratio", "bottom25_overlap", "auc_loss", "gap")
 # What is logged of a removal order: a table, the place and the column of the step in it, and metric -> column.
 _CURVES = (
     ("auc", "/{layer}", None, {"auc_loss": "auc_loss", "auc_accuracy": "auc_accuracy"}),
@@ -45,8 +46,8 @@ class Record:
     """What is logged as one run.
 
     Attributes:
-        kind: ``network``, ``scores``, ``coalitions``, ``criterion``, ``compressed``, ``untrained``, or ``study``
-            for the parent of them.
+        kind: ``network``, ``scores``, ``coalitions``, ``estimator``, ``criterion``, ``compressed``, ``untrained``, or
+            ``study`` for the parent of them.
         name: of the run.
         key: of the result; of a criterion, one for all that was measured of it; of a study, the configuration's digest.
         finished: when the result was written, in seconds since 1970.
@@ -73,6 +74,7 @@ def collect(
     networks: Iterable[str],
     scores: Iterable[str],
     coalitions: Iterable[str],
+    estimators: Iterable[str],
     measured: Iterable[str],
     compressed: Iterable[str],
     untrained: Iterable[str],
@@ -85,6 +87,7 @@ def collect(
         networks: the manifests of the trained networks.
         scores: the folders of scores.
         coalitions: the manifests of coalition tables.
+        estimators: the tables of estimators against the truth, with manifests beside them.
         measured: removal curves, overlaps with oracle sets, low-data evaluations and what fine-tuning made of the
             networks, with manifests beside them.
         compressed: the folders of compressed networks.
@@ -102,6 +105,7 @@ def collect(
         *(_network(path, facts, tables, store) for path, facts in trained.items()),
         *(_scores(path, facts, store) for path, facts in scored.items()),
         *(_coalitions(Path(path), store) for path in coalitions),
+        *(record for path in estimators for record in _estimators(config, Path(path))),
         *_criteria(config, trained, scored.values(), [Path(path).with_suffix(".json") for path in measured], tables),
         *(_compressed(path, store) for folder in compressed for path in sorted(Path(folder).rglob("*.json"))),
         *(record for path in untrained for record in _untrained(config, Path(path))),
@@ -158,6 +162,28 @@ def _coalitions(path: Path, store: Store) -> Record:
         metrics=_values(facts, ("evaluations", "peak_memory_mb")),
         tags=_tags(facts) | _entry(facts, store),
     )
+
+
+def _estimators(config: Mapping[str, Any], path: Path) -> Iterator[Record]:
+    """How far each estimator is from the truth in a layer, means over its repetitions; steps are evaluations."""
+    manifest = path.with_suffix(".json")
+    keys, rows = read_json(manifest)["made_of"], list(_rows(path))
+    for estimator, entry in config["estimators"]["compared"].items():
+        values: dict[tuple[str, int], list[float]] = defaultdict(list)
+        own = [row for row in rows if row["estimator"] == estimator]
+        for row in own:
+            for measure in _OF_ESTIMATORS:
+                if row[measure] != "":
+                    values[f"estimator_{measure}", round(float(row["evaluations"]))].append(float(row[measure]))
+        names = {name: own[0][name] for name in ("net", "seed", "layer", "units", "truth", "estimator")}
+        yield Record(
+            *("estimator", _run_name(names, f"{estimator}/{names['layer']}")),
+            digest({label: unit["key"] for label, unit in keys.items() if label.startswith(f"{estimator}/")}),
+            manifest.stat().st_mtime,
+            params={**names, **entry, "images": config["oracle"]["images"]}
+            | {name: config["scoring"][name] for name in _GAME},
+            metrics=[(name, fmean(each), step) for (name, step), each in values.items()],
+        )
 
 
 def _criteria(

@@ -25,7 +25,7 @@ from shapprune.errors import suggestion
 SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "config.schema.yaml"
 
 # Maps whose entries have names of the user's own.
-FREE_MAPS = ("datasets", "networks", "criteria", "untrained.networks", "compress.sizes")
+FREE_MAPS = ("datasets", "networks", "criteria", "estimators.compared", "untrained.networks", "compress.sizes")
 
 TYPES = {
     "array": "a list",
@@ -154,6 +154,8 @@ def _translate(error: ValidationError) -> Iterator[Problem]:
                     yield key, f"{show(item)} is there twice"
         case "minItems" | "minProperties" | "minLength":
             yield key, "is empty, but at least one entry is needed"
+        case "maxProperties":
+            yield key, f"has the entries {', '.join(value)}, but one is allowed"
 
 
 def _dotted(path: Iterable[str | int]) -> str:

@@ -36,10 +36,10 @@ def infos(networks: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) 
     return {name: info for name, info in found.items() if name is not None and info is not None}
 
 
-def known_layers(config: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-    """The layers of every network that has no mistake of its own."""
+def known_layers(config: Mapping[str, Any], untrained: bool = False) -> dict[str, dict[str, int]]:
+    """The layers of every network that has no mistake of its own, of ``networks`` or of ``untrained.networks``."""
     layers = {}
-    for name, network in config["networks"].items():
+    for name, network in (config["untrained"] if untrained else config)["networks"].items():
         try:
             layers[name] = layers_of(network, config)
         except (ShapPruneError, KeyError):  # the network's own checks tell why

@@ -13,7 +13,11 @@ TRAINING = ("epoch", "lr", "train_loss", "train_accuracy", "validation_loss", "v
 CURVES = ("net", "seed", "criterion", "aggregate", "trial", "layer", "units", "removed", "loss", "accuracy")
 OVERLAPS = (
     *("net", "seed", "layer", "criterion", "aggregate", "trial"),
-    *("size", "overlap_low", "overlap_high", "cumulative_overlap", "gap"),
+    *("size", "ties", "overlap_low", "overlap_high", "cumulative_overlap", "gap", "loss", "accuracy"),
+)
+ESTIMATORS = (
+    *("net", "seed", "layer", "units", "truth", "estimator", "setting", "repetition", "evaluations", "seconds"),
+    *("spearman", "kendall", "mse_ratio", "bottom25_overlap", "auc_loss", "gap"),
 )
 _CHAIN = ("net", "seed", "criterion", "aggregate", "ratio", "repair", "trial")
 _STEP = ("step", "layer", "units_left", "loss", "accuracy", "parameters", "macs")

@@ -158,6 +158,12 @@ class UnitGraph:
                 break
         return found
 
+    def norm_of(self, name: str) -> nn.modules.batchnorm._BatchNorm | None:
+        """The BatchNorm that follows layer ``name``, before any non-linearity, or None."""
+        node = self.site(name, "norm")
+        module = self.modules[str(node.target)] if node.op == "call_module" else None
+        return module if isinstance(module, nn.modules.batchnorm._BatchNorm) else None
+
     def past_pooling(self, site: fx.Node) -> fx.Node:
         """The last value after a site that only pooling and dropout lie between.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -97,3 +99,35 @@ def images(count: int, shape: tuple[int, ...] = (1, 8, 8), seed: int = 1) -> Ten
 def labels(count: int, classes: int = 3, seed: int = 2) -> Tensor:
     """Random labels."""
     return torch.from_numpy(np.random.default_rng(seed).integers(0, classes, size=count))
+
+
+class HandGame:
+    """A game given by a function, without a network: what estimators read of a `LayerGame`.
+
+    Args:
+        units: n.
+        worth: of masks as numbers, float64 [C, N, n] -> float64 [C, N].
+        examples: how many, N.
+    """
+
+    def __init__(self, units: int, worth: Callable[[Tensor], Tensor], examples: int = 1):
+        self.units, self.layer, self._worth = units, "by hand", worth
+        self.examples, self.images = np.arange(examples), torch.zeros(examples)
+        self.device = self.images.device
+        self.evaluations = 0
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def value(self, coalitions: Tensor | np.ndarray) -> Tensor:
+        masks = torch.as_tensor(coalitions).double()
+        self.evaluations += len(masks)
+        return self._worth(masks if masks.dim() == 3 else masks[:, None].expand(-1, len(self), -1))
+
+    @property
+    def full(self) -> Tensor:
+        return self.value(torch.ones(1, self.units))[0]
+
+    @property
+    def empty(self) -> Tensor:
+        return self.value(torch.zeros(1, self.units))[0]

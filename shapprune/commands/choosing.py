@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from shapprune.choice import choose_for_loss, choose_for_size, choose_units
 from shapprune.commands.arguments import mapping
-from shapprune.commands.scoring import Task, check_layers, check_width, read_folder
+from shapprune.commands.scoring import Task, check_criterion, check_layers, read_folder
 from shapprune.errors import ShapPruneError
 from shapprune.removal import remove_units
 from shapprune.repair import repair
@@ -88,7 +88,7 @@ def plan_choice(given: argparse.Namespace, task: Task) -> Choice:
     widths = _widths(given, task, units, groups)
     if widths is not None:  # what keeps all its units needs no scores
         groups = [group for group in groups if widths[group[0]] < units[group[0]]]
-    check_width([] if stored else [layer for group in groups for layer in group], task)
+    check_criterion([] if stored else [layer for group in groups for layer in group], task)
     sequential = given.scores is None and given.sequential is not False
     names = ("ratio", "widths", "negative", "loss_growth", "parameters", "macs")
     chosen_by = {name: value for name in names if (value := getattr(given, name)) is not None and value is not False}

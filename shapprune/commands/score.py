@@ -46,12 +46,12 @@ def run(given: argparse.Namespace) -> None:
         ShapPruneError: a bad argument; nothing is written then.
     """
     check_folder(given.out)
-    from shapprune.commands.scoring import check_layers, check_width, open_task
+    from shapprune.commands.scoring import check_criterion, check_layers, open_task
 
     task = open_task(given)
     layers = given.layers or list(task.units)
     check_layers(layers, task)
-    check_width(layers, task)
+    check_criterion(layers, task)
     print(task.data, flush=True)
     wide = max(map(len, ["layer", *layers]))
     print(f"{'layer':{wide}}  units      lowest     highest  negative  seconds")

@@ -28,6 +28,7 @@ from shapprune.keys import digest
 from shapprune.payoffs import find_payoff
 from shapprune.score_files import read_scores
 from shapprune.shapley.scores import UnitScores, aggregate
+from shapprune.unit_graph import UnitGraph
 from shapprune.units import prunable_layers
 
 
@@ -150,13 +151,18 @@ def check_layers(layers: Sequence[str], task: Task) -> None:
             raise unknown("layer", layer, task.units)
 
 
-def check_width(layers: Sequence[str], task: Task) -> None:
-    """Refuse layers that are too wide for the criterion."""
-    limit = lookup(task.criterion).max_units
+def check_criterion(layers: Sequence[str], task: Task) -> None:
+    """Refuse layers that are too wide for the criterion, or have no BatchNorm where it needs one."""
+    criterion = lookup(task.criterion)
+    limit = criterion.max_units
     if limit is not None and (wide := [layer for layer in layers if task.units[layer] > limit]):
         raise ShapPruneError(
             f"{task.criterion} can do up to {limit} units, but layer {wide[0]!r} has {task.units[wide[0]]}"
         )
+    if criterion.batchnorm:
+        graph = UnitGraph(task.model, task.images[:2].to(task.device))
+        if bare := [layer for layer in layers if graph.norm_of(layer) is None]:
+            raise ShapPruneError(f"{task.criterion} needs a BatchNorm, but none follows layer {bare[0]!r}")
 
 
 def read_folder(folder: Path, task: Task) -> tuple[dict[str, UnitScores], dict[str, Any]]:

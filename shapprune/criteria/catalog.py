@@ -59,6 +59,8 @@ class Criterion:
         gradient: whether it needs the gradient of the payoff.
         resumes: whether it comes in draws or stages and goes on from a checkpoint when it was cut off.
         max_units: the widest layer it can do, if there is a limit.
+        batchnorm: whether it needs a BatchNorm behind the layer.
+        payoffs: those it is defined for, if not for all.
     """
 
     function: str
@@ -69,9 +71,12 @@ class Criterion:
     gradient: bool = False
     resumes: bool = False
     max_units: int | None = None
+    batchnorm: bool = False
+    payoffs: tuple[str, ...] = ()
 
 
 _HEURISTICS = "shapprune.criteria.heuristics"
+_RANKINGS = "shapprune.criteria.rankings"
 
 CATALOG: dict[str, Criterion] = {
     "random": Criterion(f"{_HEURISTICS}:random", "a uniform random number for each unit", random=True),
@@ -95,6 +100,37 @@ CATALOG: dict[str, Criterion] = {
         {"signed": Option(bool, False, about="keep the sign instead of taking the absolute value for each example")},
         gradient=True,
     ),
+    "fisher": Criterion(
+        f"{_RANKINGS}:fisher",
+        "half the square of gradient times activation, summed over positions (Theis et al. 2018)",
+        gradient=True,
+    ),
+    "batchnorm-scale": Criterion(
+        f"{_RANKINGS}:batchnorm_scale",
+        "absolute scale of the unit in the BatchNorm that follows the layer (Liu et al. 2017)",
+        batchnorm=True,
+    ),
+    "fpgm": Criterion(
+        f"{_RANKINGS}:fpgm",
+        "sum of the distances from the unit's incoming weights to those of all others (He et al. 2019)",
+    ),
+    "hrank": Criterion(f"{_RANKINGS}:hrank", "matrix rank of the unit's feature map (Lin et al. 2020)"),
+    "snip": Criterion(
+        f"{_RANKINGS}:snip",
+        "absolute gradient of the loss times weight, summed over the unit's incoming weights (Lee et al. 2019)",
+        gradient=True,
+    ),
+    "grasp": Criterion(
+        f"{_RANKINGS}:grasp",
+        "weight times Hessian times gradient, summed over the unit's incoming weights (Wang et al. 2020)",
+        {"temperature": Option(float, 200.0, minimum=0.001, about="what outputs are divided by")},
+        gradient=True,
+        payoffs=("loss",),
+    ),
+    "synflow": Criterion(
+        f"{_RANKINGS}:synflow",
+        "flow of absolute values through the unit's incoming weights, without images (Tanaka et al. 2020)",
+    ),
     "leave-one-out": Criterion(
         f"{_HEURISTICS}:leave_one_out",
         "rise of the loss when the unit alone leaves the whole layer",
@@ -106,6 +142,16 @@ CATALOG: dict[str, Criterion] = {
         walks=True,
         resumes=True,
         max_units=20,
+    ),
+    "partial": Criterion(
+        "shapprune.shapley.partial:partial",
+        "the Shapley value's part from coalitions that lack, or hold, few units (Adamczewski et al. 2024)",
+        {
+            "size": Option(int, 1, minimum=1, about="the most units that a coalition lacks or holds"),
+            "end": Option(str, "full", choices=("full", "empty"), about="the end that the coalitions are near to"),
+        },
+        walks=True,
+        resumes=True,
     ),
     "permutation": Criterion(
         "shapprune.shapley.permutation:permutation",
@@ -122,6 +168,25 @@ CATALOG: dict[str, Criterion] = {
             ),
             "settle_by": Option(str, "mean", about="the aggregate that orders them there"),
             "depth": Option(float, 1.0, minimum=0.01, maximum=1, about="share of each order that is walked"),
+        },
+        random=True,
+        walks=True,
+        resumes=True,
+    ),
+    "regression": Criterion(
+        "shapprune.shapley.regression:regression",
+        "Shapley value by regression of the payoff on the units kept (Lundberg and Lee 2017; Musco and Witter 2025)",
+        {
+            "coalitions": Option(int, 512, minimum=1, about="random coalitions for each example; all, if they suffice"),
+            "sampling": Option(
+                str, "leverage", choices=("uniform", "kernel", "leverage"), about="how coalitions are drawn"
+            ),
+            "weighting": Option(str, "kernel", choices=("kernel", "none"), about="what each of them counts"),
+            "constrained": Option(bool, True, about="the values sum to what all units together are worth"),
+            "paired": Option(bool, True, about="every coalition comes with its complement"),
+            "shared": Option(bool, False, about="the same coalitions for all examples"),
+            "l1": Option(float, 0.0, minimum=0, about="weight of a lasso, with `constrained: false` only"),
+            "l2": Option(float, 0.0, minimum=0, about="weight of a ridge"),
         },
         random=True,
         walks=True,

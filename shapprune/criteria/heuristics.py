@@ -41,7 +41,7 @@ def apoz(game: LayerGame) -> Tensor:
 
     Source: Hu et al. 2016, "Network trimming".
     """
-    return _by_unit((game.activations > 0).double()).mean(2)
+    return by_unit((game.activations > 0).double()).mean(2)
 
 
 @scorer("sensitivity")
@@ -51,7 +51,7 @@ def sensitivity(game: LayerGame) -> Tensor:
     Source: Eq. 2 of Ancona et al. 2020. The gradient is of each example's own loss, so the score
     does not depend on batch sizes.
     """
-    return _by_unit(game.activation_gradient()).abs().sum(2)
+    return by_unit(game.activation_gradient()).abs().sum(2)
 
 
 @scorer("taylor")
@@ -65,7 +65,7 @@ def taylor(game: LayerGame, signed: bool = False) -> Tensor:
 
     Source: Eq. 3 of Ancona et al. 2020 (Molchanov et al. 2017), for each example before averaging.
     """
-    product = _by_unit(game.activation_gradient() * game.activations)
+    product = by_unit(game.activation_gradient() * game.activations)
     return product.sum(2) if signed else product.mean(2).abs()
 
 
@@ -79,6 +79,6 @@ def leave_one_out(game: LayerGame) -> Tensor:
     return (game.full[None] - game.value(without)).T
 
 
-def _by_unit(values: Tensor) -> Tensor:
+def by_unit(values: Tensor) -> Tensor:
     """Values [N, n, ...] as [N, n, positions]."""
     return values.reshape(*values.shape[:2], -1)

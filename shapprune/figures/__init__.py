@@ -4,10 +4,11 @@ A figure is of one network. Its seeds and trials are runs, drawn as their mean w
 """
 
 from shapprune.figures.compress import compress_sizes
+from shapprune.figures.estimators import estimators_cost, estimators_pruning
 from shapprune.figures.fine_tune import fine_tune_amounts
 from shapprune.figures.layout import read, save
 from shapprune.figures.low_data import low_data_curves, low_data_final
-from shapprune.figures.oracle import oracle_overlap
+from shapprune.figures.oracle import oracle_accuracy, oracle_overlap
 from shapprune.figures.removal import auc_bars, auc_layers, removal_curves
 from shapprune.figures.scores import score_strips
 from shapprune.figures.styles import Style, Styles, criterion_styles
@@ -21,9 +22,12 @@ __all__ = [
     "auc_layers",
     "compress_sizes",
     "criterion_styles",
+    "estimators_cost",
+    "estimators_pruning",
     "fine_tune_amounts",
     "low_data_curves",
     "low_data_final",
+    "oracle_accuracy",
     "oracle_overlap",
     "read",
     "removal_curves",

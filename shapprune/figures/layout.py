@@ -21,7 +21,7 @@ from shapprune.figures.styles import Style, Styles
 from shapprune.files import whole
 
 # Names are text even where a network is called 1 or a criterion null; images are numbers or the word "all".
-_TEXT = ("net", "layer", "criterion", "aggregate", "repair", "images")
+_TEXT = ("net", "layer", "criterion", "aggregate", "repair", "images", "estimator", "setting", "truth")
 PLAIN = StrMethodFormatter("{x:g}")
 _INK = "#333333"
 _PALE = 0.45

@@ -13,6 +13,7 @@ from shapprune.figures.layout import PLAIN, by_style, draw_line, grid, legend, r
 from shapprune.figures.styles import DOTTED, Styles, reference
 
 _CHANCE = reference("overlap by chance", DOTTED)
+_ORACLE = "oracle sets"
 
 
 @styled()
@@ -24,6 +25,7 @@ def oracle_overlap(oracle: pd.DataFrame, styles: Styles) -> Figure:
         styles: of `criterion_styles`.
     """
     require(oracle, "oracle sets")
+    oracle = oracle[oracle["criterion"] != _ORACLE]  # what the others are compared with
     layers = oracle["layer"].unique()
     figure, panels = grid(2 * len(layers), columns=2 if len(layers) <= 4 else 4)
     for place, layer in enumerate(layers):
@@ -50,4 +52,27 @@ def oracle_overlap(oracle: pd.DataFrame, styles: Styles) -> Figure:
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     order = [style for style, _ in ranked(oracle, styles, "gap")]
     legend(figure, [*order, _CHANCE], "smallest gap first")
+    return figure
+
+
+@styled()
+def oracle_accuracy(oracle: pd.DataFrame, styles: Styles) -> Figure:
+    """Accuracy of what the oracle sets and the criteria leave, by the units removed; a panel a layer.
+
+    Args:
+        oracle: rows of ``oracle.csv`` of one network.
+        styles: of `criterion_styles`.
+    """
+    require(oracle, "oracle sets")
+    layers = oracle["layer"].unique()
+    figure, panels = grid(len(layers), sharey=True)
+    for axes, layer in zip(panels, layers, strict=True):
+        here = oracle[oracle["layer"] == layer]
+        for style, rows in by_style(here, styles):
+            draw_line(axes, rows, "size", "accuracy", style, band=False)
+        axes.set_title(f"{layer} ({here['size'].max() + 1})", loc="left")
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    figure.supxlabel("units removed")
+    figure.supylabel("accuracy")
+    legend(figure, [style for style, _ in ranked(oracle, styles, "accuracy")], "best first")
     return figure

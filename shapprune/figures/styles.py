@@ -29,6 +29,14 @@ _MUTED: tuple[tuple[str, ...], tuple[str, ...], tuple[Dashes, ...]] = (
     ((0, (5, 2)), (0, (5, 1.5, 1, 1.5)), (0, (2.2, 1.4)), (0, (5, 1.5, 1, 1.5, 1, 1.5))),
 )
 _GREY, _DOTS = "#8A8A8A", (0, (1, 1.6))
+# What tables hold beside the criteria of a study.
+_TRUTHS: tuple[tuple[str, Dashes, str], ...] = (
+    ("oracle sets", SOLID, ""),
+    ("oracle rank", (0, (6, 2)), ""),
+    ("greedy removal", (0, (2, 1)), ""),
+    ("exact Shapley", SOLID, "*"),
+    ("converged Shapley", SOLID, "P"),
+)
 
 
 @dataclass(frozen=True)
@@ -85,8 +93,7 @@ def criterion_styles(criteria: Mapping[str, Mapping[str, Any]]) -> dict[tuple[st
         criteria: the configuration's ``criteria``, as `shapprune.config.validate` returns them.
 
     Returns:
-        A style for each (criterion, aggregate), and one for the exact Shapley values that oracle tables hold beside
-        the study's own criteria.
+        A style for each (criterion, aggregate), and one for each of what tables hold beside the study's own criteria.
     """
     styles: dict[tuple[str, str], Style] = {}
     members: dict[bool, dict[str, int]] = {True: {}, False: {}}  # strong and muted colours: how often each was given
@@ -103,7 +110,8 @@ def criterion_styles(criteria: Mapping[str, Mapping[str, Any]]) -> dict[tuple[st
                 look = _look(shapley, list(members[shapley]).index(colour), member)
             label = f"{name} ({aggregate})" if len(aggregates) > 1 else name
             styles[name, aggregate] = Style(label, len(styles), shapley, **look)
-    styles.setdefault(("exact Shapley", "mean"), Style("exact Shapley", len(styles), True, "black", SOLID, "*"))
+    for name, dashes, marker in _TRUTHS:
+        styles.setdefault((name, "mean"), Style(name, len(styles), True, "black", dashes, marker))
     return styles
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,12 +38,14 @@ class Architecture:
         layers: from all options to the units of each prunable layer, in forward order, without the output layer.
         image: the image shapes it takes, as error messages say it.
         takes: whether it takes images of this shape (channels, height, width).
+        normed: whether a BatchNorm follows a layer.
     """
 
     options: Mapping[str, Option]
     layers: Callable[[Mapping[str, Any]], dict[str, int]]
     image: str
     takes: Callable[[tuple[int, int, int]], bool]
+    normed: Callable[[str], bool] = lambda layer: False
 
 
 def _positive(value: object) -> bool:
@@ -79,7 +81,13 @@ def _resnet(depth: int) -> Architecture:
     """Only the first convolution of each block is listed: the others' units are added to those of the shortcut."""
     blocks = [(stage, block) for stage in (1, 2, 3) for block in range((depth - 2) // 6)]
     layers = {f"layer{stage}.{block}.conv1": 8 * 2**stage for stage, block in blocks}
-    return Architecture({}, lambda _: dict(layers), "at least 4 x 4 pixels", lambda shape: min(shape[1:]) >= 4)
+    return Architecture(
+        {},
+        lambda _: dict(layers),
+        "at least 4 x 4 pixels",
+        lambda shape: min(shape[1:]) >= 4,
+        normed=lambda layer: True,
+    )
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -112,6 +120,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         _vgg16_layers,
         "of 3 channels and 32 to 63 pixels a side",
         lambda shape: shape[0] == 3 and min(shape[1:]) >= 32 and max(shape[1:]) < 64,
+        normed=lambda layer: layer.startswith("features."),
     ),
     "resnet20": _resnet(20),
     "resnet56": _resnet(56),
@@ -144,6 +153,13 @@ def settle(architecture: str, options: Mapping[str, Any], shape: tuple[int, int,
     if shape is not None and not known.takes(shape):
         raise ShapPruneError(f"{architecture} takes images {known.image}, not {' x '.join(map(str, shape))}")
     return {name: option.default for name, option in known.options.items()} | dict(options)
+
+
+def without_batchnorm(architecture: str, layers: Iterable[str]) -> list[str]:
+    """The layers that no BatchNorm follows; none where it is not known, of an architecture of one's own."""
+    if architecture not in ARCHITECTURES:
+        return []
+    return [layer for layer in layers if not ARCHITECTURES[architecture].normed(layer)]
 
 
 def layer_table(

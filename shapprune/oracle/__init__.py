@@ -4,7 +4,15 @@ Larger layers are searched instead (`search_sets`).
 """
 
 from shapprune.oracle.search import FoundSet, search_sets
-from shapprune.oracle.sets import Overlap, best_coalitions, oracle_rank, oracle_sets, overlap
+from shapprune.oracle.sets import (
+    Overlap,
+    best_coalitions,
+    greedy_order,
+    left_by,
+    oracle_rank,
+    oracle_sets,
+    overlap,
+)
 from shapprune.oracle.tables import Tables, coalition_table, coalition_tables, example_tables
 from shapprune.oracle.values import banzhaf_values, leave_one_out_values, partial_values, shapley_values
 
@@ -17,7 +25,9 @@ __all__ = [
     "coalition_table",
     "coalition_tables",
     "example_tables",
+    "greedy_order",
     "leave_one_out_values",
+    "left_by",
     "oracle_rank",
     "oracle_sets",
     "overlap",

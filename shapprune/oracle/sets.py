@@ -68,6 +68,19 @@ def oracle_rank(table: np.ndarray) -> np.ndarray:
     return units[np.argsort(places)]
 
 
+def greedy_order(table: np.ndarray) -> np.ndarray:
+    """The removal order that takes, at every step, the unit that costs least just then, int [n].
+
+    Of units that cost the same the lowest is taken.
+    """
+    left, order = len(table) - 1, []
+    for _ in range(units_of(table)):
+        there = [unit for unit in range(units_of(table)) if left >> unit & 1]
+        order.append(max(there, key=lambda unit: table[left - (1 << unit)]))
+        left -= 1 << order[-1]
+    return np.array(order)
+
+
 @dataclass(frozen=True)
 class Overlap:
     """How well a ranking agrees with the oracle sets of one size.

@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
+from math import comb
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,8 +43,8 @@ def require_enumerable(game: LayerGame, coalitions: int | None = None) -> None:
     number = f"2^{game.units} = {_round(count)}" if coalitions is None else _round(count)
     unit, length = next(((unit, each) for unit, each in _LENGTHS.items() if seconds >= 2 * each), ("seconds", 1))
     raise ShapPruneError(
-        f"{number} coalitions of the {game.units} units of layer {game.layer!r} would take about {_round(seconds / length)} {unit}; at most"
-        f" 2^{MAX_UNITS} can be enumerated, those of {MAX_UNITS} units"
+        f"{number} coalitions of the {game.units} units of layer {game.layer!r} would take about"
+        f" {_round(seconds / length)} {unit}; at most 2^{MAX_UNITS} can be enumerated, those of {MAX_UNITS} units"
     )
 
 
@@ -58,8 +60,10 @@ def marginal_weights(units: int) -> np.ndarray:
     """
     weights = np.empty(units)
     weights[0] = 1 / units
-    for s in range(1, units):
+    for s in range(1, (units + 1) // 2):
         weights[s] = weights[s - 1] * s / (units - s)
+    # Mirrored, for in the middle of a layer of more than a thousand units they are below the least float.
+    weights[units // 2 :] = weights[: (units + 1) // 2][::-1]
     return weights
 
 
@@ -86,3 +90,50 @@ def partial_weights(units: int, size: int, end: str) -> np.ndarray:
 def kept_units(indices: Sequence[int] | np.ndarray, units: int) -> np.ndarray:
     """Coalitions by their index in a table, as masks, bool [len(indices), units]."""
     return (np.asarray(indices)[:, None] >> np.arange(units)) & 1 > 0
+
+
+def sets_by_rank(ranks: np.ndarray, size: int, units: int) -> np.ndarray:
+    """The sets of a size by their rank, as masks.
+
+    Args:
+        ranks: int [k], from 0 to C(units, size) - 1, which is below 2^63.
+        size: of each set.
+        units: of the layer, n.
+
+    Returns:
+        bool [k, n], in the order of the masks as numbers (bit i = unit i): the first half of the sets of n/2 units
+        are the complements of the other half.
+
+    Source: the combinatorial number system (Lehmer 1964).
+    """
+    few = min(size, units - size)
+    if few < size:
+        return ~sets_by_rank(comb(units, size) - 1 - ranks, few, units)
+    binomials = _binomials(units, few)
+    masks, rows = np.zeros((len(ranks), units), dtype=bool), np.arange(len(ranks))
+    for k in range(few, 0, -1):
+        largest = binomials[k].searchsorted(ranks, side="right") - 1
+        masks[rows, largest] = True
+        ranks = ranks - binomials[k][largest]
+    return masks
+
+
+@cache
+def _binomials(units: int, most: int) -> np.ndarray:
+    """C(i, k) for k = 0 ... most and i = 0 ... units - 1, int64 [most + 1, units]."""
+    table = np.zeros((units, most + 1), dtype=np.int64)
+    table[:, 0] = 1
+    for i in range(1, units):
+        table[i, 1:] = table[i - 1, 1:] + table[i - 1, :-1]
+    return np.ascontiguousarray(table.T)
+
+
+def sets_of_sizes(sizes: Sequence[int], units: int, start: int, stop: int) -> np.ndarray:
+    """The sets of some sizes in a fixed order, from one place to another, as masks, bool [stop - start, units]."""
+    parts, before = [], 0
+    for size in sizes:
+        count = comb(units, size)
+        ranks = np.arange(max(start - before, 0), min(stop - before, count))
+        parts.append(sets_by_rank(ranks, size, units))
+        before += count
+    return np.concatenate(parts)

@@ -23,6 +23,9 @@ IN_THE_KEY = {
     "scoring": "images, site, payoff and precision in the keys of scores, tables and steps",
     "test_images": "in the keys of evaluations",
     "images": "in the keys of curves, tables and steps",
+    "estimators": "method and options in the key of each estimator in each size",
+    "curve_images": "in the key of the truth that estimators are compared with",
+    "converged": "in the key of the truth where there is no coalition table",
     "device": "in no key: results are the same but for rounding, and their manifests tell it",
 }
 
@@ -47,7 +50,7 @@ def params(text: str) -> set[str]:
 def test_these_rules_keep_their_results():
     assert set(stored()) == {
         *("train_network", "score_layers", "score_layer", "tabulate_coalitions", "search_oracle"),
-        *("measure_curves", "prune_layers", "evaluate_pruned"),
+        *("study_estimators", "measure_curves", "prune_layers", "evaluate_pruned"),
         *("fine_tune_pruned", "compress_network", "prune_untrained"),
     }
 

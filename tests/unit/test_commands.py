@@ -357,6 +357,7 @@ def test_mistakes_are_sentences_and_nothing_is_written(name, call, tmp_path, mon
         (["--layers", "fc", "fcc"], "unknown layer 'fcc'; did you mean 'fc'?"),
         (["--criterion", "exact", "--options", "{channels: [4, 30]}", "--checkpoint", "{wide}"],
          "exact can do up to 20 units, but layer 'features.4' has 30"),
+        (["--criterion", "batchnorm-scale"], "batchnorm-scale needs a BatchNorm, but none follows layer 'fc'"),
         (["--out", "{wide}"], "cannot be written"),
     ],
 )  # fmt: skip

@@ -153,7 +153,11 @@ BAD = [
     ({"scoring.images": 0}, "scoring.images", "0 is not at least 1"),
     ({"scoring.trials": "3"}, "scoring.trials", "'3' is not a whole number; numbers are written without quotes"),
     ({"scoring.payoff": "acuracy"}, "scoring.payoff", "did you mean 'accuracy'? allowed: accuracy, loss, margin"),
-    ({"scoring.payoff": "accuracy"}, "scoring.payoff", "has no gradient, which sensitivity, taylor"),
+    (
+        {"scoring.payoff": "accuracy"},
+        "scoring.payoff",
+        "has no gradient, which is needed by sensitivity of criteria, taylor",
+    ),
     ({"criteria": {}}, "criteria", "is empty"),
     ({"criteria.apoz": None}, "criteria.apoz", "write {}"),
     ({"criteria.tailor": {}}, "criteria.tailor.method", "unknown criterion 'tailor'; did you mean 'taylor'?"),
@@ -175,6 +179,23 @@ BAD = [
     ({"criteria.shapley.aggregates": ["p101"]}, "criteria.shapley.aggregates[0]", "'p101' is not an aggregate"),
     ({"criteria.shapley.trials": 0}, "criteria.shapley.trials", "0 is not at least 1"),
     ({"criteria.exact": {}}, "criteria.exact", "at most 20 units, but more are in fc1 of lenet5, fc2 of lenet5"),
+    (
+        {"criteria.slimming": {"method": "batchnorm-scale"}},
+        "criteria.slimming",
+        "batchnorm-scale needs a BatchNorm, but none follows conv1 of lenet5, conv2 of lenet5, fc1 of lenet5, fc2 of",
+    ),
+    (
+        {"criteria.again": {"method": "rescored", "of": "exact"}},
+        "criteria.again",
+        "exact takes at most 20 units, but more are in fc1 of lenet5",
+    ),
+    ({"criteria.again": {"method": "rescored", "of": "exat"}}, "criteria.again.of", "did you mean 'exact'?"),
+    (
+        {"criteria.grasp": {}, "scoring.payoff": "margin"},
+        "scoring.payoff",
+        "'margin' is not what grasp of criteria is defined for; allowed: loss",
+    ),
+    ({"criteria.grasp": {"temperature": 0}}, "criteria.grasp.temperature", "0 is below 0.001"),
     ({"curves.images": 2001}, "curves.images", "2001 is more than the 2000 test images of fashion-mnist-sample"),
     ({"oracle.max_units": 21}, "oracle.max_units", "21 is not between 1 and 20"),
     ({"oracle.images": 1001}, "oracle.images", "1001 is more than the 1000 validation images"),
@@ -233,6 +254,17 @@ def test_all_mistakes_are_told_at_once(config):
             *("low_data.ratios[0]", "low_data.ratios[2]", "low_data.criteria", "criteria.taylor.sign"),
         ]
     )
+
+
+def test_criteria_of_untrained_networks_must_fit_them_too(config):
+    vgg = {"networks": {"vgg": {"architecture": "vgg16", "data": "cifar10", "train": {"epochs": 1}}}}
+    mlp = {"mlp": {"architecture": "mlp", "data": "mnist"}}
+    vgg["networks"]["vgg"]["layers"] = ["features.0", "features.3"]
+    vgg["criteria"] = {"batchnorm-scale": {}, "random": {}}
+    study.validate(vgg | {"untrained": {"networks": mlp, "criteria": ["random"]}})
+    (found,) = problems(vgg | {"untrained": {"networks": mlp, "criteria": ["batchnorm-scale"]}})
+    assert found.startswith("criteria.batchnorm-scale: ")
+    assert "none follows fc1 of mlp, fc2 of mlp; choose other 'layers'" in found
 
 
 def test_what_follows_from_a_mistake_is_not_told(config):
@@ -372,7 +404,32 @@ def test_options_of_a_criterion(config):
     assert study.options_of(full["criteria"]["weight-l2"]) == {"norm": "l2"}
 
 
+ESTIMATOR = "estimators.compared.shapley"
 PROTOCOL_MISTAKES = [
+    ({ESTIMATOR: {"method": "permutatoin"}}, f"{ESTIMATOR}.method", "did you mean 'permutation'?"),
+    ({ESTIMATOR: {"method": "permutation", "sharde": True}}, f"{ESTIMATOR}.sharde", "did you mean 'shared'?"),
+    (
+        {ESTIMATOR: {"method": "permutation", "over": {"permutation": [1]}}},
+        f"{ESTIMATOR}.over.permutation",
+        "unknown option of permutation; did you mean 'permutations'?",
+    ),
+    (
+        {ESTIMATOR: {"method": "permutation", "over": {"permutations": [3, 0]}}},
+        f"{ESTIMATOR}.over.permutations",
+        "0 is below 1",
+    ),
+    (
+        {ESTIMATOR: {"method": "permutation", "over": {"permutations": [1], "depth": [0.5]}}},
+        f"{ESTIMATOR}.over",
+        "has the entries permutations, depth, but one is allowed",
+    ),
+    (
+        {ESTIMATOR: {"method": "batchnorm-scale"}},
+        ESTIMATOR,
+        "batchnorm-scale needs a BatchNorm, but none follows conv1 of lenet5; choose",
+    ),
+    ({"estimators.max_units": 100, ESTIMATOR: {"method": "exact"}}, ESTIMATOR, "but more are in fc1 of lenet5, fc2"),
+    ({"estimators.repetitions": 0}, "estimators.repetitions", "0 is not at least 1"),
     ({"fine_tune.criteria": ["tailor"]}, "fine_tune.criteria", "'tailor' is not in low_data.criteria; did you mean"),
     ({"fine_tune.ratios": [0.3]}, "fine_tune.ratios", "0.3 is not one of low_data.ratios: 0.25, 0.5"),
     ({"fine_tune.trials": 4}, "fine_tune.trials", "4 is more than the 3 of low_data.trials"),

@@ -109,9 +109,18 @@ def tables(criteria, layers, seeds, trials):
             "overlap_high": 0.5,
             "cumulative_overlap": 0.4,
         }
-        | {"gap": random.random()}
+        | {"gap": random.random(), "accuracy": random.random()}
         for run in [*runs, *exact]
         for size in (1, 2)
+    ]
+    estimators = [
+        {"net": "net", "seed": seed, "layer": layer, "units": n, "truth": "exact Shapley", "estimator": name}
+        | {"setting": f"size={size}" if size else np.nan, "repetition": repetition, "evaluations": 10 * size}
+        | {"spearman": 1 - random.random() / 2, "mse_ratio": random.random(), "auc_loss": random.random()}
+        | {"gap": random.random() if n == 3 else np.nan}
+        for seed, repetition, (layer, n) in product(range(seeds), range(trials), list(units.items())[:5])
+        for name in [*criteria, "exact Shapley"]
+        for size in ((1, 2, 4) if name != "random" else (0,))
     ]
     training = [
         {"net": "net", "seed": seed, "epoch": epoch, "lr": 0.1, "seconds": 1.0}
@@ -128,6 +137,7 @@ def tables(criteria, layers, seeds, trials):
         "untrained": untrained,
         "compress": compress,
         "oracle": oracle,
+        "estimators": estimators,
         "training": training,
     }
     return {name: pd.DataFrame(rows) for name, rows in named.items()}
@@ -147,7 +157,8 @@ DRAWN = {
         lambda t, s: figures.untrained_steps(t, s, dict.fromkeys(t["layer"].dropna(), 4)),
     ],
     "compress": [lambda t, s: figures.compress_sizes(t, NETWORKS, s)],
-    "oracle": [figures.oracle_overlap],
+    "oracle": [figures.oracle_overlap, figures.oracle_accuracy],
+    "estimators": [figures.estimators_cost, figures.estimators_pruning],
     "training": [lambda t, _: figures.training_curves(t)],
 }
 

@@ -43,6 +43,13 @@ CONFIG = {
     },
     "curves": {"images": 100},
     "oracle": {"max_units": 6, "images": 50},
+    "estimators": {
+        "max_units": 8,
+        "compared": {
+            "shared": {"method": "permutation", "shared": True, "over": {"permutations": [1, 2]}},
+            "taylor": {},
+        },
+    },
     "low_data": {"ratios": [0.5], "images": 20, "trials": 2},
     "fine_tune": {"criteria": ["taylor", "walks"], "images": [0, 50], "train": {"epochs": 2}},
     "untrained": {
@@ -53,10 +60,10 @@ CONFIG = {
     "compress": {"criteria": ["norms", "gradient"], "sizes": {"half": {"ratio": 0.5}}, "train": {"epochs": 2}},
 }
 SCORES = {"score_layers", "score_layer"}
-OF_SCORES = {"measure_curves", "search_oracle"}
+OF_SCORES, STUDY = {"measure_curves", "search_oracle"}, {"study_estimators"}
 TUNED, FRESH, SMALL = {"fine_tune_pruned"}, {"prune_untrained"}, {"compress_network"}
 CHAINS = {"steps", "prune_layers", "evaluate_pruned"} | TUNED
-ALL = SCORES | OF_SCORES | CHAINS | SMALL | {"train_network", "tabulate_coalitions"}  # of a trained network
+ALL = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | {"train_network", "tabulate_coalitions"}  # of a trained network
 
 
 def all_keys(config: dict) -> dict[tuple, str]:
@@ -112,8 +119,11 @@ CHANGES = {
     "criteria.walks.shared": (True, {"score_layer"} | OF_SCORES | CHAINS | FRESH),
     "criteria.staged.options.permutations": (3, {"score_layer"} | OF_SCORES | (CHAINS - TUNED)),
     "criteria.gradient.points": (3, {"score_layer"} | OF_SCORES | (CHAINS - TUNED) | SMALL),
-    "curves.images": (90, {"measure_curves"}),
-    "oracle.images": (60, {"tabulate_coalitions", "search_oracle"}),
+    "curves.images": (90, {"measure_curves"} | STUDY),
+    "oracle.images": (60, {"tabulate_coalitions", "search_oracle"} | STUDY),
+    "estimators.repetitions": (3, STUDY),
+    "estimators.converged": (100, STUDY),
+    "estimators.compared.shared.shared": (False, STUDY),
     "low_data.images": (21, CHAINS),
     "low_data.test_images": (100, {"evaluate_pruned"} | TUNED),
     "fine_tune.train": ({"epochs": 3}, TUNED),
@@ -134,6 +144,8 @@ WHICH = {
     "criteria.walks.trials": 3,
     "criteria.walks.aggregates": ["mean", "mean+2std", "abs"],
     "oracle.max_units": 5,
+    "estimators.max_units": 5,
+    "estimators.compared.shared.over": {"permutations": [1, 2, 5]},
     "low_data.ratios": [0.25, 0.5],
     "low_data.trials": 3,
     "low_data.criteria": ["taylor", "walks"],
@@ -150,7 +162,7 @@ WHICH = {
 }
 
 
-NAMES = {"one", "norms", "walks", "staged", "gradient", "fresh", "half", "other"}
+NAMES = {"one", "norms", "walks", "staged", "gradient", "fresh", "half", "other", "shared"}
 
 
 def with_value(key: str, value: object) -> dict:
@@ -181,6 +193,8 @@ def test_what_is_there_keeps_its_key_when_there_is_more(key, before):
     kept = changed(before, after)
     if key in ("networks.one.layers",):  # the steps of chains follow from the layers
         assert {unit[1] for unit in kept} == CHAINS | SMALL
+    elif key == "oracle.max_units":  # the truth about a layer that has no table any more is another
+        assert {unit[1] for unit in kept} == STUDY
     else:
         assert not kept
     assert after.keys() != before.keys()
@@ -193,7 +207,13 @@ def test_every_key_of_the_schema_is_tried():
     untried = {key for key in leaves() if key not in tried and not any(each.startswith(f"{key}.") for each in tried)}
     assert untried <= {
         "networks.NAME.architecture",
-        *("datasets", "criteria.NAME.method", "networks.NAME.weights.url", "networks.NAME.weights.sha256"),
+        *(
+            "datasets",
+            "criteria.NAME.method",
+            "estimators.compared.NAME.method",
+            "networks.NAME.weights.url",
+            "networks.NAME.weights.sha256",
+        ),
         *("low_data.skip", "tracking", "fine_tune.ratios"),
         *("untrained.networks.NAME.architecture", "compress.sizes.NAME.skip"),
         *(f"compress.sizes.NAME.{size}" for size in ("parameters", "macs", "widths")),
@@ -216,8 +236,8 @@ def test_options_are_in_the_key_with_their_defaults(before):
 
 # An edited file -> the units of which rules have another key, and of which criteria where not of all.
 EDITS = {
-    "shapprune/shapley/permutation.py": ({"score_layer"} | OF_SCORES | CHAINS | FRESH, {"walks", "staged"}),
-    "shapprune/criteria/heuristics.py": ({"score_layers"} | OF_SCORES | CHAINS | SMALL, {"norms", "taylor"}),
+    "shapprune/shapley/permutation.py": ({"score_layer"} | OF_SCORES | STUDY | CHAINS | FRESH, None),
+    "shapprune/criteria/heuristics.py": ({"score_layers"} | OF_SCORES | STUDY | CHAINS | SMALL, {"norms", "taylor"}),
     "shapprune/criteria/rescored.py": ({"score_layer"} | OF_SCORES | (CHAINS - TUNED), {"staged"}),
     "shapprune/shapley/gradient.py": ({"score_layer"} | OF_SCORES | (CHAINS - TUNED) | SMALL, {"gradient"}),
     "shapprune/engine.py": ((ALL | FRESH) - {"train_network"}, None),
@@ -225,8 +245,9 @@ EDITS = {
     "shapprune/protocols/low_data.py": (CHAINS | FRESH, None),
     "shapprune/protocols/compress.py": (SMALL, None),
     "shapprune/repair.py": (CHAINS | FRESH, None),
-    "shapprune/curves.py": ({"measure_curves"} | CHAINS | FRESH | SMALL, None),
-    "shapprune/oracle.py": ({"tabulate_coalitions", "search_oracle"}, None),
+    "shapprune/curves.py": ({"measure_curves"} | STUDY | CHAINS | FRESH | SMALL, None),
+    "shapprune/oracle/sets.py": ({"tabulate_coalitions", "search_oracle"} | STUDY, None),
+    "shapprune/tabulated.py": (STUDY, None),
     "scripts/train_network.py": (ALL, None),
     "scripts/measure_curves.py": ({"measure_curves"}, None),
     **dict.fromkeys(

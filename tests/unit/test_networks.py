@@ -13,7 +13,9 @@ from shapprune.errors import ShapPruneError
 from shapprune.networks import ARCHITECTURES, build, builder_of, layer_table
 from shapprune.networks.resnet import Shortcut
 from shapprune.networks.storage import load_weights
+from shapprune.networks.tables import without_batchnorm
 from shapprune.training import evaluate
+from shapprune.unit_graph import UnitGraph
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 CASES = {  # architecture, options: shape, parameters, prunable layers, units
@@ -51,6 +53,14 @@ def test_sizes_and_layer_tables(case, expected):
     assert called[-1] not in table
     for name, count in table.items():
         assert modules[name].weight.shape[0] == count
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_which_layers_a_batchnorm_follows(architecture):
+    shape = COLOUR if architecture in ("vgg16", "resnet20", "resnet56") else GREY
+    graph = UnitGraph(build(architecture, shape).eval(), torch.rand(2, *shape))
+    layers = layer_table(architecture, {})
+    assert without_batchnorm(architecture, layers) == [name for name in layers if graph.norm_of(name) is None]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -322,16 +322,12 @@ def test_bad_input(call, message):
     assert message in str(error.value)
 
 
-def test_wide_layer_is_not_enumerated():
-    g = LayerGame(randomise(ConvNetwork(hidden=21)), "fc", images(2), labels(2))
-    with pytest.raises(ShapPruneError, match=r"21 units have 2\^21"):
-        shapley.exact(g)
-
-
 @pytest.mark.parametrize("criterion", list(CATALOG))
 def test_one_unit_and_one_image(criterion):
     model = randomise(ConvNetwork(hidden=1))
     for layer, count in (("fc", 5), ("features.4", 1), ("fc", 1)):
+        if CATALOG[criterion].batchnorm and layer == "fc":  # none follows it
+            continue
         s = shapprune.score(LayerGame(model, layer, images(count), labels(count)), criterion)
         assert s.values.isfinite().all()
         assert s.aggregate("mean+2std").isfinite().all()

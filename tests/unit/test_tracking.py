@@ -20,7 +20,7 @@ import pytest
 from shapprune import ShapPruneError, records, tracking
 from shapprune import config as study
 from shapprune.files import write_json
-from shapprune.tables import CURVES, FINE_TUNE, LOW_DATA, OVERLAPS, TRAINING, UNTRAINED, write_table
+from shapprune.tables import CURVES, ESTIMATORS, FINE_TUNE, LOW_DATA, OVERLAPS, TRAINING, UNTRAINED, write_table
 
 pytestmark = pytest.mark.xdist_group("mlflow")  # importing it and a new database cost seconds: once for all
 
@@ -36,6 +36,7 @@ CONFIG = {
     },
     "scoring": {"trials": 2},
     "curves": {"images": 100},
+    "estimators": {"compared": {"permutation": {"over": {"permutations": [2, 5]}}}},
     "low_data": {"ratios": [0.5], "trials": 1},
     "fine_tune": {"criteria": ["random"], "images": [0, 50]},
     "untrained": {"criteria": ["shapley"], "networks": {"fresh": {"architecture": "mlp", "data": "digits"}}},
@@ -71,6 +72,7 @@ class Results:
         write_json(
             self.run / "oracle" / "fc1.json", {**names, **GAME, **MACHINE, "evaluations": 4, "unit": unit("fc1")}
         )
+        self._estimators()
         self._measured()
         self._compressed()
         write_json(folder / "run_config.yaml", self.config)
@@ -102,6 +104,21 @@ class Results:
         path = self.run / "scores" / criterion / "fc1" / f"trial{trial}.json"
         write_json(path, names | how | cost | GAME | MACHINE | {"unit": unit(f"{criterion}{trial}")})
 
+    def _estimators(self) -> None:
+        names = {"net": "small", "seed": 0, "layer": "fc1", "units": 2, "truth": "exact Shapley", "setting": ""}
+        rows = [
+            dict.fromkeys(ESTIMATORS, 0.5)
+            | names
+            | {"evaluations": evaluations, "gap": ""}
+            | {"estimator": "permutation", "repetition": repetition, "spearman": repetition}
+            for evaluations in (4, 10)
+            for repetition in (0, 1)
+        ]
+        truth = dict.fromkeys(ESTIMATORS, "") | names | {"estimator": "exact Shapley"}
+        write_table(self.run / "estimators" / "fc1.csv", ESTIMATORS, [truth, *rows])
+        units = {"permutation/permutations=2": unit("two"), "truth": unit("truth")}
+        write_json(self.run / "estimators" / "fc1.json", {"unit": {"key": "fc1"}, "made_of": units})
+
     def _measured(self) -> None:
         low = "ratio0.5"
         for path, label in (
@@ -121,7 +138,7 @@ class Results:
             ]
             curves += [layer | {"units": 2} | point for point in points]
             areas += [order | {"layer": each, "auc_loss": 1 + trial, "auc_accuracy": 0.25} for each in ("fc1", "all")]
-            overlaps += [layer | dict.fromkeys(OVERLAPS[-4:], 0.5) | {"size": size} for size in (1, 2)]
+            overlaps += [layer | dict.fromkeys(OVERLAPS[-7:], 0.5) | {"size": size} for size in (1, 2)]
             steps = [
                 {"step": step, "loss": step + trial, "accuracy": 0.5, "parameters": 9, "macs": 8} for step in (0, 1)
             ]
@@ -159,8 +176,14 @@ class Results:
         scores = [self.run / "scores" / name for name in self.config["criteria"]]
         names = ("low_data", "curves/fc1", "oracle/fc1_overlap", "fine_tuned/random")
         measured = [self.run / f"{name}.csv" for name in names]
-        manifests = [self.run / "model.json"], scores, [self.run / "oracle" / "fc1.json"], measured
-        manifests = *manifests, [self.run / "compressed" / "random"], [self.fresh.with_suffix(".csv")]
+        manifests = [self.run / "model.json"], scores, [self.run / "oracle" / "fc1.json"]
+        manifests = (
+            *manifests,
+            [self.run / "estimators" / "fc1.csv"],
+            measured,
+            [self.run / "compressed" / "random"],
+            [self.fresh.with_suffix(".csv")],
+        )
         return records.collect(self.config, *(map(str, each) for each in manifests), self.folder / "tables")
 
     def mirror(self, **changed: object) -> dict:
@@ -214,6 +237,7 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
         "small/seed0",
         *(f"{name}/fc1/trial{trial} small/seed0" for name in ("random", "shapley") for trial in (0, 1)),
         "coalitions/fc1 small/seed0",
+        "permutation/fc1 small/seed0",
         *("random/mean small/seed0", "shapley/mean small/seed0", "shapley/mean+2std small/seed0"),
         *("random/mean/half small/seed0", "shapley fresh/seed0"),
     ]
@@ -223,6 +247,12 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
     assert [value for name, value, _ in metrics if name == "removal_loss/fc1"] == [0.5, 1.5, 2.5]
     assert ("low_data_loss/ratio0.5", 1.5, 1) in metrics
     assert ("fine_tune_loss/ratio0.5/images_50", 1.5, 0) in records["random/mean small/seed0"].metrics
+    estimator = records["permutation/fc1 small/seed0"]
+    assert [(value, at) for name, value, at in estimator.metrics if name == "estimator_spearman"] == [
+        (0.5, 4),
+        (0.5, 10),
+    ]
+    assert estimator.params["over"] == {"permutations": [2, 5]}
     compressed = records["random/mean/half small/seed0"]
     assert ("accuracy", 0.5, 0) in compressed.metrics
     assert ("epoch/train_loss", 0.5, 2) in compressed.metrics
@@ -244,10 +274,11 @@ def test_study_is_mirrored_once(folder):
     told = results.mirror()
     assert told["tracking_uri"] == f"sqlite:///{folder}/mlflow/mlflow.db"
     assert told["runs"] == {"study": 1, "network": 1, "scores": 4, "coalitions": 1, "criterion": 3} | {
+        "estimator": 1,
         "compressed": 1,
         "untrained": 1,
     }
-    assert told["added"] == 12
+    assert told["added"] == 13
     found, client = runs(told["tracking_uri"]), MlflowClient(told["tracking_uri"])
     parent = found[f"fake {study.digest(results.config)}"]
     assert parent.info.run_id == told["run"]
@@ -335,6 +366,7 @@ def test_what_was_cut_off_is_completed(folder, monkeypatch):
         "coalitions",
         "compressed",
         *["criterion"] * 3,
+        "estimator",
         "network",
         *["scores"] * 4,
         "study",
@@ -458,7 +490,7 @@ def test_server(folder, port, tmp_path, monkeypatch):
     with serving(command, port, tmp_path / "log") as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         told = results.mirror()
-        assert (told["tracking_uri"], told["added"]) == (address, 12)
+        assert (told["tracking_uri"], told["added"]) == (address, 13)
         assert len(runs(address)) == 12
         assert [file.path for file in MlflowClient(address).list_artifacts(told["run"], "tables")] == ["tables/auc.csv"]
         assert results.mirror()["added"] == 0

@@ -41,6 +41,10 @@ SCORINGS = {
     "shrunk": ("shrunk", {"permutations": 20}),
     "rescored": ("rescored", {"stages": 3, "of": "permutation", "options": {"permutations": 2}}),
     "exact": ("exact", {}),
+    "partial": ("partial", {"size": 3}),
+    "regression": ("regression", {"coalitions": 41}),
+    "shared regression": ("regression", {"coalitions": 41, "shared": True, "sampling": "uniform", "paired": False}),
+    "regression of all": ("regression", {"constrained": False, "l1": 0.01}),
 }
 
 
@@ -65,7 +69,8 @@ class Meter:
 def meter(monkeypatch):
     """A payoff's meter, with checkpoints written as often as can be."""
     monkeypatch.setattr(unfinished, "INTERVAL", 0.0)
-    monkeypatch.setattr(importlib.import_module("shapprune.shapley.exact"), "_CHUNK", 16)
+    for module in ("partial", "regression"):
+        monkeypatch.setattr(importlib.import_module(f"shapprune.shapley.{module}"), "_CHUNK", 16)
     return Meter()
 
 

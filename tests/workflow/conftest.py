@@ -32,6 +32,12 @@ STUDY = {
     },
     "curves": {"images": 100},
     "oracle": {"max_units": 6, "images": 50},
+    "estimators": {
+        "repetitions": 2,
+        "converged": 10,
+        "max_units": 9,
+        "compared": {"permutation": {"over": {"permutations": [1, 3]}}, "taylor": {}},
+    },
     "low_data": {"ratios": [0.5], "images": 20, "test_images": 300, "trials": 2, "repair": ["none", "least-squares"]},
     "fine_tune": {
         "criteria": ["taylor"],

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.xdist_group("dvc")
 
 SMALL = copy.deepcopy(STUDY) | {"tracking": "off"}
 SMALL |= {protocol: {"criteria": []} for protocol in ("fine_tune", "untrained", "compress")}
+SMALL |= {"estimators": {"compared": {}}}
 SMALL["networks"]["small"] |= {"seeds": [0], "layers": ["fc2"], "train": {"epochs": 1}}
 SMALL["criteria"] = {"random": {}, "taylor": {}}
 SMALL["scoring"]["trials"] = SMALL["low_data"]["trials"] = 1

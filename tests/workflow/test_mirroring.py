@@ -32,7 +32,16 @@ def test_study_is_mirrored_at_its_end_and_once(finished, tmp_path, monkeypatch):
     results = workflow.folder / "results"
     told = read_json(results / "tracking.json")
     assert told["tracking_uri"] == f"sqlite:///{results}/mlflow/mlflow.db"
-    kinds = {"study": 1, "network": 2, "scores": 20, "coalitions": 2, "criterion": 8, "compressed": 12, "untrained": 2}
+    kinds = {
+        "study": 1,
+        "network": 2,
+        "scores": 20,
+        "coalitions": 2,
+        "estimator": 4,
+        "criterion": 8,
+        "compressed": 12,
+        "untrained": 2,
+    }
     assert told["runs"] == kinds
     assert told["added"] == sum(kinds.values())
     assert workflow.planned() == {}

@@ -19,7 +19,7 @@ from tests.workflow.conftest import STUDY, Workflow
 pytestmark = pytest.mark.xdist_group("workflow")
 
 WITHOUT_TABLES = (
-    *("train_all", "score_all", "oracle_all", "curves_all", "prune_all"),
+    *("train_all", "score_all", "oracle_all", "estimators_all", "curves_all", "prune_all"),
     *("fine_tune_all", "compress_all", "untrained_all"),
 )
 
@@ -59,7 +59,7 @@ def test_a_fresh_folder_with_the_store_computes_nothing(finished, tmp_path):
     assert "gpu=1" not in dry
     said = restored(dry)
     assert said.keys() == {
-        *("Training", "Scoring", "Valuing", "Comparing", "Measuring", "Pruning", "Evaluating"),
+        *("Training", "Scoring", "Valuing", "Comparing", "Testing", "Measuring", "Pruning", "Evaluating"),
         *("Fine-tuning", "Compressing"),
     }
     assert all(some == all_units for each in said.values() for some, all_units in each)
@@ -74,7 +74,7 @@ def test_a_fresh_folder_with_the_store_computes_nothing(finished, tmp_path):
     assert same_files(before, after, "*/seed*/pruned/**/trial*") > 10
     assert same_files(before, after, "*/seed*/compressed/**/[a-z]*.*") == 2 * 3 * 2 * 2
     assert same_files(before, after, "*/seed*/*.*") > 5
-    tables = ("networks", "training", "scores", "curves", "auc", "oracle", "low_data")
+    tables = ("networks", "training", "scores", "curves", "auc", "oracle", "estimators", "low_data")
     for table in (*tables, "fine_tune", "untrained", "compress"):
         assert same_files(before, after, f"tables/{table}.csv") == 1
 
@@ -93,7 +93,8 @@ def test_one_changed_value_computes_what_depends_on_it_and_back_again(finished, 
     assert said["Scoring"] == {(6, 6), (0, 2)}  # all layers by random and taylor; one layer by shapley
     assert said["Valuing"] == {(1, 1)}
     assert said["Measuring"] == {(3, 7)}
-    assert said["Comparing"] == {(4, 8)}
+    assert said["Comparing"] == {(7, 11)}
+    assert said["Testing"] == {(4, 4)}
     assert said["Pruning"] == {(4, 4), (0, 8), (0, 2)}  # (of the untrained networks, two steps)
     assert said["Evaluating"] == {(8, 16)}
     assert said["Fine-tuning"] == {(3, 3)}
@@ -169,7 +170,7 @@ def test_a_run_that_was_killed_goes_on(finished, tmp_path):
 def test_entries_that_nothing_needs_can_be_deleted(finished, tmp_path):
     workflow = with_store(finished, tmp_path, curves={"images": 90})
     entries = lambda: len(list((tmp_path / "data" / "store").glob("[0-9a-f]*/*/manifest.json")))  # noqa: E731
-    there, curves = entries(), 2 * 2 * 7
+    there, curves = entries(), 2 * 2 * (7 + 4)  # of each layer the curves and the estimators
     shown = workflow("--cores", "1", "--", "store_gc").stdout
     assert f"{curves} of {there} entries of data/store" in shown
     assert "snakemake store_gc --config confirm=yes" in shown

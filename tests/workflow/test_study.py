@@ -14,6 +14,7 @@ import yaml
 import shapprune
 from shapprune.networks import build
 from shapprune.score_files import read_scores
+from shapprune.tables import ESTIMATORS
 from tests.workflow.conftest import REPOSITORY, STUDY, Workflow
 
 pytestmark = pytest.mark.xdist_group("workflow")  # the finished study is shared by the tests of one worker
@@ -65,10 +66,31 @@ def test_tables_hold_one_observation_a_row(finished):
 
     oracle = table(finished, "oracle")
     assert set(oracle["layer"]) == {"fc2"}  # fc1 has more than 6 units
-    assert len(oracle) == seeds * (trials + 1) * 5
+    assert len(oracle) == seeds * (trials + 4) * 5
     assert (oracle["gap"] >= 0).all()
-    exact = oracle[oracle["criterion"] == "exact Shapley"]
-    assert exact["gap"].mean() < oracle[oracle["criterion"] == "random"]["gap"].mean()
+    by_criterion = oracle.groupby("criterion")[["gap", "loss"]].mean()
+    assert by_criterion["gap"]["exact Shapley"] < by_criterion["gap"]["random"]
+    assert by_criterion["gap"]["oracle sets"] == 0
+    assert by_criterion["loss"].idxmin() == "oracle sets"
+    agreement = oracle[oracle["size"] == 5].groupby("criterion")["cumulative_overlap"].mean()
+    assert agreement.drop("oracle sets").max() == agreement["oracle rank"]
+
+    errors = table(finished, "estimators")
+    assert list(errors) == list(ESTIMATORS)
+    assert set(zip(errors["layer"], errors["truth"], strict=True)) == {
+        ("fc1", "converged Shapley"),
+        ("fc2", "exact Shapley"),
+    }
+    assert len(errors) == seeds * 2 * (1 + 2 * 2 + 1)  # layers; the truth, two sizes twice, taylor once
+    truth = errors["estimator"] == errors["truth"]
+    assert (errors[truth]["spearman"] > 0.999).all()
+    assert (errors[truth]["mse_ratio"] == 0).all()
+    assert errors[errors["layer"] == "fc1"]["gap"].isna().all()  # it has no table
+    assert (errors[errors["layer"] == "fc2"]["gap"] >= 0).all()
+    means = errors.groupby(["estimator", "setting"], dropna=False)["mse_ratio"].mean()
+    assert means["permutation", "permutations=3"] < means["permutation", "permutations=1"]
+    cost = errors.groupby("setting")["evaluations"].unique()
+    assert set(cost["permutations=3"]) == {3 * 8 + 2, 3 * 5 + 2}
 
     assert len(table(finished, "training")) == seeds * 4
     assert len(table(finished, "networks")) == seeds
@@ -202,8 +224,9 @@ def test_nothing_is_done_twice(finished):
         (lambda study: study["compress"]["sizes"].update(tiny={"macs": 200}), {"compress_network"}),
         (lambda study: study["fine_tune"]["train"].update(lr=0.2), {"fine_tune_pruned"}),
         (lambda study: study["untrained"].update(images=90), {"prune_untrained"}),
-        (lambda study: study["oracle"].update(images=60), {"tabulate_coalitions", "search_oracle"}),
-        (lambda study: study["curves"].update(images=90), {"measure_curves"}),
+        (lambda study: study["oracle"].update(images=60), {"tabulate_coalitions", "search_oracle", "study_estimators"}),
+        (lambda study: study["curves"].update(images=90), {"measure_curves", "study_estimators"}),
+        (lambda study: study["estimators"].update(repetitions=3), {"study_estimators"}),
         (lambda study: study.update(memory_mb=64), set()),
     ],
 )
