@@ -75,7 +75,9 @@ def estimators_pruning(estimators: pd.DataFrame, styles: Styles) -> Figure:
 
 def _as_criteria(estimators: pd.DataFrame) -> pd.DataFrame:
     """The table with the columns that styles go by."""
-    return estimators.assign(criterion=estimators["estimator"], aggregate="mean")
+    return estimators.assign(
+        criterion=estimators["estimator"], aggregate="mean", setting=estimators["setting"].fillna("")
+    )
 
 
 def _measured(truth: pd.DataFrame) -> list[str]:

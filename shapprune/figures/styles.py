@@ -120,7 +120,7 @@ def _look(shapley: bool, hue: int, member: int) -> dict[str, Any]:
     colours, markers, lines = _STRONG if shapley else _MUTED
     return {
         "colour": colours[hue % len(colours)],
-        "dashes": lines[member % len(lines)],
+        "dashes": lines[(member + hue // len(colours)) % len(lines)],
         "marker": markers[hue % len(markers)],
         "filled": member % 2 == 0,
     }

@@ -48,7 +48,8 @@ def regression(
     the constraint all values of an example are off by the same number: the order by the mean payoff stays.
 
     The errors are those of a jackknife over 10 groups of draws. What penalties pull the values by is not in them, nor
-    is that fewer coalitions than units (pairs, if paired) pull them towards each other.
+    is that fewer coalitions than units (pairs, if paired) pull them towards each other; with about as many, values may
+    be far off.
 
     Args:
         game: the layer.
