@@ -97,7 +97,7 @@ def grid(
     """
     columns = columns or min(5, math.ceil(math.sqrt(count)))
     rows = math.ceil(count / columns)
-    width, height = size or _PANEL[columns]
+    width, height = size or _PANEL[min(columns, max(_PANEL))]
     figure = Figure(figsize=(columns * width + room, rows * height))
     panels = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey).flatten().tolist()
     for spare in panels[count:]:

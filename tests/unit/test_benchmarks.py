@@ -198,6 +198,11 @@ def test_a_ratio_needs_the_baseline_at_all_layers():
     assert "| – |" in "\n".join(draw.markdown(summary))
 
 
+def test_many_networks_share_a_figure():
+    summary = draw.summarise(pd.concat([by_hand().assign(net=f"toy {number}") for number in range(6)]))
+    assert len(draw.quality_against_cost(summary).axes) == 12
+
+
 def test_files_are_written(case, tmp_path, monkeypatch):
     measure(case, tmp_path)
     write_table(tmp_path / "speed.csv", speed.COLUMNS, speed.measure(case, permutations=2))
