@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from shapprune.figures.layout import PLAIN, by_style, draw_line, grid, legend, ranked, require, styled
 from shapprune.figures.styles import DOTTED, Style, Styles, reference
 
+_EXACT = 1e-4  # of the variance; what has less of an error leaves the panel at the bottom
 _TRUTH = reference("order of the true values", DOTTED)
 
 
@@ -32,6 +33,7 @@ def estimators_cost(estimators: pd.DataFrame, styles: Styles) -> Figure:
             draw_line(error, rows, "evaluations", "mse_ratio", style, band=False)
             draw_line(rank, rows, "evaluations", "spearman", style)
         error.set_yscale("log")
+        error.set_ylim(bottom=max(error.get_ylim()[0], _EXACT))
         error.set_ylabel("squared error / variance")
         rank.set_ylabel("Spearman correlation")
         rank.set_ylim(min(0, rank.dataLim.y0) - 0.03, 1.03)

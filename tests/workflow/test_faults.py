@@ -1,0 +1,249 @@
+"""What goes wrong while a study runs: jobs fail or are killed, two runs meet, disks are full, clocks are wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.workflow.conftest import STUDY, Workflow
+from tests.workflow.test_restoring import same_files
+
+of_the_finished_study = pytest.mark.xdist_group("workflow")  # which the tests of one worker share
+
+# Networks of one layer, in some of which a fault is planted.
+CODE = """
+import os, signal
+from pathlib import Path
+import numpy as np
+from torch import nn
+
+def load():
+    random = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    images = (random.random((300, 6, 6)) * 60 + 60 * labels[:, None, None]).astype(np.uint8)
+    return images[:200], labels[:200], images[200:], labels[200:]
+
+def build(width=4, fault=""):
+    fault = fault if Path("faults").exists() else ""
+    if fault == "exception":
+        raise ValueError("a planted fault")
+    if fault == "memory":
+        os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does where memory has run out
+    if fault == "time":
+        os.kill(os.getpid(), signal.SIGTERM)  # as a scheduler does when the time is up
+    return nn.Sequential(nn.Flatten(), nn.Linear(36, width), nn.ReLU(), nn.Linear(width, 3))
+"""
+
+
+def network(**options: object) -> dict:
+    return {
+        "architecture": "my_code:build",
+        "options": options,
+        "data": "shades",
+        "layers": {"1": 4},
+        "train": {"epochs": 2, "lr": 0.1},
+    }
+
+
+FAULTY = {
+    "study": "faulty",
+    "tracking": False,
+    "datasets": {"shades": "my_code:load"},
+    "networks": {"good": network()},
+    "splits": {"validation": 60},
+    "scoring": {"images": 20},
+    "oracle": {"images": 20},
+    "curves": {"images": 50},
+    "low_data": {"images": 20},
+    "criteria": {"weight-norm": {}},
+}
+
+
+def faulty(folder: Path) -> Workflow:
+    (folder / "my_code.py").write_text(CODE)
+    return Workflow(folder, FAULTY)
+
+
+def test_a_job_that_fails_stops_no_other_and_is_tried_again(tmp_path):
+    workflow, faults = faulty(tmp_path), ("exception", "memory", "time")
+    workflow.study = FAULTY | {"networks": {fault: network(fault=fault) for fault in faults} | {"good": network()}}
+    (tmp_path / "faults").touch()
+    done = workflow("--cores", "2", "--", "score_all")
+    assert done.returncode != 0
+    assert "ValueError: a planted fault" in done.stdout  # the last lines of its log
+    for fault in faults:
+        assert f"results/logs/train_network/{fault}/seed0.log" in done.stdout
+        assert not list((tmp_path / "results" / fault).rglob("trial0.npz"))
+    assert len(list((tmp_path / "results" / "good").rglob("trial0.npz"))) == 1
+    (tmp_path / "faults").unlink()
+    assert workflow.planned("score_all") == {"train_network": 3, "score_layers": 3, "score_all": 1}
+    workflow.run("score_all")
+    assert workflow.planned("score_all") == {}
+
+
+@contextmanager
+def running(workflow: Workflow, *arguments: str) -> Iterator[subprocess.Popen]:
+    """A run in the background; whatever of it is left is killed at the end."""
+    log = (workflow.folder / "run.log").open("w")
+    process = subprocess.Popen(
+        workflow.command("--cores", "2", *arguments),
+        cwd=workflow.folder,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        log.close()
+
+
+def wait_for(what: Callable[[], object], process: subprocess.Popen) -> None:
+    until = time.monotonic() + 120
+    while not what():
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
+def jobs_of(process: subprocess.Popen) -> list[psutil.Process]:
+    """The scripts that a run has started."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            if any(".snakemake/scripts" in word for word in child.cmdline()):
+                found.append(child)
+    return found
+
+
+def test_a_run_that_is_asked_to_end_finishes_its_jobs(tmp_path):
+    workflow = faulty(tmp_path)
+    with running(workflow, "--", "score_all") as process:
+        wait_for(lambda: jobs_of(process), process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(120) != 0
+    said = (tmp_path / "run.log").read_text()
+    assert "Will exit after finishing currently running jobs" in said
+    assert (tmp_path / "results" / "data" / "shades.npz").is_file()
+    assert not list((tmp_path / "results").rglob("trial0.npz"))  # nothing that follows was started
+    assert not (tmp_path / ".snakemake" / "run.json").exists()
+    workflow.run("score_all")
+
+
+@of_the_finished_study
+def test_a_job_that_is_killed_is_tried_again(tmp_path, finished):
+    workflow = Workflow(tmp_path, STUDY)
+    with running(workflow, "--", "train_all", "score_all") as process:
+        wait_for(lambda: (tmp_path / "results" / "data" / "digits.npz").exists() and jobs_of(process), process)
+        jobs_of(process)[0].kill()
+        assert process.wait(240) != 0
+    workflow.run("train_all", "score_all")
+    assert same_files(finished.folder / "results", tmp_path / "results", "*/seed*/scores/**/trial*.npz") > 10
+
+
+def test_a_second_run_in_a_folder_says_whom_it_met(tmp_path):
+    workflow = faulty(tmp_path)
+    with running(workflow, "--", "score_all") as process:
+        wait_for((tmp_path / ".snakemake" / "run.json").exists, process)
+        second = workflow("--cores", "1", "--", "score_all")
+        assert second.returncode != 0
+        assert f"{tmp_path} is locked by process {process.pid} of " in second.stdout
+        assert f"end it with `kill {process.pid}`" in second.stdout
+        assert workflow("--dry-run").returncode == 0  # looking is allowed
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    third = workflow("--cores", "1", "--", "score_all")
+    assert third.returncode != 0
+    assert "It has ended: free the folder with `snakemake --unlock`" in third.stdout
+    assert workflow("--unlock").returncode == 0
+    workflow.run("score_all")
+
+
+@of_the_finished_study
+def test_two_studies_share_a_store(tmp_path, finished):
+    folders = [tmp_path / "one", tmp_path / "two"]
+    study = STUDY | {"store": str(tmp_path / "store")}
+    for folder in folders:
+        folder.mkdir()
+    targets = ("--resources", "gpu=8", "--", "score_all", "curves_all")
+    with running(Workflow(folders[0], study), *targets) as one, running(Workflow(folders[1], study), *targets) as two:
+        assert one.wait(400) == 0, (folders[0] / "run.log").read_text()[-3000:]
+        assert two.wait(400) == 0, (folders[1] / "run.log").read_text()[-3000:]
+    for folder in folders:
+        assert same_files(finished.folder / "results", folder / "results", "*/seed*/scores/**/trial*.npz") > 10
+        assert same_files(finished.folder / "results", folder / "results", "*/seed*/curves/*.csv") == 4
+    assert not list((tmp_path / "store").glob(".incoming/*"))
+
+
+@contextmanager
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    """A small file system of its own in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file systems")
+def test_a_full_disk_is_told_and_nothing_half_written_stays(tmp_path):
+    with mounted(tmp_path / "small", "size=40k"):
+        workflow = faulty(tmp_path)
+        workflow.study = FAULTY | {"networks": {"good": network(width=400)}}
+        workflow.study["networks"]["good"]["layers"] = {"1": 400}
+        workflow.study["store"] = str(tmp_path / "small" / "store")
+        workflow.run("score_all")  # results are there all the same
+        logs = "".join(path.read_text() for path in (tmp_path / "results" / "logs").rglob("*.log"))
+        assert "could not be kept in" in logs
+        assert "No space left on device" in logs
+        kept = [path.parent for path in (tmp_path / "small").rglob("manifest.json")]
+        assert not list((tmp_path / "small" / "store" / ".incoming").glob("*"))
+        shutil.rmtree(tmp_path / "results")
+        workflow.run("score_all")
+        assert all((path / "manifest.json").is_file() for path in kept)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file systems")
+def test_results_that_cannot_be_written_are_told(tmp_path):
+    workflow = faulty(tmp_path)
+    with mounted(tmp_path / "results", "size=1m,ro"):
+        done = workflow("--cores", "1", "--", "score_all")
+        assert done.returncode != 0
+        assert "Read-only file system" in done.stdout
+    shutil.rmtree(tmp_path / "results")
+    workflow.run("score_all")
+
+
+@of_the_finished_study
+@pytest.mark.parametrize("hours", [1, -1])
+def test_a_clock_that_is_wrong_changes_no_result(tmp_path, finished, hours):
+    workflow = Workflow(tmp_path, STUDY)
+    shutil.copytree(finished.folder / "data", tmp_path / "data", symlinks=True)
+    shift = hours * 3600
+    for path in (tmp_path / "data").rglob("*"):
+        os.utime(path, (path.stat().st_atime + shift, path.stat().st_mtime + shift))
+    targets = ("score_all", "curves_all", "prune_all")
+    workflow.run(*targets)
+    assert same_files(finished.folder / "results", tmp_path / "results", "*/seed*/low_data.csv") == 2
+    assert workflow.planned(*targets) == {}
+    for path in (tmp_path / "results").rglob("model.*"):  # written by a node whose clock is ahead or behind
+        os.utime(path, (path.stat().st_atime + shift, path.stat().st_mtime + shift))
+    workflow.run(*targets)
+    assert same_files(finished.folder / "results", tmp_path / "results", "*/seed*/low_data.csv") == 2
