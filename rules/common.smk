@@ -9,9 +9,10 @@ OUTPUTS
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from shapprune import config as study
-from shapprune import jobs, studied
+from shapprune import jobs, lease, presence, studied
 from shapprune.criteria.catalog import lookup
 from shapprune.errors import ShapPruneError
 from shapprune.plan import Plan
@@ -29,6 +30,24 @@ config.update(checked)
 jobs.add_to_path(workflow.basedir)
 PLAN = Plan(config)
 
+# Snakemake says that the folder is locked, but not by whom.
+if workflow.is_main_process and (other_run := presence.met()):
+    logger.warning(other_run)
+
+
+onstart:
+    presence.announce()
+    say_gpus()
+
+
+onsuccess:
+    presence.withdraw()
+
+
+onerror:
+    presence.withdraw()
+
+
 NETWORKS = config["networks"]
 CRITERIA = config["criteria"]
 HEURISTICS = {name: entry for name, entry in CRITERIA.items() if not lookup(entry["method"]).walks}
@@ -37,6 +56,9 @@ WALKS = {name: entry for name, entry in CRITERIA.items() if name not in HEURISTI
 # Given to jobs as resources, not as params: they change no result, so another value runs nothing again.
 CALL_MB = config["memory_mb"]
 STORE = config["store"]
+GPU_SLOTS = config["gpu_slots"]
+
+SMALL = 64  # units of a layer of which some minutes suffice
 
 RUN = "results/{net}/seed{seed}"
 HEURISTIC_SCORES = [f"{RUN}/scores/{name}" for name in HEURISTICS]
@@ -54,6 +76,17 @@ TABLES = expand(
         *("fine_tune", "untrained", "compress", "timing"),
     ],
 )
+
+
+def say_gpus():
+    """Say once which GPUs jobs will lease; nothing where they run elsewhere, or there are none."""
+    cap = workflow.global_resources.get("gpu")
+    try:
+        if workflow.local_exec and config["device"] != "cpu":
+            if line := lease.describe(GPU_SLOTS, cap and cap.value):
+                logger.info(line)
+    except ShapPruneError as error:
+        raise WorkflowError(str(error)) from None
 
 
 wildcard_constraints:
@@ -96,8 +129,13 @@ def units(rule):
 
 
 def found(rule):
-    """How much of that is in the store, in words."""
-    return lambda wildcards: "{} of {} restored".format(*PLAN.found(rule, **dict(wildcards.items())))
+    """How many of these are in the store."""
+    return lambda wildcards: PLAN.found(rule, **dict(wildcards.items()))[0]
+
+
+def count(rule):
+    """How many these are."""
+    return lambda wildcards: PLAN.found(rule, **dict(wildcards.items()))[1]
 
 
 def gpus(rule):
@@ -108,6 +146,12 @@ def gpus(rule):
         return 0 if config["device"] == "cpu" or restored == all_units else 1
 
     return number
+
+
+def group_of(wildcards):
+    """The group of the jobs of small layers, where a profile says how many layers a cluster is given in one job."""
+    grouped = "small_layers" in workflow.group_settings.group_components
+    return "small_layers" if grouped and layers_of(wildcards)[wildcards.layer] <= SMALL else None
 
 
 def runs(pattern, networks=NETWORKS, **more):

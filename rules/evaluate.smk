@@ -23,12 +23,16 @@ rule measure_curves:
         "results/logs/measure_curves/{net}/seed{seed}/{layer}.log",
     benchmark:
         "results/benchmarks/measure_curves/{net}/seed{seed}/{layer}.tsv"
+    group:
+        group_of
     conda:
         "../envs/torch.yaml"
     resources:
         gpu=gpus("measure_curves"),
+        gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("measure_curves"),
+        units=count("measure_curves"),
         call_mb=CALL_MB,
     params:
         units=units("measure_curves"),
@@ -38,7 +42,7 @@ rule measure_curves:
         device=config["device"],
     message:
         "Measuring removal curves of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found}, gpu={resources.gpu}"
+        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
     script:
         "../scripts/measure_curves.py"
 
@@ -60,8 +64,10 @@ rule evaluate_pruned:
         "../envs/torch.yaml"
     resources:
         gpu=gpus("evaluate_pruned"),
+        gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("evaluate_pruned"),
+        units=count("evaluate_pruned"),
         call_mb=CALL_MB,
     params:
         units=units("evaluate_pruned"),
@@ -70,7 +76,8 @@ rule evaluate_pruned:
         validation=config["splits"]["validation"],
         device=config["device"],
     message:
-        "Evaluating the pruned networks of {wildcards.net}, seed {wildcards.seed}: {resources.found}, gpu={resources.gpu}"
+        "Evaluating the pruned networks of {wildcards.net}, seed {wildcards.seed}: "
+        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
     script:
         "../scripts/evaluate_pruned.py"
 

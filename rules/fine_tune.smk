@@ -27,8 +27,10 @@ rule fine_tune_pruned:
         "../envs/torch.yaml"
     resources:
         gpu=gpus("fine_tune_pruned"),
+        gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("fine_tune_pruned"),
+        units=count("fine_tune_pruned"),
         call_mb=CALL_MB,
     params:
         units=units("fine_tune_pruned"),
@@ -39,7 +41,7 @@ rule fine_tune_pruned:
         device=config["device"],
     message:
         "Fine-tuning what {wildcards.criterion} left of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found}, gpu={resources.gpu}"
+        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
     script:
         "../scripts/fine_tune_pruned.py"
 
@@ -60,8 +62,10 @@ rule compress_network:
         "../envs/torch.yaml"
     resources:
         gpu=gpus("compress_network"),
+        gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("compress_network"),
+        units=count("compress_network"),
         call_mb=CALL_MB,
     params:
         units=units("compress_network"),
@@ -72,6 +76,6 @@ rule compress_network:
         device=config["device"],
     message:
         "Compressing {wildcards.net}, seed {wildcards.seed}, by {wildcards.criterion}: "
-        "{resources.found}, gpu={resources.gpu}"
+        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
     script:
         "../scripts/compress_network.py"

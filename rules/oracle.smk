@@ -24,8 +24,10 @@ rule tabulate_coalitions:
         "../envs/torch.yaml"
     resources:
         gpu=gpus("tabulate_coalitions"),
+        gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("tabulate_coalitions"),
+        units=count("tabulate_coalitions"),
         call_mb=CALL_MB,
     params:
         units=units("tabulate_coalitions"),
@@ -35,7 +37,8 @@ rule tabulate_coalitions:
         validation=config["splits"]["validation"],
         device=config["device"],
     message:
-        "Valuing all coalitions of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: {resources.found}, gpu={resources.gpu}"
+        "Valuing all coalitions of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
+        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
     script:
         "../scripts/tabulate_coalitions.py"
 
@@ -54,15 +57,18 @@ rule search_oracle:
         "results/logs/search_oracle/{net}/seed{seed}/{layer}.log",
     benchmark:
         "results/benchmarks/search_oracle/{net}/seed{seed}/{layer}.tsv"
+    group:
+        group_of
     conda:
         "../envs/torch.yaml"
     resources:
         store=STORE,
         found=found("search_oracle"),
+        units=count("search_oracle"),
     params:
         units=units("search_oracle"),
     message:
         "Comparing criteria with the oracle sets of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found}"
+        "{resources.found} of {resources.units} restored"
     script:
         "../scripts/search_oracle.py"

@@ -23,8 +23,10 @@ rule prune_layers:
         "../envs/torch.yaml"
     resources:
         gpu=gpus("prune_layers"),
+        gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("prune_layers"),
+        units=count("prune_layers"),
         call_mb=CALL_MB,
     params:
         units=units("prune_layers"),
@@ -38,6 +40,6 @@ rule prune_layers:
         device=config["device"],
     message:
         "Pruning {wildcards.net}, seed {wildcards.seed}, with little data by {wildcards.criterion}: "
-        "{resources.found}, gpu={resources.gpu}"
+        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
     script:
         "../scripts/prune_layers.py"

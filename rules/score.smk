@@ -26,8 +26,10 @@ if HEURISTICS:
             "../envs/torch.yaml"
         resources:
             gpu=gpus("score_layers"),
+            gpu_slots=GPU_SLOTS,
             store=STORE,
             found=found("score_layers"),
+            units=count("score_layers"),
             call_mb=CALL_MB,
         params:
             units=units("score_layers"),
@@ -38,7 +40,7 @@ if HEURISTICS:
             validation=config["splits"]["validation"],
             device=config["device"],
         message:
-            f"Scoring all layers of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}}, gpu={{resources.gpu}}"
+            f"Scoring all layers of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}} of {{resources.units}} restored, gpu={{resources.gpu}}"
         script:
             "../scripts/score_layers.py"
 
@@ -56,12 +58,16 @@ if WALKS:
             "results/logs/score_layer/{net}/seed{seed}/{layer}.log",
         benchmark:
             "results/benchmarks/score_layer/{net}/seed{seed}/{layer}.tsv"
+        group:
+            group_of
         conda:
             "../envs/torch.yaml"
         resources:
             gpu=gpus("score_layer"),
+            gpu_slots=GPU_SLOTS,
             store=STORE,
             found=found("score_layer"),
+            units=count("score_layer"),
             call_mb=CALL_MB,
         params:
             units=units("score_layer"),
@@ -71,6 +77,6 @@ if WALKS:
             validation=config["splits"]["validation"],
             device=config["device"],
         message:
-            f"Scoring layer {{wildcards.layer}} of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}}, gpu={{resources.gpu}}"
+            f"Scoring layer {{wildcards.layer}} of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}} of {{resources.units}} restored, gpu={{resources.gpu}}"
         script:
             "../scripts/score_layer.py"

@@ -1,15 +1,24 @@
-"""What lies in results/ and in the store, looked at and tidied up; nothing here is part of the study.
+"""What lies in results/ and in the store, looked at, brought back and tidied up; nothing here is part of the study.
 
 REQUIRED INPUTS
     none; whatever is there
 OUTPUTS
-    none but what they say
+    none of their own but what they say
 """
 
 
 localrules:
+    restore,
     doctor,
     store_gc,
+
+
+rule restore:
+    """Restore what the store has and compute nothing; on a cluster only what is missing is submitted after that."""
+    input:
+        lambda wildcards: [
+            path for job in PLAN.restorable() for path in expand(getattr(rules, job.rule).output, **job.wildcards)
+        ],
 
 
 rule doctor:

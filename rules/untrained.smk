@@ -22,8 +22,10 @@ rule prune_untrained:
         "../envs/torch.yaml"
     resources:
         gpu=gpus("prune_untrained"),
+        gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("prune_untrained"),
+        units=count("prune_untrained"),
         call_mb=CALL_MB,
     params:
         units=units("prune_untrained"),
@@ -35,6 +37,6 @@ rule prune_untrained:
         device=config["device"],
     message:
         "Pruning {wildcards.net}, seed {wildcards.seed}, which was never trained: "
-        "{resources.found}, gpu={resources.gpu}"
+        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
     script:
         "../scripts/prune_untrained.py"

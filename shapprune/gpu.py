@@ -1,13 +1,21 @@
-"""Which device the networks run on, and what a result was made on."""
+"""Which device the networks run on, leases of GPUs, and what a result was made on.
+
+Stages ask here where they run, and nothing here decides what they make; so no key of a result is of this module
+(`shapprune.keys`). Importing it costs nothing: torch is imported by the functions that need it, and leases need none.
+"""
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 from importlib import metadata
 from typing import Any
 
 from shapprune.errors import ShapPruneError, unknown
+from shapprune.lease import lease
+
+__all__ = ["DEVICES", "choose_device", "lease", "machine_facts"]
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -26,7 +34,8 @@ def choose_device(wanted: str = "auto") -> str:
     if wanted not in DEVICES:
         raise unknown("device", wanted, DEVICES)
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise ShapPruneError("device 'cuda' was asked for but torch finds none; set device: auto or cpu")
+        why = " because CUDA_VISIBLE_DEVICES is empty" if os.environ.get("CUDA_VISIBLE_DEVICES") == "" else ""
+        raise ShapPruneError(f"device 'cuda' was asked for but torch finds none{why}; set device: auto or cpu")
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 

@@ -6,19 +6,22 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from shapprune.errors import ShapPruneError
 
 
 @contextmanager
-def job(log: str, threads: int = 1) -> Iterator[None]:
+def job(log: str, threads: int = 1, gpus: int | None = None, slots: int = 1) -> Iterator[None]:
     """Run a job: what it prints goes into ``log``, a ShapPruneError ends it with its sentence and exit code 1.
 
     Args:
         log: the log file; it is written anew.
         threads: how many threads numerical libraries may take; set before they are imported.
+        gpus: how many GPUs are leased for as long as the job runs, before CUDA can be started; where there are none it
+            runs without. With 0 CUDA is shown none, and with None nothing is done about them.
+        slots: how many jobs may share a GPU.
     """
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
@@ -27,13 +30,24 @@ def job(log: str, threads: int = 1) -> Iterator[None]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:
-            yield
+            with nullcontext() if gpus is None else _leased(gpus, slots, log):
+                yield
         except ShapPruneError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             raise SystemExit(1) from None
         except Exception:  # noqa: BLE001  the log is the last place that can tell of it
             traceback.print_exc()
             raise SystemExit(1) from None
+
+
+@contextmanager
+def _leased(gpus: int, slots: int, log: str) -> Iterator[None]:
+    from shapprune.lease import lease
+
+    with lease(gpus, slots, work=os.path.abspath(log)) as devices:
+        if devices:
+            print(f"on GPU {', '.join(devices)}", flush=True)
+        yield
 
 
 @contextmanager

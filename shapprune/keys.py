@@ -24,7 +24,7 @@ _REPOSITORY = Path(__file__).resolve().parents[1]
 # Modules that tell, find or move results but do not make them: what they decide is in the other parts of a key.
 _WITHOUT_EFFECT = frozenset(
     f"shapprune.{name}"
-    for name in ("errors", "progress", "jobs", "keys", "store", "work", "sources", "tables", "criteria.catalog")
+    for name in ("errors", "progress", "jobs", "gpu", "keys", "store", "work", "sources", "tables", "criteria.catalog")
 )
 
 

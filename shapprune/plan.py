@@ -30,11 +30,13 @@ class Job:
         place: the folder below which every unit has a manifest of its own, by its label; or the one manifest of them
             all, a ``.json``; None for units without any.
         units: label -> description.
+        wildcards: which of its rule's jobs it is.
     """
 
     rule: str
     place: str | None
     units: Units
+    wildcards: Mapping[str, Any]
 
     def manifests(self) -> dict[str, str]:
         """Its manifests and the keys they must have."""
@@ -111,7 +113,20 @@ class Plan:
                 yield self._job("prune_untrained", f"results/{net}/seed{seed}/untrained.json", net=net, seed=seed)
 
     def _job(self, rule: str, place: str | None, **wildcards: Any) -> Job:
-        return Job(rule, place, self.of(rule, **wildcards))
+        return Job(rule, place, self.of(rule, **wildcards), wildcards)
+
+    def restorable(self) -> Iterator[Job]:
+        """The jobs of which the store has everything, and also of those that they consume: they compute nothing."""
+        whole: dict[str, bool] = {}  # key -> whether that holds for the jobs that make it
+        for job in self.jobs():
+            if job.place is None or not job.units:
+                continue
+            units = job.units.values()
+            there = all(self.store.has(unit["key"]) for unit in units)
+            there = there and all(whole.get(text, True) for unit in units for text in _texts(unit["parts"]))
+            whole |= {unit["key"]: whole.get(unit["key"], True) and there for unit in units}
+            if there:
+                yield job
 
     def expected(self) -> dict[str, str]:
         """The manifests of all results and the keys they must have."""
@@ -316,6 +331,15 @@ class Plan:
             steps[layer] = Unit("prune_layers", {**parts, "layer": layer, "before": before}, _functions(entry))
             before = steps[layer].key
         return dict(reversed(steps.items()))
+
+
+def _texts(parts: Mapping[str, Any]) -> Iterator[str]:
+    """The texts in nested mappings; the keys of what is consumed are among them."""
+    for value in parts.values():
+        if isinstance(value, Mapping):
+            yield from _texts(value)
+        elif isinstance(value, str):
+            yield value
 
 
 def _criterion(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from shapprune.schema import schema
 ROOT = Path(__file__).parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGE = PIPELINE["stages"][sharing.STAGE]
-WITHOUT_EFFECT = {"study", "device", "memory_mb", "store", "tracking"}  # keys that change no result
+WITHOUT_EFFECT = {"study", "device", "memory_mb", "gpu_slots", "store", "tracking"}  # keys that change no result
 
 
 def test_every_key_is_a_parameter_or_changes_no_result():

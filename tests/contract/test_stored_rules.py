@@ -81,3 +81,14 @@ def test_the_package_imports_from_where_things_are(path):
             for alias in node.names:
                 home = ROOT / "shapprune" / alias.name
                 assert home.with_suffix(".py").is_file() or (home / "__init__.py").is_file(), alias.name
+
+
+@pytest.mark.parametrize("rule", rules())
+def test_a_rule_that_asks_for_a_gpu_has_a_job_that_leases_it(rule):
+    text, script = rules()[rule], ROOT / "scripts" / f"{rule}.py"
+    asks = f'gpu=gpus("{rule}"),' in text
+    assert asks == ("gpu=" in text)
+    assert asks == ("gpu_slots=GPU_SLOTS," in text)
+    lease = "with job(snakemake.log[0], snakemake.threads, snakemake.resources.gpu, snakemake.resources.gpu_slots):"
+    if script.is_file():
+        assert asks == (lease in script.read_text())

@@ -92,6 +92,7 @@ CHANGES = {
     "study": ("other", set()),
     "device": ("cpu", set()),
     "memory_mb": (7, set()),
+    "gpu_slots": (4, set()),
     "store": ("elsewhere", set()),
     "networks.one.options.widths": ([4, 6, 8, 6], ALL),
     "networks.one.data": ("fashion-mnist", ALL),
@@ -254,6 +255,7 @@ EDITS = {
         [
             *("shapprune/figures/removal.py", "shapprune/collect.py", "shapprune/config.py", "shapprune/errors.py"),
             *("shapprune/criteria/catalog.py", "shapprune/store.py", "shapprune/plan.py", "shapprune/schema.py"),
+            *("shapprune/gpu.py", "shapprune/lease.py", "shapprune/devices.py"),
         ],
         (set(), None),
     ),

@@ -122,8 +122,10 @@ def test_stale_files_without_their_history_are_noticed(finished, tmp_path):
 
 def test_a_damaged_entry_is_computed_again(finished, tmp_path):
     workflow = with_store(finished, tmp_path)
-    (payload, *_) = sorted((tmp_path / "data" / "store").rglob(".safetensors"))
-    manifest = json.loads((payload.parent / "manifest.json").read_text())
+    payloads = sorted((tmp_path / "data" / "store").rglob(".safetensors"))
+    manifests = [json.loads((path.parent / "manifest.json").read_text()) for path in payloads]
+    entries = zip(payloads, manifests, strict=True)
+    payload, manifest = next(each for each in entries if each[1]["stage"] in ("train_network", "prune_layers"))
     content = bytearray(payload.read_bytes())
     content[-5] ^= 1
     payload.chmod(0o644)
