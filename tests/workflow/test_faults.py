@@ -14,19 +14,21 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.workflow.conftest import STUDY, Workflow
+from tests.workflow.conftest import Workflow
 from tests.workflow.test_restoring import same_files
 
-of_the_finished_study = pytest.mark.xdist_group("workflow")  # which the tests of one worker share
+pytestmark = pytest.mark.xdist_group("faults")  # the undisturbed run is shared by the tests of one worker
 
 # Networks of one layer, in some of which a fault is planted.
 CODE = """
-import os, signal
+import os, signal, time
 from pathlib import Path
 import numpy as np
 from torch import nn
 
 def load():
+    while Path("slow").exists():
+        time.sleep(0.1)
     random = np.random.default_rng(0)
     labels = np.arange(300) % 3
     images = (random.random((300, 6, 6)) * 60 + 60 * labels[:, None, None]).astype(np.uint8)
@@ -71,6 +73,20 @@ FAULTY = {
 def faulty(folder: Path) -> Workflow:
     (folder / "my_code.py").write_text(CODE)
     return Workflow(folder, FAULTY)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """The study without any fault, run once; tests read it and leave its results as they are."""
+    workflow = faulty(tmp_path_factory.mktemp("undisturbed"))
+    workflow.run("score_all", "curves_all")
+    return workflow
+
+
+def same_results(one: Workflow, other: Workflow) -> bool:
+    """Whether scores and curves are there and equal."""
+    folders = [each.folder / "results" for each in (one, other)]
+    return same_files(*folders, "*/seed*/scores/**/trial*.npz") == same_files(*folders, "*/seed*/curves/*.csv") == 1
 
 
 def test_a_job_that_fails_stops_no_other_and_is_tried_again(tmp_path):
@@ -142,19 +158,21 @@ def test_a_run_that_is_asked_to_end_finishes_its_jobs(tmp_path):
     workflow.run("score_all")
 
 
-@of_the_finished_study
-def test_a_job_that_is_killed_is_tried_again(tmp_path, finished):
-    workflow = Workflow(tmp_path, STUDY)
-    with running(workflow, "--", "train_all", "score_all") as process:
-        wait_for(lambda: (tmp_path / "results" / "data" / "digits.npz").exists() and jobs_of(process), process)
-        jobs_of(process)[0].kill()
-        assert process.wait(240) != 0
-    workflow.run("train_all", "score_all")
-    assert same_files(finished.folder / "results", tmp_path / "results", "*/seed*/scores/**/trial*.npz") > 10
-
-
-def test_a_second_run_in_a_folder_says_whom_it_met(tmp_path):
+def test_a_job_that_is_killed_is_tried_again(tmp_path, undisturbed):
     workflow = faulty(tmp_path)
+    (tmp_path / "slow").touch()
+    with running(workflow, "--", "score_all") as process:
+        wait_for(lambda: jobs_of(process), process)
+        jobs_of(process)[0].kill()
+        assert process.wait(120) != 0
+    (tmp_path / "slow").unlink()
+    workflow.run("score_all", "curves_all")
+    assert same_results(workflow, undisturbed)
+
+
+def test_a_second_run_in_a_folder_says_whom_it_met(tmp_path, undisturbed):
+    workflow = faulty(tmp_path)
+    (tmp_path / "slow").touch()
     with running(workflow, "--", "score_all") as process:
         wait_for((tmp_path / ".snakemake" / "run.json").exists, process)
         second = workflow("--cores", "1", "--", "score_all")
@@ -168,22 +186,22 @@ def test_a_second_run_in_a_folder_says_whom_it_met(tmp_path):
     assert third.returncode != 0
     assert "It has ended: free the folder with `snakemake --unlock`" in third.stdout
     assert workflow("--unlock").returncode == 0
-    workflow.run("score_all")
+    (tmp_path / "slow").unlink()
+    workflow.run("score_all", "curves_all")
+    assert same_results(workflow, undisturbed)
 
 
-@of_the_finished_study
-def test_two_studies_share_a_store(tmp_path, finished):
-    folders = [tmp_path / "one", tmp_path / "two"]
-    study = STUDY | {"store": str(tmp_path / "store")}
-    for folder in folders:
-        folder.mkdir()
+def test_two_studies_share_a_store(tmp_path, undisturbed):
+    workflows = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        workflows.append(faulty(tmp_path / name))
+        workflows[-1].study = FAULTY | {"store": str(tmp_path / "store")}
     targets = ("--resources", "gpu=8", "--", "score_all", "curves_all")
-    with running(Workflow(folders[0], study), *targets) as one, running(Workflow(folders[1], study), *targets) as two:
-        assert one.wait(400) == 0, (folders[0] / "run.log").read_text()[-3000:]
-        assert two.wait(400) == 0, (folders[1] / "run.log").read_text()[-3000:]
-    for folder in folders:
-        assert same_files(finished.folder / "results", folder / "results", "*/seed*/scores/**/trial*.npz") > 10
-        assert same_files(finished.folder / "results", folder / "results", "*/seed*/curves/*.csv") == 4
+    with running(workflows[0], *targets) as one, running(workflows[1], *targets) as two:
+        for process, workflow in ((one, workflows[0]), (two, workflows[1])):
+            assert process.wait(400) == 0, (workflow.folder / "run.log").read_text()[-3000:]
+    assert all(same_results(workflow, undisturbed) for workflow in workflows)
     assert not list((tmp_path / "store").glob(".incoming/*"))
 
 
@@ -231,19 +249,19 @@ def test_results_that_cannot_be_written_are_told(tmp_path):
     workflow.run("score_all")
 
 
-@of_the_finished_study
 @pytest.mark.parametrize("hours", [1, -1])
-def test_a_clock_that_is_wrong_changes_no_result(tmp_path, finished, hours):
-    workflow = Workflow(tmp_path, STUDY)
-    shutil.copytree(finished.folder / "data", tmp_path / "data", symlinks=True)
-    shift = hours * 3600
-    for path in (tmp_path / "data").rglob("*"):
-        os.utime(path, (path.stat().st_atime + shift, path.stat().st_mtime + shift))
-    targets = ("score_all", "curves_all", "prune_all")
-    workflow.run(*targets)
-    assert same_files(finished.folder / "results", tmp_path / "results", "*/seed*/low_data.csv") == 2
-    assert workflow.planned(*targets) == {}
-    for path in (tmp_path / "results").rglob("model.*"):  # written by a node whose clock is ahead or behind
-        os.utime(path, (path.stat().st_atime + shift, path.stat().st_mtime + shift))
-    workflow.run(*targets)
-    assert same_files(finished.folder / "results", tmp_path / "results", "*/seed*/low_data.csv") == 2
+def test_a_clock_that_is_wrong_changes_no_result(tmp_path, undisturbed, hours):
+    workflow = faulty(tmp_path)
+    shutil.copytree(undisturbed.folder / "data", tmp_path / "data", symlinks=True)
+
+    def shift(pattern: str) -> None:
+        for path in tmp_path.rglob(pattern):
+            os.utime(path, (path.stat().st_atime + hours * 3600, path.stat().st_mtime + hours * 3600))
+
+    shift("data/store/**/*")
+    workflow.run("score_all", "curves_all")
+    assert same_results(workflow, undisturbed)
+    assert workflow.planned("score_all", "curves_all") == {}
+    shift("results/**/model.*")  # written by a node whose clock is ahead or behind
+    workflow.run("score_all", "curves_all")
+    assert same_results(workflow, undisturbed)

@@ -37,7 +37,7 @@ def test_study_is_mirrored_at_its_end_and_once(finished, tmp_path, monkeypatch):
         "network": 2,
         "scores": 20,
         "coalitions": 2,
-        "estimator": 4,
+        "estimator": 8,
         "criterion": 8,
         "compressed": 12,
         "untrained": 2,
