@@ -106,6 +106,26 @@ def test_one_changed_value_computes_what_depends_on_it_and_back_again(finished, 
     assert same_files(finished.folder / "results", tmp_path / "results", "*/seed*/scores/shapley/**/trial*") > 5
 
 
+def test_restore_computes_nothing(finished, tmp_path):
+    changed = {"shapley": STUDY["criteria"]["shapley"] | {"permutations": 3}}
+    workflow = with_store(finished, tmp_path, criteria=changed)
+    said = restored(workflow.run("restore"))
+    # Of all others a part would be computed.
+    assert said.keys() == {"Training", "Scoring", "Valuing", "Testing", "Pruning", "Fine-tuning", "Compressing"}
+    assert all(some == all_units for each in said.values() for some, all_units in each)
+    planned = workflow.planned(*WITHOUT_TABLES)
+    assert {rule: number for rule, number in planned.items() if not rule.endswith("_all")} == {
+        "score_layer": 4,
+        "measure_curves": 4,
+        "search_oracle": 2,
+        "prune_layers": 2,
+        "evaluate_pruned": 2,
+        "compress_network": 2,
+        "prune_untrained": 2,
+    }
+    assert "Nothing to be done" in workflow.run("restore")
+
+
 def test_stale_files_without_their_history_are_noticed(finished, tmp_path):
     shutil.copytree(finished.folder / "results", tmp_path / "results")  # and no .snakemake
     workflow = with_store(finished, tmp_path, scoring={"images": 25})
