@@ -214,8 +214,8 @@ class Cluster:
 
     def _write_files(self) -> None:
         for number in range(GPUS):
-            # What is no character device is refused, though jobs run all the same. This one leads nowhere.
-            os.mknod(self.folder / f"nvidia{number}", 0o600 | stat.S_IFCHR, os.makedev(195, number))
+            # Slurm gives jobs a device for each of these only if they are character devices. It is that of /dev/null.
+            os.mknod(self.folder / f"nvidia{number}", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
         (self.folder / "munge.key").write_bytes(os.urandom(128))
         (self.folder / "munge.key").chmod(0o600)
         (self.folder / "state").mkdir()
