@@ -4,7 +4,7 @@ BIN = .venv/bin
 READY = .venv/requirements.txt
 PORT ?= 5000
 
-.PHONY: help report ui test test-cluster bench lint clean-env
+.PHONY: help report ui test test-cluster slurm bench lint clean-env
 .DEFAULT_GOAL = help
 
 help: ## show this list
@@ -28,15 +28,19 @@ ui: $(READY) ## show the results in MLflow at 127.0.0.1:5000 (another port: PORT
 test: $(READY) lint ## run all tests (those on the full data sets need SHAPPRUNE_DATA)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# Slurm's packages start nothing by themselves.
-test-cluster: $(READY) ## run the workflow on a Slurm that is started here for it (minutes; root on Debian)
+test-cluster: slurm ## run the workflow on a Slurm that is started here for it (minutes; root on Debian)
+	SHAPPRUNE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster
+
+# What test-cluster needs. Slurm's packages start nothing by themselves.
+slurm: $(READY)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	    command -v slurmctld munged > /dev/null || { apt-get update -qq && \
+	    { command -v slurmctld && command -v munged; } > /dev/null || { apt-get update -qq && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends slurm-wlm munge > /dev/null; } || \
 	    echo 'Slurm and munge could not be installed; the tests say what is missing.'; \
 	else echo 'Slurm is installed by root on Debian only; the tests say what is missing.'; fi
-	@$(BIN)/python -m pip install --quiet --editable '.[cluster]' || echo 'The plugin for Slurm could not be installed.'
-	SHAPPRUNE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster
+	@$(BIN)/python -c 'import snakemake_executor_plugin_slurm' 2> /dev/null || \
+	    $(BIN)/python -m pip install --quiet --editable '.[cluster]' || \
+	    echo 'The plugin for Slurm could not be installed.'
 
 bench: $(READY) ## measure the engine against TorchPruner's way and estimators against converged values (minutes)
 	$(BIN)/python -m benchmarks.speed lenet5 resnet20

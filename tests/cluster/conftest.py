@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.slurm import ENDS_WITH_THIS, MARK, Cluster, SlurmJob, hindrance
+from tests.cluster.slurm import ENDS_WITH_THIS, MARK, PREFIX, Cluster, SlurmJob, clear_up, hindrance
 from tests.workflow.conftest import REPOSITORY, Workflow
 
 PROFILE = REPOSITORY / "profiles" / "slurm"
@@ -33,9 +33,10 @@ def cluster() -> Iterator[Cluster]:
     """A cluster that is there as long as the tests run, and of which nothing is left after them."""
     if not os.environ.get("SHAPPRUNE_CLUSTER"):
         pytest.skip("it starts a Slurm cluster on this machine, which takes minutes: make test-cluster")
+    clear_up()
     if reason := hindrance():
         pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="shapprune-cluster-"))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     cluster = Cluster(folder)
     os.environ[MARK] = str(folder)  # for all that is started here, so that it is ended too
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the tests in order, as Ctrl-C does

@@ -26,9 +26,19 @@ import psutil
 CONFIGURATION = Path("/etc/slurm/slurm.conf")
 NODES = ("one", "two")
 GPUS = 8
+PREFIX = "shapprune-cluster-"  # of the name of its folder
 MARK = "SHAPPRUNE_TEST_CLUSTER"  # in the environment, with the folder of the cluster
 ENDS_WITH_THIS = ["setpriv", "--pdeathsig", "KILL"]  # before a command: it does not outlive this process
 COMMANDS = ("munged", "munge", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel", "setpriv")
+
+
+def clear_up() -> None:
+    """Take away the link of a test that was killed; what it had started has ended with it."""
+    if not CONFIGURATION.is_symlink():
+        return
+    folder = CONFIGURATION.readlink().parent
+    if folder.name.startswith(PREFIX) and not any(Cluster(folder).processes()):
+        CONFIGURATION.unlink()
 
 
 def hindrance() -> str | None:
@@ -40,7 +50,7 @@ def hindrance() -> str | None:
     if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
         return "snakemake-executor-plugin-slurm is not installed; `make test-cluster` installs it"
     if CONFIGURATION.exists() or CONFIGURATION.is_symlink():
-        return f"{CONFIGURATION} is there: this machine has a cluster already, or a test was killed and left the link"
+        return f"{CONFIGURATION} is there: this machine has a cluster already"
     try:
         address = socket.gethostbyname(socket.gethostname())
     except OSError:

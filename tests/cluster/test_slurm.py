@@ -135,7 +135,7 @@ def test_a_node_dies_and_another_loses_its_slurmd(finished, tmp_path):
     workflow.run("restore")
     there, before = entries(store), cluster.last_job()
     running = workflow.start("--group-components", "small_layers=1", "--", "tables_all")
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     try:
         while not (made := entries(store) - there):
             assert time.monotonic() < until, workflow.said()[-5000:]
@@ -148,7 +148,7 @@ def test_a_node_dies_and_another_loses_its_slurmd(finished, tmp_path):
         cluster.kill("two", all_of_it=False)
         kept = {path: path.read_bytes() for path in made}
         cluster.revive("two")
-        running.wait(300)
+        running.wait(600)
     finally:
         running.kill()
         running.wait()
