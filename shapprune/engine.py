@@ -10,6 +10,7 @@ values of the layer itself are masked (`MaskedEntry`).
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -199,18 +200,20 @@ class SummedEntry(Entry):
         base = base.reshape(-1, *[1] * (len(self.shape) - 1)).expand(self.shape)
         self._base = (base.movedim(0, -1) if self.channels_last else base).reshape(-1)
         self._kept: Tensor | None = None
+        self._room = _Room()
 
     def memory(self) -> int:  # noqa: D102
         return 4 * self._inputs.shape[1] * self.shape.numel()
 
     def prepare(self, examples: slice) -> Tensor:
-        """What `enter` and `walks` need of some examples: the contributions, [e, n, numbers].
+        """What `enter` and `walks` need of some examples: the contributions, [e, n, numbers], until the next are made.
 
-        Those of all examples are kept when they fit into ``keep`` bytes.
+        Those of all examples are kept when they fit into ``keep`` bytes and take more than a multiplication each.
         """
-        if self._kept is None and self.memory() * len(self._inputs) <= self._keep:
-            self._kept = self._contributions(slice(None))
-        return self._contributions(examples) if self._kept is None else self._kept[examples]
+        cheap = isinstance(self._module, nn.Linear)
+        if self._kept is None and not cheap and self.memory() * len(self._inputs) <= self._keep:
+            self._kept = self._contributions(slice(None), _Room())
+        return self._contributions(examples, self._room) if self._kept is None else self._kept[examples]
 
     def without(self, units: Tensor) -> SummedEntry:
         """The same entry with some units zero from the start."""
@@ -224,7 +227,7 @@ class SummedEntry(Entry):
         self._kept, self._keep = None, 0
 
     @torch.no_grad()
-    def _contributions(self, examples: slice) -> Tensor:
+    def _contributions(self, examples: slice, room: _Room) -> Tensor:
         values = self._inputs[examples]
         weight = self._weight
         e, n = values.shape[:2]
@@ -232,17 +235,18 @@ class SummedEntry(Entry):
             each = weight.reshape(len(weight), n, -1).permute(1, 2, 0)  # [n, positions, out]
             values = values.reshape(e, n, -1)
             if values.shape[2] == 1:
-                return values * each[:, 0].contiguous()
-            return torch.bmm(values.transpose(0, 1), each).transpose(0, 1).contiguous()
+                return torch.mul(values, each[:, 0].contiguous(), out=room(values, e, n, len(weight)))
+            return torch.bmm(values.transpose(0, 1), each, out=room(values, n, e, len(weight))).transpose(0, 1)
         module = self._module
         assert isinstance(module, nn.Conv2d)
         patches = F.unfold(values, module.kernel_size, module.dilation, module.padding, module.stride)  # type: ignore[arg-type]
         patches = patches.reshape(e, n, -1, patches.shape[-1])  # [e, n, kernel, positions]
         kernels = weight.reshape(len(weight), n, -1).permute(1, 0, 2)  # [n, out, kernel]
         if self.channels_last and patches.shape[-1] < _FEW_POSITIONS:  # all examples of a unit in one product
-            grouped = patches.permute(1, 0, 3, 2).flatten(1, 2) @ kernels.mT  # [n, e * positions, out]
-            return grouped.reshape(n, e, -1).transpose(0, 1).contiguous()
-        result = values.new_empty(e, n, self._base.numel())
+            grouped = patches.permute(1, 0, 3, 2).flatten(1, 2)  # [n, e * positions, kernel]
+            result = room(values, n, grouped.shape[1], len(weight))
+            return torch.bmm(grouped, kernels.mT, out=result).view(n, e, -1).transpose(0, 1)
+        result = room(values, e, n, self._base.numel())
         for one, each in zip(patches, result, strict=True):
             left, right = (one.mT, kernels.mT) if self.channels_last else (kernels, one)
             torch.matmul(left, right, out=each.view(n, left.shape[1], right.shape[2]))
@@ -261,15 +265,36 @@ class SummedEntry(Entry):
         return rows.reshape(len(rows), *self.shape[1:], self.shape[0]).movedim(-1, 1)
 
 
+class _Room:
+    """Memory for values that are needed only until the next ones; on a CPU new memory is slow to get."""
+
+    def __init__(self) -> None:
+        self._memory: Tensor | None = None
+
+    def __call__(self, like: Tensor, *shape: int) -> Tensor:
+        """An empty tensor in it, on the device of another one."""
+        numbers = math.prod(shape)
+        if like.is_cuda:
+            return like.new_empty(shape)
+        if self._memory is None or self._memory.numel() < numbers:
+            self._memory = like.new_empty(numbers)
+        return self._memory[:numbers].view(shape)
+
+
 class _SummedWalks(Walks):
     def __init__(self, contributions: Tensor, base: Tensor, shaped: Callable[[Tensor], Tensor]):
-        self._each, self._units = contributions.flatten(0, 1), contributions.shape[1]
+        examples, units, numbers = contributions.shape
+        # The contributions of an example's units follow each other in memory, or those of a unit to the examples.
+        self._strides = [contributions.stride(axis) // numbers for axis in (0, 1)]
+        rows = (examples - 1) * self._strides[0] + (units - 1) * self._strides[1] + 1
+        self._each = contributions.as_strided((rows, numbers), (numbers, 1))
         self._whole = contributions.sum(1).add_(base)
         self._shaped = shaped
         self._buffer = contributions.new_empty(0, contributions.shape[2])
 
     def begin(self, example: Tensor, leaving: Tensor, rows: int) -> None:
-        self._place = example[:, None] * self._units + leaving  # of the unit that leaves, [W, n]
+        of_example, of_unit = self._strides
+        self._place = example[:, None] * of_example + leaving * of_unit  # of the unit that leaves, [W, n]
         self._current = self._whole.index_select(0, example)
         if not self._each.is_cuda and len(self._buffer) < rows:
             # Used again by every call: new memory is slow to get on a CPU.

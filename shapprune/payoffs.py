@@ -11,11 +11,15 @@ from torch import Tensor
 from shapprune.errors import ShapPruneError, unknown
 
 Payoff = Callable[[Tensor, Tensor], Tensor]
+_FEW_CLASSES = 32
 
 
 def minus_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     """Minus the cross-entropy of each example, float [N]."""
-    return -F.cross_entropy(outputs, labels, reduction="none")
+    if outputs.is_cuda or outputs.shape[1] > _FEW_CLASSES:
+        return -F.cross_entropy(outputs, labels, reduction="none")
+    # As positions of one image: a CPU goes along the longer axis, four times as fast with ten classes.
+    return -F.cross_entropy(outputs.t()[None], labels[None], reduction="none")[0]
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:

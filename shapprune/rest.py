@@ -11,6 +11,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from shapprune.cut import Cut
+from shapprune.products import MapProduct, Product, suits
 
 # A CPU convolves faster with the channels last in memory, but for maps of fewer positions than this (3x3 convolutions
 # of oneDNN: 1.5 to 3.7 times as fast on 32 x 32, 1.15 times on 7 x 7, 0.96 times on 4 x 4, 0.6 times on 2 x 2).
@@ -23,7 +24,7 @@ _NORMS: dict[type[nn.Module], type[nn.modules.batchnorm._BatchNorm]] = {
 
 
 def make_ready(cut: Cut, shapes: Mapping[fx.Node, torch.Size], cuda: bool) -> bool | None:
-    """Fold BatchNorm into the convolutions before it and choose the convolutions' memory formats, in ``cut.after``.
+    """Fold BatchNorm into the convolutions before it and choose the layers' best forms and formats, in ``cut.after``.
 
     The modules of the network itself are left alone. Outputs differ by rounding only.
 
@@ -38,16 +39,26 @@ def make_ready(cut: Cut, shapes: Mapping[fx.Node, torch.Size], cuda: bool) -> bo
     rest = cut.after
     _fold_norms(rest)
     channels_last: dict[str, bool] = {}
+    calls = Counter(node.target for node in cut.nodes[1:] if node.op == "call_module")
     for node in cut.nodes[1:]:
-        name = str(node.target)
-        # Of exactly this type: others may make their weight anew in each call.
-        if node.op == "call_module" and type(rest.get_submodule(name)) is nn.Conv2d:
-            large = cuda or shapes[node.all_input_nodes[0]][2:].numel() >= _SMALL_MAP
-            channels_last[name] = large and channels_last.get(name, True)
+        if node.op != "call_module":
+            continue
+        name, module = str(node.target), rest.get_submodule(str(node.target))
+        # Of exactly these types: others may make their weight anew in each call.
+        if type(module) is nn.Linear and not cuda and module.weight.dtype == torch.float32:
+            rest.set_submodule(name, Product(module.weight, module.bias))
+        elif type(module) is nn.Conv2d:
+            size, out_size = shapes[node.all_input_nodes[0]][2:], shapes[node][2:]
+            if not cuda and calls[name] == 1 and suits(module, size, out_size):
+                rest.set_submodule(name, MapProduct(module, size, out_size))
+                channels_last[name] = True
+            else:
+                large = cuda or size.numel() >= _SMALL_MAP
+                channels_last[name] = large and channels_last.get(name, True)
     for name, last in channels_last.items():
-        if last:
-            convolution = copy.deepcopy(rest.get_submodule(name))
-            rest.set_submodule(name, convolution.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+        if last and type(convolution := rest.get_submodule(name)) is nn.Conv2d:
+            convolution = copy.deepcopy(convolution).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            rest.set_submodule(name, convolution)
     for node in list(rest.graph.nodes):
         # What takes its channels first only, and a convolution whose format its input would otherwise decide.
         if (node.op == "call_method" and node.target == "view") or channels_last.get(str(node.target)) is False:

@@ -8,6 +8,7 @@ from torch import nn
 
 from shapprune import LayerGame, ShapPruneError
 from shapprune.modes import mode
+from shapprune.payoffs import minus_loss
 from tests.toys import ConvNetwork, MaxNetwork, ResidualNetwork, images, labels, randomise, squared_error
 
 
@@ -115,6 +116,15 @@ def test_payoffs():
     loss, right = game(payoff="margin").loss_and_accuracy(ones)
     torch.testing.assert_close(loss[0], -expected["loss"])
     torch.testing.assert_close(right[0], expected["accuracy"])
+
+
+@pytest.mark.parametrize("classes", [2, 10, 32, 33])
+def test_the_loss_is_the_cross_entropy(classes):
+    torch.manual_seed(0)
+    outputs, y = 30 * torch.randn(50, classes, requires_grad=True), torch.arange(50) % classes
+    found, expected = minus_loss(outputs, y), -nn.functional.cross_entropy(outputs, y, reduction="none")
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(each.sum(), outputs)[0] for each in (found, expected)))
 
 
 def test_model_is_handed_back_as_it_came():

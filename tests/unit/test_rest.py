@@ -10,6 +10,7 @@ from torch import nn
 
 from shapprune.cut import cut_at
 from shapprune.networks import build
+from shapprune.products import MapProduct, Product
 from shapprune.rest import make_ready
 from shapprune.unit_graph import UnitGraph
 from shapprune.vision import torchvision
@@ -99,3 +100,17 @@ def test_small_maps_keep_their_channels_first():
     assert formats == {"shared": True, "forked": True, "small": False}
     cut = cut_at(graph.traced, graph.site("small", "activation"))
     assert make_ready(cut, graph.shapes, cuda=False) is None
+
+
+DEEPEST = ["features.34", "features.37", "features.40"]  # convolutions of 2 x 2 positions
+
+
+def test_linear_layers_and_the_smallest_maps_are_products():
+    model = build("vgg16", shape=(3, 32, 32)).eval()
+    graph = UnitGraph(model, images(2, (3, 32, 32)))
+    for cuda, products in ((False, [*DEEPEST, "classifier.1", "classifier.4", "classifier.6"]), (True, [])):
+        cut = cut_at(graph.traced, graph.site("features.30", "activation"))
+        make_ready(cut, graph.shapes, cuda)
+        found = {name: type(module) for name, module in cut.after.named_modules() if isinstance(module, Product)}
+        assert sorted(found) == sorted(products)
+        assert {name for name, kind in found.items() if kind is MapProduct} == set(DEEPEST if products else ())
