@@ -27,7 +27,7 @@ from shapprune.tables import write_table
 
 SECONDS = ("baseline_start", "baseline_walk", "engine_start", "engine_walk")
 _WARM = 8  # steps
-_REPEATED = 1.0  # seconds in which a short run is repeated
+_REPEATED = 3.0  # seconds in which a short run is repeated
 T = TypeVar("T")
 COLUMNS = (
     *("net", "weights", "layer", "units", "images", "permutations", "device", "threads"),
@@ -79,22 +79,27 @@ def _measure_layer(case: Case, layer: str, permutations: int) -> dict[str, objec
     start, _ = _timed(case, lambda: baseline(orders[:0]))
     slow, expected = _timed(case, lambda: baseline(orders))
     ready, game = _timed(case, lambda: case.game(layer))
-    fast, found = _timed(case, lambda: shapley.permutation(case.game(layer), orders=orders).values)
+    games = iter(lambda: case.game(layer), None)  # a new one for each run: none finds what another has prepared
+    fast, found = _timed(case, lambda fresh: shapley.permutation(fresh, orders=orders).values, games)
     return {
         "layer": layer,
         "units": units,
-        **ratios(start, slow - start, ready, fast - ready),
+        **ratios(start, slow - start, ready, fast),
         "active": round(float(game.active_units.double().mean()), 3),
         "largest_difference": float((found - expected).abs().max()),
     }
 
 
-def _timed(case: Case, run: Callable[[], T]) -> tuple[float, T]:
-    """The least seconds of a few runs, one where it takes long; and what the last of them returned."""
+def _timed(case: Case, run: Callable[..., T], given: Iterator[object] | None = None) -> tuple[float, T]:
+    """The least seconds of a few runs, one where it takes long; and what the last of them returned.
+
+    ``given`` is what each run is given, made before its time begins.
+    """
     least, spent = float("inf"), 0.0
     while spent < _REPEATED:
+        with_it = [] if given is None else [next(given)]
         started = case.clock()
-        result = run()
+        result = run(*with_it)
         seconds = case.clock() - started
         least, spent = min(least, seconds), spent + seconds
     return least, result

@@ -7,8 +7,9 @@ torch.fx records the graph, so the model needs no edits. Values that pass the cu
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, fx, nn
@@ -90,16 +91,20 @@ class Cut:
     """A network cut in two.
 
     Attributes:
-        before: images -> (value at the cut, other values that cross it ...).
         after: (value at the cut, other values that cross it ...) -> outputs.
         nodes: the nodes of the whole graph at and after the cut.
         crossing: how many values cross it beside the one it is made at.
     """
 
-    before: fx.GraphModule
     after: fx.GraphModule
     nodes: list[fx.Node]
     crossing: int
+    _make_before: Callable[[], fx.GraphModule]
+
+    @cached_property
+    def before(self) -> fx.GraphModule:
+        """Images -> (value at the cut, other values that cross it ...); made when it is asked for."""
+        return self._make_before()
 
 
 def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:
@@ -137,4 +142,4 @@ def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:
         if node in after or node in constant:
             copied[node] = second.node_copy(node, copied.__getitem__)
     rest = [site, *(node for node in nodes if node in after)]
-    return Cut(fx.GraphModule(traced, first), fx.GraphModule(traced, second), rest, len(crossing))
+    return Cut(fx.GraphModule(traced, second), rest, len(crossing), lambda: fx.GraphModule(traced, first))

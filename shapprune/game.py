@@ -302,12 +302,16 @@ class LayerGame:
         depth = self.units if depth is None else min(depth, self.units)
         entry = self._entry(_SUMS_FROM)
         active = self.active_units[None].expand(len(orders), -1, -1).gather(2, orders)
-        leaving = orders.gather(2, torch.argsort(~active, dim=2, stable=True))  # those that count come first
         counts = self.active_units.sum(1)
+        # Those that count come first, in their order. (This is faster than a stable sort.)
+        so_far = active.cumsum(2)
+        steps = torch.arange(1, self.units + 1, device=self.device)
+        place = torch.where(active, so_far, counts[:, None] + steps - so_far) - 1
+        leaving = torch.empty_like(orders).scatter_(2, place, orders)
         # Values by how many active units are gone; the inner ones are filled in below.
         values = self.full[:, None].repeat(len(orders), 1, self.units + 1)
         values[:, torch.arange(len(self), device=self.device), counts] = self.empty
-        places = torch.nn.functional.pad(active.cumsum(2), (1, 0))[..., : depth + 1]
+        places = torch.nn.functional.pad(so_far, (1, 0))[..., : depth + 1]
         # When the last of them leaves the value is known.
         lengths = torch.minimum(places[..., -1], counts - 1).clamp(min=0).cpu().numpy()
 
