@@ -27,7 +27,8 @@ from shapprune.files import whole
 
 _NEAR_ONE = 1.005  # just above 1: where the axis of correlations would be endless
 _SPEARMAN_TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 1)
-_BAR = 0.17  # inches
+_BAR = 0.2  # inches
+_LINE = 36  # bars beside each other
 _CONVERGED = Style("converged (above: half to half)", 0, True, "black", (0, (1, 1)))
 
 
@@ -59,6 +60,13 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
     over the repeats, ``of_random`` its ratio to that of the random order. What a layer lacks is missing here.
     """
     by_layer = [*RUN, "layer", "aggregate"]
+    # Curves of some layers, or of different images, cannot be put together.
+    run = table.groupby([name for name in RUN if name != "curve_images"])
+    whole_run = (run["auc_loss"].transform("count") == run["auc_loss"].transform("size")) & (
+        run["curve_images"].transform("nunique") == 1
+    )
+    for name, missing in (("curve_images", 0), ("auc_loss", np.nan)):
+        table = table.assign(**{name: table[name].where(whole_run, missing)})
     table = table.assign(seconds=table["seconds"] + table["game_seconds"], area=table["auc_loss"] * table["units"])
     layers = table.groupby([*by_layer, "estimator", "size"], sort=False).mean(numeric_only=True).reset_index()
     slow = layers[layers["estimator"] == BASELINE].sort_values("size").groupby(by_layer)["seconds"].last()
@@ -136,41 +144,44 @@ def at_equal_quality(rows: pd.DataFrame) -> str:
     spearman, area, spread = same[["spearman", "auc_loss", "auc_std"]].fillna({"auc_std": 0}).iloc[0]
     good = (rows["spearman"] >= spearman) & ~(rows["auc_loss"] > area + spread) & (rows["estimator"] != BASELINE)
     best = rows.loc[rows.loc[good, "faster"].idxmax()]
+    areas = "" if np.isnan(area) else f", AUC {best['auc_loss']:.4f} and {area:.4f} ± {spread:.4f}"
     return (
         f"{best['estimator']} {best['size']} is {best['faster']:.1f} times faster than {BASELINE} with {orders:g}"
-        f" orders and no worse: Spearman {best['spearman']:.3f} and {spearman:.3f},"
-        f" AUC {best['auc_loss']:.4f} and {area:.4f} ± {spread:.4f}."
+        f" orders and no worse: Spearman {best['spearman']:.3f} and {spearman:.3f}{areas}."
     )
 
 
 @styled()
 def quality_against_cost(summary: pd.DataFrame) -> Figure:
-    """Rank correlation and area under the removal curve against evaluations, a column of panels a network.
+    """Rank correlation and area under the removal curve against evaluations, a row of panels a network.
 
     Args:
         summary: rows of `summarise` of one aggregate.
     """
     require(summary, "estimators")
     runs, styles = list(_runs(summary)), _styles()
-    figure, panels = grid(2 * len(runs), columns=len(runs))
-    for (title, rows), above, below in zip(runs, panels[: len(runs)], panels[len(runs) :], strict=True):
+    figure, panels = grid(2 * len(runs), columns=2, size=(3.4, 2.1))
+    for (title, rows), left, right in zip(runs, panels[::2], panels[1::2], strict=True):
         rows = rows.assign(each=rows["evaluations"] / rows["layers"])
-        for axes, value in ((above, "spearman"), (below, "of_random")):
+        left.set_title(title, loc="left")
+        for axes, value, what in ((left, "spearman", "Spearman correlation"), (right, "of_random", "AUC (random = 1)")):
+            if rows[value].isna().all():
+                axes.set_axis_off()
+                axes.text(0.5, 0.5, "no removal curves", ha="center", va="center", transform=axes.transAxes)
+                continue
             for name, style in styles.items():
                 if (name, value) != ("random", "of_random"):  # it is 1, far from all that is worth drawing
                     _draw_estimator(axes, rows[rows["estimator"] == name], value, style)
+            axes.set_ylabel(what)
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(PLAIN)
             axes.xaxis.set_minor_formatter(NullFormatter())
-        above.axhline(rows["split_half"].iloc[0], **_CONVERGED.line)
-        below.axhline(rows.loc[rows["estimator"] == CONVERGED, "of_random"].mean(), **_CONVERGED.line)
-        above.set_title(title, loc="left")
-        above.set_yscale("function", functions=(_spread, _gather))
-        above.set_ylim(-0.25, 1.0005)
-        above.yaxis.set_major_locator(FixedLocator(_SPEARMAN_TICKS))
-        above.yaxis.set_major_formatter(PLAIN)
-    panels[0].set_ylabel("Spearman correlation")
-    panels[len(runs)].set_ylabel("AUC (random = 1)")
+        left.axhline(rows["split_half"].iloc[0], **_CONVERGED.line)
+        right.axhline(rows.loc[rows["estimator"] == CONVERGED, "of_random"].mean(), **_CONVERGED.line)
+        left.set_yscale("function", functions=(_spread, _gather))
+        left.set_ylim(-0.25, 1.0005)
+        left.yaxis.set_major_locator(FixedLocator(_SPEARMAN_TICKS))
+        left.yaxis.set_major_formatter(PLAIN)
     figure.supxlabel("evaluations a layer")
     legend(figure, [*styles.values(), _CONVERGED], f"{summary['aggregate'].iloc[0]} over images")
     return figure
@@ -193,38 +204,63 @@ def speed_by_layer(table: pd.DataFrame) -> Figure:
         table: rows of ``speed.csv``.
     """
     require(table, "speed")
-    runs = list(_runs(table))
-    widths = [len(rows) for _, rows in runs]
-    figure = Figure(figsize=(_BAR * sum(widths) + 0.8 * len(runs) + 0.6, 3))
-    panels = figure.subplots(1, len(runs), squeeze=False, sharey=True, width_ratios=widths)[0]
-    for axes, (title, rows) in zip(panels, runs, strict=True):
-        colours = np.where(rows["layer"] == "all", OKABE_ITO[0], OKABE_ITO[5])
-        places = np.arange(len(rows))
-        axes.bar(places, rows["ratio"] - 1, 0.72, bottom=1, color=colours)
-        for place, ratio in zip(places, rows["ratio"], strict=True):
-            text = f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
-            axes.annotate(text, (place, max(ratio, 1)), (0, 2), textcoords="offset points", ha="center", fontsize=6)
-        axes.axhline(1, color="black", linewidth=0.7)
-        axes.set_title(title, loc="left")
-        axes.set_xticks(places, rows["layer"], rotation=90)
-        axes.set_xlim(-0.7, len(rows) - 0.3)
-        axes.tick_params(axis="x", length=0)
-        axes.grid(visible=False, axis="x")
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter(PLAIN)
-    panels[0].set_ylabel("times faster than TorchPruner's walk")
+    lines = list(_lines(list(_runs(table))))
+    figure = Figure(figsize=(_BAR * _LINE + 1.2, 2.9 * len(lines)))
+    first = None
+    for part, runs in zip(figure.subfigures(len(lines), 1, squeeze=False)[:, 0], lines, strict=True):
+        widths = [len(rows) for _, rows in runs]
+        spare = max(1, _LINE - sum(widths))  # so that bars are of one width everywhere
+        panels = part.subplots(1, len(runs) + 1, width_ratios=[*widths, spare])
+        panels[-1].set_axis_off()
+        panels[0].set_ylabel("times faster")
+        for axes, (title, rows) in zip(panels, runs, strict=False):
+            first = first or axes
+            axes.sharey(first)
+            _draw_bars(axes, rows)
+            axes.set_title(title, loc="left")
+    figure.suptitle("The engine and TorchPruner's walk at the same orders", x=0.01, ha="left")
     return figure
 
 
+def _draw_bars(axes: Axes, rows: pd.DataFrame) -> None:
+    places = np.arange(len(rows))
+    colours = np.where(rows["layer"] == "all", OKABE_ITO[0], OKABE_ITO[5])
+    axes.bar(places, rows["ratio"] - 1, 0.72, bottom=1, color=colours)
+    for place, ratio in zip(places, rows["ratio"], strict=True):
+        text = f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
+        axes.annotate(text, (place, max(ratio, 1)), (0, 2), textcoords="offset points", ha="center", fontsize=6)
+    axes.axhline(1, color="black", linewidth=0.7)
+    axes.set_xticks(places, rows["layer"], rotation=90)
+    axes.set_xlim(-0.7, len(rows) - 0.3)
+    axes.tick_params(axis="x", length=0)
+    axes.grid(visible=False, axis="x")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(PLAIN)
+
+
+def _lines(runs: list[tuple[str, pd.DataFrame]]) -> Iterator[list[tuple[str, pd.DataFrame]]]:
+    """Runs that fit beside each other, in their order."""
+    line: list[tuple[str, pd.DataFrame]] = []
+    for run in runs:
+        if line and sum(len(rows) for _, rows in [*line, run]) > _LINE:
+            yield line
+            line = []
+        line.append(run)
+    yield line
+
+
 def _runs(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows of each run under the name of its network, with its weights where the network comes more than once."""
-    columns = [column for column in RUN if column in table]
-    runs = list(table.groupby(columns, sort=False, dropna=False))
-    nets = [rows["net"].iloc[0] for _, rows in runs]
-    for (_, rows), net in zip(runs, nets, strict=True):
-        yield (net if nets.count(net) == 1 else f"{net} ({rows['weights'].iloc[0]})"), rows
+    """The rows of each run under the name of its network, and what it differs in where the network comes again."""
+    columns = [column for column in (*RUN, "permutations") if column in table]
+    runs = [rows for _, rows in table.groupby(columns, sort=False, dropna=False)]
+    for rows in runs:
+        about = rows.iloc[0]
+        same = pd.concat([each for each in runs if each["net"].iloc[0] == about["net"]])
+        differs = [name for name in ("weights", "images", "permutations") if name in rows and same[name].nunique() > 1]
+        words = [about[name] if name == "weights" else f"{name}: {about[name]}" for name in differs]
+        yield ", ".join([about["net"], *words]), rows
 
 
 def _styles() -> dict[str, Style]:
