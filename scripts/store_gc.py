@@ -8,10 +8,12 @@ from shapprune.plan import Plan
 with said(snakemake.log[0]) as say:
     given = snakemake.params
     plan = Plan(given.config)
-    keys, left = unneeded(plan, given.revisions, given.repository), list(plan.store.leftovers())
+    (keys, left_out), left = unneeded(plan, given.revisions, given.repository), list(plan.store.leftovers())
     size = megabytes(sum(map(plan.store.size, keys)))
     what = f"{len(keys)} of {len(plan.store.all_keys())} entries of {plan.store.root} ({size})"
     what += f" and {len(left)} folders of killed jobs or damaged entries"
+    for sentence in left_out:
+        say(sentence)
     needs = " and ".join(["the present configuration", *given.revisions])
     if given.confirm:
         plan.store.clear(keys)

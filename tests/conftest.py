@@ -18,3 +18,8 @@ def data_folder() -> Path:
     if not folder:
         pytest.skip("SHAPPRUNE_DATA does not name a folder with the full data sets")
     return Path(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that run the workflow come first: they share what takes minutes, so one worker has many of them."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)

@@ -201,6 +201,7 @@ def test_entries_that_nothing_needs_can_be_deleted(finished, tmp_path):
     assert f"Deleted {curves} of {there} entries" in done
     assert entries() == there - curves
     kept = workflow("--cores", "1", "--config", "confirm=yes", "revisions=HEAD", "--", "store_gc")
+    assert "HEAD: studies/vgg16-compress.yaml is left out: networks.vgg16.weights: there is no file" in kept.stdout
     assert "what the present configuration and HEAD need is kept" in kept.stdout
     assert entries() == there - curves
     unknown = workflow("--cores", "1", "--config", "confirm=yes", "revisions=nosuch", "--", "store_gc")
