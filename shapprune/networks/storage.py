@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 
 from shapprune.errors import ShapPruneError
@@ -49,7 +50,7 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
     }
     kept = {layer: [int(unit) for unit in units] for layer, units in getattr(model, "kept_units", {}).items()}
     with whole(path) as temporary:
-        save_file(state, temporary)
+        temporary.write_bytes(as_bytes(state))  # a file that safetensors writes itself is for its owner only
     manifest = facts | {
         "kept": kept,
         "sha256": checksum(path, "sha256"),

@@ -33,6 +33,10 @@ def stored(tmp_path):
     return path
 
 
+def test_others_may_read_it_where_they_may_read_the_manifest(stored):
+    assert stored.stat().st_mode == stored.with_suffix(".json").stat().st_mode
+
+
 def test_a_network_comes_back_with_its_facts(tmp_path):
     model = lenet5()
     path = tmp_path / "new" / "net.safetensors"
