@@ -27,6 +27,8 @@ from shapprune.unit_graph import NextLinear, UnitGraph
 
 # One example's positions are fewer rows than a matrix product is fast with.
 _FEW_POSITIONS = 36
+# From so many passes on contributions are kept: new memory for all of them costs more than to make them again.
+_KEPT_FROM = 3
 
 
 class Walks(ABC):
@@ -200,7 +202,7 @@ class SummedEntry(Entry):
         base = base.reshape(-1, *[1] * (len(self.shape) - 1)).expand(self.shape)
         self._base = (base.movedim(0, -1) if self.channels_last else base).reshape(-1)
         self._kept: Tensor | None = None
-        self._room = _Room()
+        self._room, self._passes = _Room(), 0
 
     def memory(self) -> int:  # noqa: D102
         return 4 * self._inputs.shape[1] * self.shape.numel()
@@ -208,9 +210,11 @@ class SummedEntry(Entry):
     def prepare(self, examples: slice) -> Tensor:
         """What `enter` and `walks` need of some examples: the contributions, [e, n, numbers], until the next are made.
 
-        Those of all examples are kept when they fit into ``keep`` bytes and take more than a multiplication each.
+        Those of all examples are kept when they are asked for again and again, take more than a multiplication each,
+        and fit into ``keep`` bytes.
         """
-        cheap = isinstance(self._module, nn.Linear)
+        self._passes += examples.start == 0
+        cheap = self._passes < _KEPT_FROM or isinstance(self._module, nn.Linear)
         if self._kept is None and not cheap and self.memory() * len(self._inputs) <= self._keep:
             self._kept = self._contributions(slice(None), _Room())
         return self._contributions(examples, self._room) if self._kept is None else self._kept[examples]

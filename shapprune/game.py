@@ -27,9 +27,8 @@ _SUMS_FROM = 4
 # Numbers in the largest value of a call, and rows if that is more: measured to be fastest on a CPU; on CUDA larger
 # calls would only take more memory.
 _CALL_NUMBERS, _CALL_ROWS = {"cpu": 2**20, "cuda": 128 * 2**20}, 96
-# What is prepared for examples at a time there: memory of this size is reused, larger pieces are fetched anew.
-_PREPARED_BYTES = 64 * 2**20
-
+# What is prepared for examples at a time there: 16 of them, for walks side by side, within these bounds.
+_PREPARED_EXAMPLES, _PREPARED_BYTES = 16, (16 * 2**20, 64 * 2**20)
 
 # Numbers in the values of all coalitions of a walk: beyond, it takes a second or more on a CPU.
 _LONG = 2**25
@@ -400,7 +399,10 @@ class LayerGame:
 
     def _chunks(self, entry: Entry, most: int) -> Iterator[tuple[slice, Tensor]]:
         """The examples in chunks of at most ``most``, with what the entry prepares for them."""
-        limit = min(self._bytes // 2, _PREPARED_BYTES) if self.device.type == "cpu" else self._bytes // 2
+        limit = self._bytes // 2
+        if self.device.type == "cpu":
+            least, largest = _PREPARED_BYTES
+            limit = min(limit, largest, max(least, _PREPARED_EXAMPLES * entry.memory()))
         size = max(1, min(most, limit // max(1, entry.memory())))
         for start in range(0, len(self), size):
             examples = slice(start, min(start + size, len(self)))
