@@ -29,7 +29,7 @@ _NEAR_ONE = 1.005  # just above 1: where the axis of correlations would be endle
 _SPEARMAN_TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 1)
 _BAR = 0.2  # inches
 _LINE = 36  # bars beside each other
-_CONVERGED = Style("converged (above: half to half)", 0, True, "black", (0, (1, 1)))
+_CONVERGED = Style("converged (left: half to half)", 0, True, "black", (0, (1, 1)))
 
 
 def main() -> None:
