@@ -52,6 +52,7 @@ lint: $(READY) ## check style, types and the workflow
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/snakemake --lint
 
 # The copy is written last: an installation that was cut off is done again.

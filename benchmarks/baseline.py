@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shapprune.cut import cut_at
-from shapprune.modes import mode
-from shapprune.unit_graph import UnitGraph
+from shapprune.graph.cut import cut_at
+from shapprune.graph.unit_graph import UnitGraph
+from shapprune.networks.modes import mode
 
 
 def walk_one_by_one(

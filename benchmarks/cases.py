@@ -15,11 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from shapprune import LayerGame
-from shapprune.data import DATASETS, draw_images, load, rest, tensors
-from shapprune.gpu import DEVICES, choose_device
-from shapprune.networks import build, layer_table
+from shapprune.data.prepared import draw_images, rest, tensors
+from shapprune.data.sets import DATASETS, load
+from shapprune.gpu.device import DEVICES, choose_device
+from shapprune.networks.builders import build
 from shapprune.networks.storage import load_weights
-from shapprune.training import seeded
+from shapprune.networks.tables import layer_table
+from shapprune.networks.training import seeded
 
 DATA = {"lenet5": "fashion-mnist-sample", "fmnist_cnn": "fashion-mnist-sample", "mlp": "fashion-mnist-sample"}
 

@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
 from benchmarks.quality import AGGREGATES, BASELINE, CONVERGED, FAMILIES, RUN, SHARED
-from shapprune.figures import Style, criterion_styles, save
-from shapprune.figures.layout import PLAIN, grid, legend, require, styled
-from shapprune.figures.styles import OKABE_ITO
-from shapprune.files import whole
+from shapprune.core.files import whole
+from shapprune.workflow.figures import Style, criterion_styles, save
+from shapprune.workflow.figures.layout import PLAIN, grid, legend, require, styled
+from shapprune.workflow.figures.styles import OKABE_ITO
 
 _NEAR_ONE = 1.005  # just above 1: where the axis of correlations would be endless
 _SPEARMAN_TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 1)

@@ -27,14 +27,14 @@ import torch
 from benchmarks.baseline import walk_one_by_one
 from benchmarks.cases import Case, arguments, make_case
 from shapprune import LayerGame, score, shapley
-from shapprune.agreement import bottom_overlap, spearman
-from shapprune.criteria import CATALOG
-from shapprune.files import whole
-from shapprune.progress import track
+from shapprune.core.files import whole
+from shapprune.core.progress import track
+from shapprune.core.tables import write_table
+from shapprune.criteria.catalog import CATALOG
+from shapprune.oracle.agreement import bottom_overlap, spearman
 from shapprune.shapley import UnitScores
 from shapprune.shapley.draws import draw_orders
 from shapprune.shapley.scores import aggregate
-from shapprune.tables import write_table
 
 
 @dataclass(frozen=True)

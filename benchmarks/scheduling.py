@@ -19,9 +19,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from shapprune import config as study
-from shapprune.plan import Plan
-from shapprune.tables import write_table
+from shapprune.core.tables import write_table
+from shapprune.workflow.study import config as study
+from shapprune.workflow.study.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = ("what", "units", "jobs", "seconds", "seconds_a_job", "peak_mb")

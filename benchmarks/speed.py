@@ -23,7 +23,7 @@ from torch import Tensor
 from benchmarks.baseline import walk_one_by_one
 from benchmarks.cases import Case, arguments, make_case
 from shapprune import shapley
-from shapprune.tables import write_table
+from shapprune.core.tables import write_table
 
 SECONDS = ("baseline_start", "baseline_walk", "engine_start", "engine_walk")
 _WARM = 8  # steps

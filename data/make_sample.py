@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shapprune.data import SAMPLE, load
-from shapprune.files import whole
+from shapprune.core.files import whole
+from shapprune.data.sets import SAMPLE, load
 
 TRAIN, TEST, SEED = 1200, 200, 0  # images of each class, and the seed of their choice
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from shapprune.criteria.catalog import CATALOG
-from shapprune.data import DATASETS
+from shapprune.data.sets import DATASETS
 from shapprune.networks.tables import ARCHITECTURES, layer_table
-from shapprune.schema import allowed, resolve, schema
+from shapprune.workflow.study.schema import allowed, resolve, schema
 
 PAGE = Path(__file__).with_name("configuration.md")
 
@@ -23,7 +23,7 @@ KINDS = {bool: "true or false", int: "integer", float: "number", str: "string", 
 HEAD = """\
 # Configuration
 
-<!-- Made by docs/make_configuration.py; change schemas/config.schema.yaml instead. -->
+<!-- Made by docs/make_configuration.py; change shapprune/workflow/study/config.schema.yaml instead. -->
 
 All keys of `config.yaml`, and of a study laid over it with `--configfile`. In a study, `networks`, `datasets` and
 `criteria` replace those of `config.yaml`; where it has networks or criteria of its own, `estimators`, `fine_tune`,

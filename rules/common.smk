@@ -11,11 +11,14 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-from shapprune import config as study
-from shapprune import jobs, lease, presence, studied
+from shapprune.workflow.study import config as study
+from shapprune.workflow.jobs import frame
+from shapprune.gpu.leases import describe
+from shapprune.workflow.jobs import presence
+from shapprune.workflow.study import layers as studied
 from shapprune.criteria.catalog import lookup
-from shapprune.errors import ShapPruneError
-from shapprune.plan import Plan
+from shapprune.core.errors import ShapPruneError
+from shapprune.workflow.study.plan import Plan
 
 # What is asked of a rule with --config, and not part of the study.
 ASKED = {key: config.pop(key) for key in ("confirm", "revisions") if key in config}
@@ -27,7 +30,7 @@ except ShapPruneError as error:
 config.clear()
 config.update(checked)
 
-jobs.add_to_path(workflow.basedir)
+frame.add_to_path(workflow.basedir)
 PLAN = Plan(config)
 
 # Snakemake says that the folder is locked, but not by whom.
@@ -83,7 +86,7 @@ def say_gpus():
     cap = workflow.global_resources.get("gpu")
     try:
         if workflow.local_exec and config["device"] != "cpu":
-            if line := lease.describe(GPU_SLOTS, cap and cap.value):
+            if line := describe(GPU_SLOTS, cap and cap.value):
                 logger.info(line)
     except ShapPruneError as error:
         raise WorkflowError(str(error)) from None

@@ -18,7 +18,7 @@ OUTPUTS
     results/figures/{net}/untrained.svg        an untrained network without the units that score below zero
 """
 
-from shapprune.data import DATASETS
+from shapprune.data.sets import DATASETS
 
 
 localrules:

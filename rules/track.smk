@@ -7,7 +7,7 @@ OUTPUTS
     results/mlflow/          MLflow's database and artifacts, unless MLFLOW_TRACKING_URI names a server
 """
 
-from shapprune import tracking
+from shapprune.workflow.share import mlflow as tracking
 
 
 localrules:

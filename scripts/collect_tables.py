@@ -1,11 +1,11 @@
 """Collect what the jobs of the study wrote into one table of each kind."""
 
-from shapprune.jobs import job
+from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads):
-    from shapprune import collect
-    from shapprune.tables import CURVES, ESTIMATORS, FINE_TUNE, LOW_DATA, OVERLAPS, UNTRAINED
-    from shapprune.work import require
+    from shapprune.workflow.stages import collect
+    from shapprune.workflow.stages.columns import CURVES, ESTIMATORS, FINE_TUNE, LOW_DATA, OVERLAPS, UNTRAINED
+    from shapprune.workflow.store.work import require
 
     given, output = snakemake.input, snakemake.output
     for manifest, key in snakemake.params.expected.items():

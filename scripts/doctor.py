@@ -1,8 +1,8 @@
 """Say which results are stale and why, and what is in the store."""
 
-from shapprune.doctor import diagnose
-from shapprune.jobs import said
-from shapprune.plan import Plan
+from shapprune.workflow.jobs.frame import said
+from shapprune.workflow.study.doctor import diagnose
+from shapprune.workflow.study.plan import Plan
 
 with said(snakemake.log[0]) as say:
     for line in diagnose(Plan(snakemake.params.config)):

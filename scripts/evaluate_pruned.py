@@ -1,19 +1,20 @@
 """Measure loss, accuracy and size of the low-data networks after each step."""
 
-from shapprune.jobs import job
+from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads, snakemake.resources.gpu, snakemake.resources.gpu_slots):
     from pathlib import Path
 
-    from shapprune.tables import LOW_DATA, write_table
-    from shapprune.work import Work
+    from shapprune.core.tables import write_table
+    from shapprune.workflow.stages.columns import LOW_DATA
+    from shapprune.workflow.store.work import Work
 
     work = Work(snakemake.resources.store, snakemake.params.units)
     work.find()
     if work.missing:
-        from shapprune.progress import track
-        from shapprune.stages.low_data import keep_evaluation
-        from shapprune.stages.run import open_run
+        from shapprune.core.progress import track
+        from shapprune.workflow.stages.low_data import keep_evaluation
+        from shapprune.workflow.stages.run import open_run
 
         run, folder = open_run(snakemake, work.consumes("model")), Path(snakemake.input.model).parent / "pruned"
         for label in track(list(work.missing), "chains"):

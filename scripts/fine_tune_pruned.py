@@ -1,20 +1,21 @@
 """Train the low-data networks of a criterion again, with more or less data, and measure them."""
 
-from shapprune.jobs import job
+from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads, snakemake.resources.gpu, snakemake.resources.gpu_slots):
     from pathlib import Path
 
-    from shapprune.tables import FINE_TUNE, write_table
-    from shapprune.work import Work
+    from shapprune.core.tables import write_table
+    from shapprune.workflow.stages.columns import FINE_TUNE
+    from shapprune.workflow.store.work import Work
 
     given = snakemake.params
     work = Work(snakemake.resources.store, given.units)
     work.find()
     if work.missing:
-        from shapprune.progress import track
-        from shapprune.stages.fine_tune import keep_fine_tuned
-        from shapprune.stages.run import open_run
+        from shapprune.core.progress import track
+        from shapprune.workflow.stages.fine_tune import keep_fine_tuned
+        from shapprune.workflow.stages.run import open_run
 
         run, folder = open_run(snakemake, work.consumes("model")), Path(snakemake.input.pruned).parent
         # No output: Snakemake would delete it when the job is cut off.

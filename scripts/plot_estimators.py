@@ -1,9 +1,9 @@
 """Draw how far estimators of Shapley values are from the truth, and how well they prune."""
 
-from shapprune.jobs import job
+from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads):
-    from shapprune import figures
+    from shapprune.workflow import figures
 
     table = figures.read(snakemake.input.table, snakemake.wildcards.net)
     entries = {name: {**entry, "aggregates": ["mean"]} for name, entry in snakemake.params.estimators.items()}

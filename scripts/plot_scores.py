@@ -1,9 +1,9 @@
 """Draw how the criteria rank the units of a network."""
 
-from shapprune.jobs import job
+from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads):
-    from shapprune import figures
+    from shapprune.workflow import figures
 
     table = figures.read(snakemake.input.table, snakemake.wildcards.net)
     styles = figures.criterion_styles(snakemake.params.criteria)

@@ -1,17 +1,18 @@
 """Remove the units of an untrained network that score below zero, by each criterion, and measure what is left."""
 
-from shapprune.jobs import job
+from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads, snakemake.resources.gpu, snakemake.resources.gpu_slots):
-    from shapprune.tables import UNTRAINED, write_table
-    from shapprune.work import Work
+    from shapprune.core.tables import write_table
+    from shapprune.workflow.stages.columns import UNTRAINED
+    from shapprune.workflow.store.work import Work
 
     given = snakemake.params
     work = Work(snakemake.resources.store, given.units)
     work.find()
     if work.missing:
-        from shapprune.data import read_prepared
-        from shapprune.stages.untrained import keep_untrained
+        from shapprune.data.prepared import read_prepared
+        from shapprune.workflow.stages.untrained import keep_untrained
 
         image_set, seed = read_prepared(snakemake.input.data), int(snakemake.wildcards.seed)
         for criterion, entry in given.criteria.items():

@@ -1,7 +1,7 @@
 """Take a snapshot of the store with DVC and say what to type next."""
 
-from shapprune.jobs import said
-from shapprune.sharing import snapshot
+from shapprune.workflow.jobs.frame import said
+from shapprune.workflow.share.dvc import snapshot
 
 with said(snakemake.log[0]) as say:
     for line in snapshot(snakemake.resources.store):

@@ -1,9 +1,9 @@
 """Show what is in the store and not needed, and delete it when that is confirmed."""
 
-from shapprune.doctor import megabytes
-from shapprune.garbage import unneeded
-from shapprune.jobs import said
-from shapprune.plan import Plan
+from shapprune.workflow.jobs.frame import said
+from shapprune.workflow.study.doctor import megabytes
+from shapprune.workflow.study.plan import Plan
+from shapprune.workflow.study.unneeded import unneeded
 
 with said(snakemake.log[0]) as say:
     given = snakemake.params

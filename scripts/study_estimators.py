@@ -1,20 +1,21 @@
 """Compare estimators of Shapley values with the truth in a layer, and their orders with each other."""
 
-from shapprune.jobs import job
+from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads, snakemake.resources.gpu, snakemake.resources.gpu_slots):
     from pathlib import Path
 
-    from shapprune.tables import ESTIMATORS, write_table
-    from shapprune.work import Work
+    from shapprune.core.tables import write_table
+    from shapprune.workflow.stages.columns import ESTIMATORS
+    from shapprune.workflow.store.work import Work
 
     given, layer = snakemake.params, snakemake.wildcards.layer
     work = Work(snakemake.resources.store, given.units)
     work.find()
     if work.missing:
-        from shapprune.compared import variants
-        from shapprune.stages.estimators import keep_errors
-        from shapprune.stages.run import open_run
+        from shapprune.workflow.stages.estimators import keep_errors
+        from shapprune.workflow.stages.run import open_run
+        from shapprune.workflow.study.compared import variants
 
         every = [each for name, entry in given.estimators.items() for each in variants(name, entry)]
         keep_errors(

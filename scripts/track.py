@@ -1,12 +1,14 @@
 """Mirror the finished study into MLflow."""
 
-from shapprune.jobs import job
+from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
-    from shapprune import config, records, tracking
-    from shapprune.files import write_json
+    from shapprune.core.files import write_json
+    from shapprune.workflow.share import mlflow as tracking
+    from shapprune.workflow.share import records
+    from shapprune.workflow.study import config
 
     given, results = snakemake.input, Path("results")
     found = records.collect(

@@ -1,21 +1,22 @@
 """Train a network by its recipe, or take its weights, and write it with what is known of it."""
 
-from shapprune.jobs import job
+from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads, snakemake.resources.gpu, snakemake.resources.gpu_slots):
     from pathlib import Path
 
-    from shapprune.data import require_data
-    from shapprune.tables import TRAINING, write_table
-    from shapprune.work import Work
+    from shapprune.core.tables import write_table
+    from shapprune.data.prepared import require_data
+    from shapprune.workflow.stages.columns import TRAINING
+    from shapprune.workflow.store.work import Work
 
     given, folder = snakemake.params, Path(snakemake.output.model).parent
     work = Work(snakemake.resources.store, given.units)
     work.find_files(folder)
     if work.missing:
-        from shapprune.data import read_prepared
+        from shapprune.data.prepared import read_prepared
         from shapprune.networks.storage import save
-        from shapprune.stages.train import make_network
+        from shapprune.workflow.stages.train import make_network
 
         seed, image_set = int(snakemake.wildcards.seed), read_prepared(snakemake.input.data)
         checkpoint = folder / "checkpoint.pt"  # no output: Snakemake would delete it when the job is cut off

@@ -1,13 +1,15 @@
 """Write the headline numbers of the study."""
 
-from shapprune.jobs import job
+from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads):
     import pandas as pd
 
-    from shapprune import collect, figures, headlines
-    from shapprune.files import write_json
-    from shapprune.keys import digest
+    from shapprune.core.files import write_json
+    from shapprune.workflow import figures
+    from shapprune.workflow.share import headlines
+    from shapprune.workflow.stages import collect
+    from shapprune.workflow.store.keys import digest
 
     given, output = snakemake.input, snakemake.output
     labels = {order: style.label for order, style in figures.criterion_styles(snakemake.params.criteria).items()}

@@ -10,39 +10,39 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from shapprune import gpu, oracle, shapley
-    from shapprune.choice import choose_for_loss, choose_for_size, choose_units
-    from shapprune.criteria import score
-    from shapprune.curves import RemovalCurve, auc, removal_curve
-    from shapprune.errors import ShapPruneError
-    from shapprune.export import export_onnx
-    from shapprune.game import LayerGame
-    from shapprune.latency import Latency, measure_latency
+    from shapprune.core.errors import ShapPruneError
+    from shapprune.criteria.scoring import score
+    from shapprune.game.layer_game import LayerGame
+    from shapprune.graph.prunable import PrunableLayer, prunable_layers
+    from shapprune.networks.export import export_onnx
+    from shapprune.networks.latency import Latency, measure_latency
     from shapprune.networks.storage import load, save
-    from shapprune.removal import remove_units
+    from shapprune.pruning.choice import choose_for_loss, choose_for_size, choose_units
+    from shapprune.pruning.curves import RemovalCurve, auc, removal_curve
+    from shapprune.pruning.removal import remove_units
     from shapprune.shapley.scores import UnitScores
-    from shapprune.units import PrunableLayer, prunable_layers
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Latency": "shapprune.latency",
-    "LayerGame": "shapprune.game",
-    "PrunableLayer": "shapprune.units",
-    "RemovalCurve": "shapprune.curves",
-    "ShapPruneError": "shapprune.errors",
+    "Latency": "shapprune.networks.latency",
+    "LayerGame": "shapprune.game.layer_game",
+    "PrunableLayer": "shapprune.graph.prunable",
+    "RemovalCurve": "shapprune.pruning.curves",
+    "ShapPruneError": "shapprune.core.errors",
     "UnitScores": "shapprune.shapley.scores",
-    "auc": "shapprune.curves",
-    "choose_for_loss": "shapprune.choice",
-    "choose_for_size": "shapprune.choice",
-    "choose_units": "shapprune.choice",
-    "export_onnx": "shapprune.export",
+    "auc": "shapprune.pruning.curves",
+    "choose_for_loss": "shapprune.pruning.choice",
+    "choose_for_size": "shapprune.pruning.choice",
+    "choose_units": "shapprune.pruning.choice",
+    "export_onnx": "shapprune.networks.export",
     "load": "shapprune.networks.storage",
-    "measure_latency": "shapprune.latency",
-    "prunable_layers": "shapprune.units",
-    "removal_curve": "shapprune.curves",
-    "remove_units": "shapprune.removal",
+    "measure_latency": "shapprune.networks.latency",
+    "prunable_layers": "shapprune.graph.prunable",
+    "removal_curve": "shapprune.pruning.curves",
+    "remove_units": "shapprune.pruning.removal",
     "save": "shapprune.networks.storage",
-    "score": "shapprune.criteria",
+    "score": "shapprune.criteria.scoring",
 }
 _MODULES = ("gpu", "oracle", "shapley")
 

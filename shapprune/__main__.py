@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from shapprune.commands import evaluate, layers, pointers, prune, score
-from shapprune.errors import ShapPruneError
+from shapprune.core.errors import ShapPruneError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
+from shapprune.core.errors import ShapPruneError
 from shapprune.criteria.catalog import check_options, lookup
-from shapprune.errors import ShapPruneError
-from shapprune.gpu import DEVICES
+from shapprune.gpu.device import DEVICES
 
 Subparsers = Any  # argparse names no type for it
 EVALUATED = 1000  # images that accuracy and loss are measured on, where the data have so many

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shapprune.choice import choose_for_loss, choose_for_size, choose_units
 from shapprune.commands.arguments import mapping
 from shapprune.commands.scoring import Task, check_criterion, check_layers, read_folder
-from shapprune.errors import ShapPruneError
-from shapprune.removal import remove_units
-from shapprune.repair import repair
+from shapprune.core.errors import ShapPruneError
+from shapprune.pruning.choice import choose_for_loss, choose_for_size, choose_units
+from shapprune.pruning.removal import remove_units
+from shapprune.pruning.repair import repair
 from shapprune.shapley.scores import UnitScores
 
 # What the manifest of a smaller network tells of the settings of its scores.
@@ -33,7 +33,7 @@ class Choice:
         growth: by which share the loss may grow with each layer; None where it does not decide.
         multiple: what the number of units kept is a multiple of.
         groups: layers whose units leave together.
-        repair: what is done to the network after each step (`shapprune.repair.repair`).
+        repair: what is done to the network after each step (`shapprune.pruning.repair.repair`).
         stored: layer -> its scores, where they were made before.
         facts: what a manifest says of it.
     """
@@ -127,7 +127,7 @@ def prune(task: Task, choice: Choice) -> Pruned:
             scores, widths=widths, negative=widths is None, multiple=choice.multiple, groups=choice.groups
         )
         removed |= chosen
-        # From the whole network each time, as `shapprune.protocols.low_data` does.
+        # From the whole network each time, as `shapprune.pruning.protocols.low_data` does.
         model = repair(remove_units(task.model, removed, example), task.model, removed, example, choice.repair)
         for layer, units in chosen.items():
             print(f"{layer}: {len(units)} of {task.units[layer]} units leave", flush=True)

@@ -32,8 +32,8 @@ def run(given: argparse.Namespace) -> None:
     """
     from shapprune.commands.images import check_fit, measure, open_images
     from shapprune.commands.network import open_checkpoint
-    from shapprune.counting import count_macs, count_parameters
-    from shapprune.gpu import choose_device
+    from shapprune.gpu.device import choose_device
+    from shapprune.graph.counting import count_macs, count_parameters
 
     device = choose_device(given.device)
     checkpoint = open_checkpoint(given)

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 
 from shapprune.commands.arguments import EVALUATED
 from shapprune.commands.network import Checkpoint
-from shapprune.data import DATASETS, ImageSet, draw_images, load, load_own, splits, tensors
-from shapprune.errors import ShapPruneError, suggestion
-from shapprune.folders import MODES, open_folder
-from shapprune.modes import mode
-from shapprune.resolve import resolve_function
-from shapprune.training import evaluate
+from shapprune.core.errors import ShapPruneError, suggestion
+from shapprune.core.resolve import resolve_function
+from shapprune.data.folders import MODES, open_folder
+from shapprune.data.prepared import ImageSet, draw_images, splits, tensors
+from shapprune.data.sets import DATASETS, load, load_own
+from shapprune.networks.modes import mode
+from shapprune.networks.training import evaluate
 
 # Mean and standard deviation, with which networks for images are mostly trained; of grey the mean of the three colours.
 IMAGENET = {3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), 1: ((0.449,), (0.226,))}

@@ -6,7 +6,7 @@ import argparse
 import json
 
 from shapprune.commands.arguments import Subparsers, mapping, new_command
-from shapprune.errors import ShapPruneError, unknown
+from shapprune.core.errors import ShapPruneError, unknown
 
 
 def add_command(commands: Subparsers) -> None:
@@ -27,7 +27,7 @@ def add_command(commands: Subparsers) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Print the prunable layers of a network and their units as YAML, and the others as comments with the reason."""
-    from shapprune.data import DATASETS
+    from shapprune.data.sets import DATASETS
 
     if (given.data is None) == (given.shape is None):
         raise ShapPruneError("give either --data or --shape, so that the network can be run once")
@@ -38,7 +38,7 @@ def run(given: argparse.Namespace) -> None:
     import torch
 
     from shapprune.commands.network import build_network
-    from shapprune.units import prunable_layers
+    from shapprune.graph.prunable import prunable_layers
 
     shape = tuple(given.shape) if given.shape else DATASETS[given.data].shape
     found = prunable_layers(build_network(given.architecture, options, shape), torch.zeros(2, *shape), coupled=True)

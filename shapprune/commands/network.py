@@ -13,9 +13,9 @@ from typing import Any
 from torch import Size, nn
 
 from shapprune.commands.arguments import mapping
-from shapprune.errors import ShapPruneError
-from shapprune.files import checksum, read_json
-from shapprune.networks import build, build_own
+from shapprune.core.errors import ShapPruneError
+from shapprune.core.files import checksum, read_json
+from shapprune.networks.builders import build, build_own
 from shapprune.networks.storage import load, load_weights, read_weights
 
 
@@ -108,7 +108,7 @@ def open_checkpoint(given: argparse.Namespace) -> Checkpoint:
 
 
 def build_network(architecture: str, options: Mapping[str, Any], shape: tuple[int, ...]) -> nn.Module:
-    """Build a network with fresh weights, as `shapprune.networks.build` does.
+    """Build a network with fresh weights, as `shapprune.networks.builders.build` does.
 
     A function of one's own gets all options, also those that are called ``shape`` or ``classes``; the named
     architectures take ``classes`` as an option too.

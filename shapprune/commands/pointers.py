@@ -24,6 +24,6 @@ def add_command(commands: Subparsers) -> None:
 
 def run(given: argparse.Namespace) -> None:
     """Unite the two."""
-    from shapprune.sharing import merge_pointers
+    from shapprune.workflow.share.dvc import merge_pointers
 
     merge_pointers(given.ours, given.theirs)

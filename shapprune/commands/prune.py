@@ -15,7 +15,7 @@ from shapprune.commands.arguments import (
     check_folder,
     new_command,
 )
-from shapprune.errors import ShapPruneError, unknown
+from shapprune.core.errors import ShapPruneError, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MODEL, ONNX = "model.safetensors", "model.onnx"
 TURNS = 3  # in which latencies are measured
-REPAIRS = ("none", "batchnorm", "least-squares")  # of shapprune.repair, which imports torch
+REPAIRS = ("none", "batchnorm", "least-squares")  # of shapprune.pruning.repair, which imports torch
 
 
 def add_command(commands: Subparsers) -> None:
@@ -120,7 +120,7 @@ def _check(given: argparse.Namespace) -> None:
                 option = f"--{name.replace('_', '-')}"
                 raise ShapPruneError(f"{option} cannot be given with --scores, which were made before")
     if given.onnx:
-        from shapprune.export import require_onnx
+        from shapprune.networks.export import require_onnx
 
         require_onnx()
 
@@ -129,7 +129,7 @@ def _try_onnx(model: nn.Module, example: Tensor) -> None:
     """Refuse a network that cannot be exported, before it is scored."""
     import tempfile
 
-    from shapprune.export import export_onnx
+    from shapprune.networks.export import export_onnx
 
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(model, Path(folder) / ONNX, example)
@@ -139,8 +139,8 @@ def _sizes(models: Sequence[nn.Module], example: Tensor, given: argparse.Namespa
     """Parameters, MACs and latency of networks."""
     from dataclasses import asdict
 
-    from shapprune.counting import count_macs, count_parameters
-    from shapprune.latency import measure_latency
+    from shapprune.graph.counting import count_macs, count_parameters
+    from shapprune.networks.latency import measure_latency
 
     # By turns, and of each network the fastest turn, so that another program that is busy for a while does not decide.
     turns = [
@@ -155,8 +155,8 @@ def _sizes(models: Sequence[nn.Module], example: Tensor, given: argparse.Namespa
 
 
 def _write(given: argparse.Namespace, task: Task, pruned: Pruned, measured: dict[str, Any], example: Tensor) -> None:
-    from shapprune.export import export_onnx
-    from shapprune.gpu import machine_facts
+    from shapprune.gpu.device import machine_facts
+    from shapprune.networks.export import export_onnx
     from shapprune.networks.storage import save
 
     (given.out / ONNX).unlink(missing_ok=True)  # of a run before, it would be of another network

@@ -68,9 +68,9 @@ def run(given: argparse.Namespace) -> None:
 
 def _stored_or_new(task: Task, layer: str, folder: Path) -> tuple[UnitScores, bool]:
     """The scores of a layer, and whether they were there already."""
-    from shapprune.files import read_json
-    from shapprune.gpu import machine_facts
-    from shapprune.score_files import read_scores, write_scores
+    from shapprune.core.files import read_json
+    from shapprune.gpu.device import machine_facts
+    from shapprune.shapley.score_files import read_scores, write_scores
 
     path = folder / f"{layer}.npz"
     manifest = path.with_suffix(".json")

@@ -18,18 +18,18 @@ from torch import Tensor, nn
 from shapprune.commands.arguments import criterion_of
 from shapprune.commands.images import UserImages, check_fit, open_images
 from shapprune.commands.network import Checkpoint, open_checkpoint
-from shapprune.criteria import score
+from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.files import read_json
 from shapprune.criteria.catalog import lookup
-from shapprune.errors import ShapPruneError, unknown
-from shapprune.files import read_json
-from shapprune.game import LayerGame
-from shapprune.gpu import choose_device
-from shapprune.keys import digest
-from shapprune.payoffs import find_payoff
-from shapprune.score_files import read_scores
+from shapprune.criteria.scoring import score
+from shapprune.game.layer_game import LayerGame
+from shapprune.game.payoffs import find_payoff
+from shapprune.gpu.device import choose_device
+from shapprune.graph.prunable import prunable_layers
+from shapprune.graph.unit_graph import UnitGraph
+from shapprune.shapley.score_files import read_scores
 from shapprune.shapley.scores import UnitScores, aggregate
-from shapprune.unit_graph import UnitGraph
-from shapprune.units import prunable_layers
+from shapprune.workflow.store.keys import digest
 
 
 @dataclass(frozen=True, eq=False)

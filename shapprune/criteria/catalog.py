@@ -1,7 +1,7 @@
 """The one table of criteria: what each is called, which function computes it, and which options it takes.
 
 This module imports nothing heavy, so that a workflow can be planned and a configuration checked without torch.
-`shapprune.criteria.score` looks the functions up.
+`shapprune.criteria.scoring.score` looks the functions up.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shapprune.errors import ShapPruneError, unknown
+from shapprune.core.errors import ShapPruneError, unknown
 
 # The keys of a criterion in a configuration that are not options of its method.
 ENTRY_KEYS = ("method", "trials", "aggregates")

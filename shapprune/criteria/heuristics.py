@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from shapprune.errors import unknown
-from shapprune.game import LayerGame
+from shapprune.core.errors import unknown
+from shapprune.game.layer_game import LayerGame
 from shapprune.shapley.draws import SHARED, generator
 from shapprune.shapley.scores import scorer
 

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
+from shapprune.core.errors import ShapPruneError
 from shapprune.criteria.heuristics import by_unit
-from shapprune.errors import ShapPruneError
-from shapprune.game import LayerGame
-from shapprune.modes import mode
-from shapprune.payoffs import minus_loss
-from shapprune.precision import at_precision
+from shapprune.game.layer_game import LayerGame
+from shapprune.game.payoffs import minus_loss
+from shapprune.graph.unit_graph import LAYERS
+from shapprune.networks.modes import mode
+from shapprune.networks.precision import at_precision
 from shapprune.shapley.scores import scorer
-from shapprune.unit_graph import LAYERS
 
 _AT_ONCE = 2**22  # numbers that a decomposition or a matrix of distances takes at a time
 

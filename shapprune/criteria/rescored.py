@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from shapprune.errors import ShapPruneError
-from shapprune.game import LayerGame
-from shapprune.progress import track
+from shapprune.core.errors import ShapPruneError
+from shapprune.core.progress import track
+from shapprune.game.layer_game import LayerGame
 from shapprune.shapley.scores import Estimate, scorer
 from shapprune.shapley.unfinished import Unfinished
 
@@ -47,7 +47,7 @@ def rescored(
     Raises:
         ShapPruneError: fewer than one stage, an unknown criterion, option or aggregate, or the criterion itself.
     """
-    from shapprune.criteria import score
+    from shapprune.criteria.scoring import score
 
     if stages < 1:
         raise ShapPruneError(f"stages = {stages}, at least 1 is needed")

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 
-from shapprune.errors import ShapPruneError
-from shapprune.files import checksum, whole, write_json
+from shapprune.core.errors import ShapPruneError
+from shapprune.core.files import checksum, whole, write_json
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shapprune.errors import ShapPruneError, unknown
+from shapprune.core.errors import ShapPruneError, unknown
 
 NONLINEARITIES = ("relu", "leaky_relu", "tanh", "sigmoid", "gelu")
 

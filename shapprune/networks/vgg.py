@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from shapprune.vision import torchvision
+from shapprune.data.vision import torchvision
 
 
 class VGG16(nn.Module):

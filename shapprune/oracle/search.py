@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shapprune.errors import ShapPruneError
-from shapprune.progress import track
+from shapprune.core.errors import ShapPruneError
+from shapprune.core.progress import track
 
 if TYPE_CHECKING:
-    from shapprune.game import LayerGame
+    from shapprune.game.layer_game import LayerGame
 
 _CHUNK = 256  # coalitions in a call
 

@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from shapprune.errors import ShapPruneError
+from shapprune.core.errors import ShapPruneError
 from shapprune.oracle.values import units_of
 from shapprune.shapley.enumeration import kept_units
 

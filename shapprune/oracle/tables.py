@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shapprune.payoffs import Payoff, accuracy, minus_loss, require_finite
-from shapprune.progress import track
+from shapprune.core.progress import track
+from shapprune.game.payoffs import Payoff, accuracy, minus_loss, require_finite
 from shapprune.shapley.enumeration import kept_units, require_enumerable
 from shapprune.shapley.unfinished import Unfinished
 
 if TYPE_CHECKING:
-    from shapprune.game import LayerGame
+    from shapprune.game.layer_game import LayerGame
 
 _CHUNK = 4096
 

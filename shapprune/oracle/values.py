@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shapprune.errors import ShapPruneError
+from shapprune.core.errors import ShapPruneError
 from shapprune.shapley.enumeration import marginal_weights, partial_weights
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from shapprune.shapley.unfinished import Unfinished
 
 if TYPE_CHECKING:
-    from shapprune.game import LayerGame
+    from shapprune.game.layer_game import LayerGame
 
 MOST_GROUPS = 32  # of draws whose means are kept: enough to tell an error from
 SHARED = 2**32 - 1  # the "example" whose draws all examples share

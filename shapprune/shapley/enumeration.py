@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shapprune.errors import ShapPruneError, unknown
+from shapprune.core.errors import ShapPruneError, unknown
 
 if TYPE_CHECKING:
-    from shapprune.game import LayerGame
+    from shapprune.game.layer_game import LayerGame
 
 MAX_UNITS = 20
 _TRIED = 256  # coalitions, to tell how long all would take

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shapprune.game import LayerGame
+from shapprune.game.layer_game import LayerGame
 from shapprune.shapley.partial import sum_marginals
 from shapprune.shapley.scores import Estimate, scorer
 from shapprune.shapley.unfinished import Unfinished

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from shapprune.errors import ShapPruneError
-from shapprune.game import LayerGame
-from shapprune.progress import track
+from shapprune.core.errors import ShapPruneError
+from shapprune.core.progress import track
+from shapprune.game.layer_game import LayerGame
 from shapprune.shapley.draws import Draws, draw_coalitions
 from shapprune.shapley.scores import Estimate, scorer
 from shapprune.shapley.unfinished import Unfinished

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from shapprune.game import LayerGame
-from shapprune.progress import track
+from shapprune.core.progress import track
+from shapprune.game.layer_game import LayerGame
 from shapprune.shapley.enumeration import partial_weights, require_enumerable, sets_of_sizes
 from shapprune.shapley.scores import Estimate, scorer
 from shapprune.shapley.unfinished import Unfinished

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shapprune.errors import ShapPruneError
-from shapprune.game import LayerGame
-from shapprune.progress import track
+from shapprune.core.errors import ShapPruneError
+from shapprune.core.progress import track
+from shapprune.game.layer_game import LayerGame
 from shapprune.shapley.draws import Draws, draw_orders
 from shapprune.shapley.scores import Estimate, UnitScores, scorer
 from shapprune.shapley.unfinished import Unfinished

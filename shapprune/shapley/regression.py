@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shapprune.errors import ShapPruneError, unknown
-from shapprune.game import LayerGame
-from shapprune.progress import track
+from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.progress import track
+from shapprune.game.layer_game import LayerGame
 from shapprune.shapley.designs import SAMPLINGS, WEIGHTINGS, Design, every_coalition, random_coalitions
 from shapprune.shapley.draws import SHARED, generator
 from shapprune.shapley.least_squares import Ends, Penalty, Sums, fit

@@ -13,8 +13,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from shapprune.errors import ShapPruneError
-from shapprune.payoffs import require_finite
+from shapprune.core.errors import ShapPruneError
+from shapprune.game.payoffs import require_finite
 from shapprune.shapley.unfinished import Unfinished
 
 AGGREGATES = "mean, abs, mean+2std (any number of std) or a percentile such as p97.7"

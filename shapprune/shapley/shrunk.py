@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shapprune.game import LayerGame
+from shapprune.game.layer_game import LayerGame
 from shapprune.shapley.gradient import path_gradient
 from shapprune.shapley.permutation import permutation
 from shapprune.shapley.scores import UnitScores

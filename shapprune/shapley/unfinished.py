@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shapprune.checkpoint import load_checkpoint, save_checkpoint
+from shapprune.core.checkpoint import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
-    from shapprune.game import LayerGame
+    from shapprune.game.layer_game import LayerGame
 
 INTERVAL = 10.0  # seconds of work between two writes; a shorter scoring leaves no file
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shapprune import sharing, sources
-from shapprune.schema import schema
+from shapprune.data import sources
+from shapprune.workflow.share import dvc as sharing
+from shapprune.workflow.study.schema import schema
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shapprune import config as study
+from shapprune.workflow.study import config as study
 
 ROOT = Path(__file__).parents[2]
 PROFILES = sorted(path.parent for path in ROOT.glob("profiles/*/profile.yaml"))

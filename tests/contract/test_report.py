@@ -9,7 +9,7 @@ import pytest
 from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 
-from shapprune import config as study
+from shapprune.workflow.study import config as study
 
 ROOT = Path(__file__).resolve().parents[2]
 # As Snakemake sets it up, but names that do not exist are errors.

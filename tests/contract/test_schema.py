@@ -14,7 +14,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from shapprune.schema import resolve, schema
+from shapprune.workflow.study.schema import resolve, schema
 
 ROOT = Path(__file__).resolve().parents[2]
 

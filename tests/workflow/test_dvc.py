@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shapprune.keys import Unit
-from shapprune.plan import Plan
-from shapprune.store import Store
+from shapprune.workflow.store.keys import Unit
+from shapprune.workflow.store.store import Store
+from shapprune.workflow.study.plan import Plan
 from tests.workflow.conftest import REPOSITORY, STUDY
 
 pytestmark = pytest.mark.xdist_group("dvc")
@@ -200,8 +200,8 @@ def test_data_sets_are_pulled_from_a_remote_that_has_them(project, tmp_path):
 
 
 def test_keys_of_an_own_data_set_follow_its_pointer(tmp_path, monkeypatch):
-    from shapprune import config as study
-    from shapprune import origins
+    from shapprune.workflow.study import config as study
+    from shapprune.workflow.study import inputs as origins
 
     config = copy.deepcopy(SMALL)
     config["datasets"] = {"birds": "my_code:load"}

@@ -33,7 +33,7 @@ rule hold:
         "hold.py"
 """
 HOLD = """
-from shapprune.jobs import job
+from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads, snakemake.resources.gpu):
     import json, os, pathlib, time

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from shapprune.files import read_json
+from shapprune.core.files import read_json
 from tests.workflow.conftest import STUDY, Workflow
 
 pytestmark = pytest.mark.xdist_group("workflow")

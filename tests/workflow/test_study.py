@@ -12,9 +12,9 @@ import torch
 import yaml
 
 import shapprune
-from shapprune.networks import build
-from shapprune.score_files import read_scores
-from shapprune.tables import ESTIMATORS
+from shapprune.networks.builders import build
+from shapprune.shapley.score_files import read_scores
+from shapprune.workflow.stages.columns import ESTIMATORS
 from tests.workflow.conftest import REPOSITORY, STUDY, Workflow
 
 pytestmark = pytest.mark.xdist_group("workflow")  # the finished study is shared by the tests of one worker
@@ -128,8 +128,9 @@ def test_tables_of_networks_that_are_trained_again(finished):
     assert 1 <= facts["epochs"] <= 3
     assert facts["intact"]["parameters"] == networks["parameters"].max()
     assert facts["latency"]["compressed"]["median_ms"] > 0
-    from shapprune.data import load, tensors
-    from shapprune.training import evaluate
+    from shapprune.data.prepared import tensors
+    from shapprune.data.sets import load
+    from shapprune.networks.training import evaluate
 
     assert evaluate(network, *tensors(load("digits"), "test"))[1] == facts["accuracy"]
     assert not list(run_folder(finished).glob("unfinished*"))
@@ -181,7 +182,8 @@ def test_scores_are_arrays_with_a_manifest(finished):
 
 def test_scores_are_those_of_the_library(finished):
     """What a job wrote is what a person gets from the library with the same images, model and seed."""
-    from shapprune.data import load, tensors
+    from shapprune.data.prepared import tensors
+    from shapprune.data.sets import load
 
     with np.load(run_folder(finished) / "scores" / "shapley" / "fc2" / "trial1.npz") as arrays:
         values, chosen = arrays["values"], arrays["images"]
@@ -193,7 +195,7 @@ def test_scores_are_those_of_the_library(finished):
 
 
 def test_splits_are_disjoint(finished):
-    from shapprune.data import splits
+    from shapprune.data.prepared import splits
 
     training, validation = splits(1437, 200)
     assert not set(training) & set(validation)

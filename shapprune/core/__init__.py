@@ -1,0 +1,1 @@
+"""Tools that tell, find and move results and never decide one; no key of a result is of them."""

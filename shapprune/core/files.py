@@ -1,0 +1,53 @@
+"""Files that are whole or not there: written under a temporary name, then renamed; and their checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from shapprune.core.errors import ShapPruneError
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` to write to; it takes the name ``path`` when the block ends without an error.
+
+    The folder is made when it is missing. After an error nothing of the temporary file is left.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The ending is kept, because numpy and others go by it.
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        os.replace(temporary, path)
+
+
+def checksum(path: Path, algorithm: str) -> str:
+    """The digest of a file (``"md5"`` or ``"sha256"``) as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """Write JSON, whole or not at all."""
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        ShapPruneError: the file is missing or damaged.
+    """
+    try:
+        return dict(json.loads(Path(path).read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise ShapPruneError(f"{path} is missing or damaged ({error}); delete it and run again") from error

@@ -1,0 +1,24 @@
+"""Tables as CSV files with a header, one observation a row."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from shapprune.core.files import whole
+
+
+def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows as CSV, the header even when there are none. Numbers are written so that they read back equal.
+
+    Raises:
+        ValueError: a row has other columns.
+    """
+    with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            if set(row) != set(columns):
+                raise ValueError(f"columns {sorted(row)} of a row are not {sorted(columns)}")
+            writer.writerow(row)

@@ -1,0 +1,1 @@
+"""Image sets, from their files to tensors."""

@@ -1,0 +1,155 @@
+"""Images of one's own as files in a folder for each class, as torchvision's ImageFolder has them.
+
+Only the images that are asked for are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.core.progress import track
+
+ENDINGS = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+MODES = {1: "L", 3: "RGB"}  # channels -> what Pillow calls them
+_FIRST_PARTS, _SECOND_PARTS = ("train",), ("val", "valid", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFolder:
+    """Images in folders by class; nothing is read but what `read` is asked for.
+
+    Attributes:
+        root: the folder.
+        classes: names of the folders of the classes, sorted; a label is a place among them.
+        files: path of each image, those of the first class first.
+        labels: label of each image, int64 [N].
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    files: tuple[Path, ...]
+    labels: np.ndarray
+
+    def size(self) -> tuple[int, int]:
+        """Height and width of the first image."""
+        image = _open(self.files[0])
+        return image.height, image.width
+
+    def read(self, places: np.ndarray, channels: int, size: tuple[int, int], resize: bool = False) -> np.ndarray:
+        """Read some of the images.
+
+        Args:
+            places: which, int [n], as in ``files``.
+            channels: 3 for colours or 1 for shades of grey; images are turned into what is asked for.
+            size: height and width in pixels that they have.
+            resize: whether images of another size are resized, bilinearly and as little as possible, so that they
+                cover this size, and what juts out on two sides is cut off.
+
+        Returns:
+            uint8 [n, channels, height, width].
+
+        Raises:
+            ShapPruneError: an image that cannot be read, or is of another size and not to be resized.
+        """
+        images = np.empty((len(places), channels, *size), np.uint8)
+        for slot, place in zip(images, track(places, "reading images"), strict=True):
+            image = _open(self.files[place]).convert(MODES[channels])
+            if resize:
+                image = ImageOps.fit(image, size[::-1], Image.Resampling.BILINEAR)
+            elif (image.height, image.width) != size:
+                raise ShapPruneError(
+                    f"{self.files[place]} has {image.height} x {image.width} pixels, but {self.files[0]}"
+                    f" {size[0]} x {size[1]}; give the size that all shall have (--size HEIGHT WIDTH)"
+                )
+            slot[:] = np.asarray(image).reshape(*size, channels).transpose(2, 0, 1)
+        return images
+
+
+def open_folder(root: str | Path) -> list[ImageFolder]:
+    """Find the images of a folder: ``root/CLASS/...``, or the same below ``root/train`` and ``root/val``.
+
+    Instead of ``val`` the second part may be called ``valid``, ``validation`` or ``test``; of several the first of
+    these is taken. Images may lie at any depth below their class. Hidden files and folders are passed over.
+
+    Args:
+        root: the folder.
+
+    Returns:
+        One part, or two of the same classes.
+
+    Raises:
+        ShapPruneError: there is no such folder, it has less than two classes, a class has no images in the first part,
+            or the second part has classes that the first has not.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ShapPruneError(f"{root} is not a folder")
+    names = _folders_in(root)
+    first = next((name for name in _FIRST_PARTS if name in names), None)
+    if first is None or not set(names) <= {*_FIRST_PARTS, *_SECOND_PARTS}:
+        return [_part(root, names)]
+    second = next((name for name in _SECOND_PARTS if name in names), None)
+    parts = [_part(root / first, _folders_in(root / first))]
+    if second is not None:
+        classes = _folders_in(root / second)
+        if more := sorted(set(classes) - set(parts[0].classes)):
+            raise ShapPruneError(f"{root / second} has a class {more[0]!r} that {root / first} has not")
+        parts.append(_listed(root / second, parts[0].classes))
+        if not parts[1].files:
+            raise _no_images(root / second)
+    return parts
+
+
+def _part(root: Path, classes: list[str]) -> ImageFolder:
+    if len(classes) < 2:
+        raise ShapPruneError(
+            f"{root} has {len(classes)} folders of classes, two or more are needed: {root}/CLASS/IMAGE.png"
+        )
+    part = _listed(root, tuple(classes))
+    if empty := [name for label, name in enumerate(classes) if label not in part.labels]:
+        raise _no_images(root / empty[0])
+    return part
+
+
+def _listed(root: Path, classes: tuple[str, ...]) -> ImageFolder:
+    """The images of these classes."""
+    found = [(file, label) for label, name in enumerate(classes) for file in _images_in(root / name)]
+    files, labels = [file for file, _ in found], [label for _, label in found]
+    return ImageFolder(root, classes, tuple(files), np.array(labels, np.int64))
+
+
+def _folders_in(root: Path) -> list[str]:
+    return sorted(each.name for each in root.iterdir() if each.is_dir() and not each.name.startswith("."))
+
+
+def _images_in(root: Path) -> list[Path]:
+    return sorted(
+        file
+        for file in root.rglob("*")
+        if file.suffix.lower() in ENDINGS and not any(part.startswith(".") for part in file.relative_to(root).parts)
+    )
+
+
+def _no_images(folder: Path) -> ShapPruneError:
+    return ShapPruneError(f"{folder} holds no images; they are known by {', '.join(ENDINGS)}")
+
+
+def _open(file: Path) -> Image.Image:
+    """An image, decoded.
+
+    Raises:
+        ShapPruneError: it cannot be read, or has more than 8 bits a channel.
+    """
+    try:
+        with Image.open(file) as image:
+            image.load()
+    except Exception as error:  # damaged, it may make the decoder raise anything
+        raise ShapPruneError(f"{file} cannot be read as an image: {error}") from error
+    if image.mode.startswith(("I", "F")):
+        raise ShapPruneError(f"{file} has more than 8 bits a channel; only images of 8 bits are read")
+    return image

@@ -1,0 +1,153 @@
+"""Named image sets and those of one's own: what is known of them without reading, where they lie, and loading.
+
+Importing this module does not import torch, so a workflow can read the table `DATASETS` cheaply.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.paths import REPOSITORY
+from shapprune.core.resolve import resolve_function
+from shapprune.data import sources
+from shapprune.data.prepared import ARRAYS, Arrays, DataInfo, ImageSet, arrays_md5, check_image_set, md5_of, read_arrays
+
+SAMPLE = "fashion-mnist-sample"
+_SAMPLE_MD5 = "759a1a17a7e2c0a84bd66edccaba3616"  # of its arrays, so that another zlib may pack the file
+DATASETS: dict[str, DataInfo] = {
+    info.name: info
+    for info in (
+        DataInfo(SAMPLE, (1, 28, 28), 10, 12000, 2000, (0.286,), (0.353,)),
+        DataInfo("digits", (1, 8, 8), 10, 1437, 360, (0.3049,), (0.3757,)),
+        DataInfo("mnist", (1, 28, 28), 10, 60000, 10000, (0.1307,), (0.3081,)),
+        DataInfo("fashion-mnist", (1, 28, 28), 10, 60000, 10000, (0.286,), (0.353,)),
+        # The numbers of ImageNet, with which the public CIFAR-10 networks and Ancona et al. 2020 trained.
+        DataInfo("cifar10", (3, 32, 32), 10, 50000, 10000, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    )
+}
+# Of the arrays, as `arrays_md5` has it, so that keys of results can be known without reading images.
+KNOWN_MD5 = {
+    SAMPLE: "c8813ff4f8649291606ec635c5d758b0",
+    "digits": "063f49082c60f487ea6fd835a64117c4",
+    "mnist": "3a8942afaa4d4472e73e631e8d5025b7",
+    "fashion-mnist": "87df77318880e56d6caad20b3facc564",
+    "cifar10": "3d7df60196cbb162eae0001b44824de8",
+}
+
+
+def load(name: str, root: str | Path | None = None, download: bool = True) -> ImageSet:
+    """Load a named image set.
+
+    Args:
+        name: a name in `DATASETS`.
+        root: the only folder to look in; by default ``data/raw`` of the repository, then the folder that the
+            environment variable SHAPPRUNE_DATA names. ``data/README.md`` says how files lie in it.
+        download: whether a full set that is in neither folder is downloaded into the first.
+
+    Raises:
+        ShapPruneError: an unknown name, a damaged file, or a set that is missing and cannot be downloaded.
+    """
+    if name not in DATASETS:
+        raise unknown("data set", name, DATASETS)
+    folders = [Path(root)] if root is not None else _folders()
+    if name == "digits":
+        arrays = sources.digits()
+    elif name == SAMPLE:
+        arrays = _sample(folders if root is not None else [REPOSITORY / "data", *folders])
+    else:
+        arrays = _full(name, folders, download)
+    image_set = check_image_set(DATASETS[name], arrays)
+    if (md5 := arrays_md5(image_set)) != KNOWN_MD5[name]:
+        raise ShapPruneError(f"the images of {name} are not the published ones: their MD5 is {md5}")
+    return image_set
+
+
+def load_own(function: str, name: str) -> ImageSet:
+    """Load an image set from a function of one's own; mean and std are those of its training images.
+
+    Args:
+        function: ``"package.module:function"``; called without arguments, it returns train images, train labels,
+            test images and test labels: uint8 [N, C, H, W] or [N, H, W], and integers [N] from 0 to classes - 1.
+        name: the name of the set in the configuration.
+
+    Raises:
+        ShapPruneError: no such function, or arrays of the wrong type, shape or length.
+    """
+    result = resolve_function(function, f"data set {name!r}:")()
+    what = f"data set {name!r} ({function})"
+    if not isinstance(result, Sequence) or len(result) != len(ARRAYS):
+        raise ShapPruneError(f"{what} must return four arrays: {', '.join(ARRAYS)}")
+    arrays = dict(zip(ARRAYS, map(np.asarray, result), strict=True))
+    for part in ("train", "test"):
+        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+        if images.dtype != np.uint8 or images.ndim not in (3, 4) or not images.size:
+            raise ShapPruneError(
+                f"{what}: {part}_images must be uint8 [N, C, H, W] or [N, H, W], not {images.dtype}"
+                f" {list(images.shape)}"
+            )
+        if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:
+            raise ShapPruneError(
+                f"{what}: {part}_labels must be {len(images)} integers, one an image, not {labels.dtype}"
+                f" {list(labels.shape)}"
+            )
+        arrays[f"{part}_images"] = images if images.ndim == 4 else images[:, None]
+    train_images, train_labels, test_images, test_labels = arrays.values()
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise ShapPruneError(
+            f"{what}: training images are {list(train_images.shape[1:])}, but test images {list(test_images.shape[1:])}"
+        )
+    present = np.unique(train_labels)
+    if not np.array_equal(present, np.arange(len(present))):
+        raise ShapPruneError(f"{what}: training labels must be 0 to classes - 1, each there, not {present.tolist()}")
+    if not np.isin(test_labels, present).all():
+        raise ShapPruneError(f"{what}: test labels must be 0 to {present[-1]}, as the training labels are")
+    mean, std = _mean_std(train_images)
+    channels, height, width = train_images.shape[1:]
+    counts = len(train_images), len(test_images)
+    info = DataInfo(name, (channels, height, width), len(present), *counts, mean, std)
+    return check_image_set(info, (train_images, train_labels, test_images, test_labels))
+
+
+def _folders() -> list[Path]:
+    """Where full sets are looked for; the first takes downloads. An installed package has no repository around it."""
+    in_repository = [REPOSITORY / "data" / "raw"] if (REPOSITORY / "pyproject.toml").is_file() else []
+    named = [Path(folder)] if (folder := os.environ.get("SHAPPRUNE_DATA")) else []
+    return in_repository + named
+
+
+def _full(name: str, folders: list[Path], download: bool) -> Arrays:
+    for folder in folders:
+        if arrays := sources.read(name, folder):
+            return arrays
+    if download and folders:
+        sources.download(name, folders[0])
+        if arrays := sources.read(name, folders[0]):
+            return arrays
+    looked = f"is not in {' or '.join(map(str, folders))}" if folders else "is nowhere to be found"
+    raise ShapPruneError(f"{name} {looked}; name the folder that has it in SHAPPRUNE_DATA (see data/README.md)")
+
+
+def _sample(folders: list[Path]) -> Arrays:
+    for folder in folders:
+        if (path := folder / f"{SAMPLE}.npz").is_file():
+            arrays = read_arrays(path)
+            if md5_of(arrays) != _SAMPLE_MD5:
+                raise ShapPruneError(f"{path} is damaged; get it again with: git checkout -- data/{path.name}")
+            return arrays
+    raise ShapPruneError(
+        f"{SAMPLE}.npz is not in {' or '.join(map(str, folders))}; it comes with the repository, in data/"
+    )
+
+
+def _mean_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std of each channel on the scale 0 to 1, from histograms: exact, and no copy of the images as floats."""
+    levels = np.arange(256) / 255
+    shares = [np.bincount(images[:, c].ravel(), minlength=256) / images[:, c].size for c in range(images.shape[1])]
+    mean = [float(share @ levels) for share in shares]
+    variance = [float(share @ (levels - centre) ** 2) for share, centre in zip(shares, mean, strict=True)]
+    return tuple(mean), tuple(each**0.5 or 1.0 for each in variance)  # a channel of one value is only shifted

@@ -1,0 +1,1 @@
+"""The game of a layer, and how its coalitions are evaluated."""

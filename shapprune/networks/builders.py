@@ -1,0 +1,92 @@
+"""Architectures by name, and those of one's own. Importing this package does not import torch."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.core.resolve import resolve_function
+from shapprune.networks.tables import ARCHITECTURES, layer_table, settle
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from shapprune.data.prepared import DataInfo
+
+__all__ = ["ARCHITECTURES", "build", "build_own", "builder_of", "layer_table"]
+
+
+def build(architecture: str, shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, **options: Any) -> nn.Module:
+    """Build a network with fresh weights, drawn from torch's global generator.
+
+    `shapprune.networks.training.seeded` makes them a function of a seed.
+
+    Args:
+        architecture: a name in `ARCHITECTURES`, or ``"package.module:function"``, which is called with the options
+            alone and returns the network.
+        shape: channels, height and width of an image.
+        classes: number of outputs.
+        options: what can be chosen in the architecture.
+
+    Raises:
+        ShapPruneError: an unknown architecture or option, a bad value, images the architecture cannot take, or a
+            function of one's own that is not there or returns something else.
+    """
+    if ":" in architecture:
+        return build_own(architecture, options)
+    settled = settle(architecture, options, shape)
+
+    from shapprune.networks import plain, resnet, vgg
+
+    builders: dict[str, Callable[..., nn.Module]] = {
+        "mlp": plain.MLP,
+        "lenet5": plain.LeNet5,
+        "fmnist_cnn": plain.FashionCNN,
+        "vgg16": vgg.VGG16,
+        "resnet20": resnet.resnet20,
+        "resnet56": resnet.resnet56,
+    }
+    return builders[architecture](shape, classes, **settled)
+
+
+def build_own(architecture: str, options: Mapping[str, Any]) -> nn.Module:
+    """Build a network by a function of one's own.
+
+    Args:
+        architecture: ``"package.module:function"``.
+        options: all that the function is called with.
+
+    Raises:
+        ShapPruneError: it is not there, does not take the options, or returns something else than a network.
+    """
+    from torch import nn
+
+    if architecture.startswith("torchvision."):
+        importlib.import_module("shapprune.data.vision")  # where it cannot be imported as it is
+    function = resolve_function(architecture, "architecture")
+    try:
+        inspect.signature(function).bind(**options)
+    except TypeError as error:
+        raise ShapPruneError(
+            f"architecture {architecture!r} does not take the options {dict(options)}: {error}"
+        ) from error
+    model = function(**options)
+    if not isinstance(model, nn.Module):
+        raise ShapPruneError(f"architecture {architecture!r} must return a torch.nn.Module, not {type(model).__name__}")
+    return model
+
+
+def builder_of(network: Mapping[str, Any], info: DataInfo) -> Callable[[], nn.Module]:
+    """The function that builds a network with fresh weights.
+
+    Args:
+        network: its entry in the configuration.
+        info: its data set.
+    """
+    architecture, options = network["architecture"], network["options"]
+    if ":" in architecture:
+        return lambda: build_own(architecture, options)
+    return lambda: build(architecture, shape=info.shape, classes=info.classes, **options)

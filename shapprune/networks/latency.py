@@ -1,0 +1,106 @@
+"""How long a network takes for a batch of images."""
+
+from __future__ import annotations
+
+import platform
+import re
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.networks.modes import mode
+
+_WARM_UP = 5  # passes before those that count: memory is fetched and algorithms are chosen in the first ones
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long a network took, and what ran it.
+
+    Attributes:
+        device: name of the processor or the CUDA device.
+        batch: images in a pass.
+        threads: threads of the CPU that torch was given.
+        repeats: passes that were timed.
+        median_ms: milliseconds of a pass, the median.
+        quartiles_ms: the first and the third quartile.
+    """
+
+    device: str
+    batch: int
+    threads: int
+    repeats: int
+    median_ms: float
+    quartiles_ms: tuple[float, float]
+
+
+def measure_latency(
+    model: nn.Module, example: Tensor, *, batch: int = 1, threads: int | None = None, repeats: int = 30
+) -> Latency:
+    """Time passes of a network in eval mode, without gradients, on the device that it is on.
+
+    Copying the images to the device is not in it. The modes of the network and torch's number of threads are handed
+    back as they were.
+
+    Args:
+        model: the network.
+        example: images, [N, ...], that it can run on; repeated where the batch is larger.
+        batch: images in a pass.
+        threads: threads of the CPU; by default as many as torch has now.
+        repeats: passes that are timed, after 5 that are not.
+
+    Raises:
+        ShapPruneError: no images, or a number below 1.
+    """
+    threads = torch.get_num_threads() if threads is None else threads
+    for name, value in (("batch", batch), ("threads", threads), ("repeats", repeats), ("images", len(example))):
+        if value < 1:
+            raise ShapPruneError(f"a latency is measured with 1 or more {name}, not {value}")
+    device = next((each.device for each in model.parameters()), example.device)
+    images = example[torch.arange(batch) % len(example)].to(device)
+    with _threads(threads), mode(model, training=False), torch.inference_mode():
+        times = [_timed(model, images, device) for _ in range(_WARM_UP + repeats)][_WARM_UP:]
+    first, median, third = statistics.quantiles(times, n=4, method="inclusive") if repeats > 1 else times * 3
+    return Latency(_name(device), batch, threads, repeats, median, (first, third))
+
+
+def _timed(model: nn.Module, images: Tensor, device: torch.device) -> float:
+    """Milliseconds of a pass."""
+    _wait_for(device)
+    start = time.perf_counter()
+    model(images)
+    _wait_for(device)
+    return (time.perf_counter() - start) * 1000
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Within the block torch has so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:  # Linux; platform.processor() knows the kind there at best
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or device.type

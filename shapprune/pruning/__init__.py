@@ -1,0 +1,1 @@
+"""Which units leave, smaller networks without them, and what can be repaired."""

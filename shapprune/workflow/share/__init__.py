@@ -1,0 +1,1 @@
+"""Results for others: MLflow, DVC and headline numbers."""

@@ -1,0 +1,122 @@
+"""Coalition tables of small layers, and criteria against their oracle sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shapprune.core.files import whole, write_json
+from shapprune.data.prepared import draw_images
+from shapprune.gpu.device import machine_facts
+from shapprune.oracle.sets import best_coalitions, greedy_order, left_by, oracle_rank, oracle_sets, overlap
+from shapprune.oracle.tables import Tables, coalition_tables
+from shapprune.oracle.values import shapley_values
+from shapprune.shapley.score_files import read_scores
+from shapprune.workflow.stages.run import Run, rules_of
+from shapprune.workflow.store.work import Work, columns, score_label
+
+
+def write_table(
+    run: Run, layer: str, images: int, scoring: Mapping[str, Any], path: Path, work: Work, unfinished: Path
+) -> None:
+    """Value all coalitions of a layer on validation images, and keep the table.
+
+    The file has ``payoff`` [2^n] and ``accuracy`` [2^n], and ``loss`` [2^n] where that is not minus the payoff, all
+    float32; the manifest beside it has the oracle sets and the Shapley values.
+
+    Args:
+        run: the network.
+        layer: the layer.
+        images: how many validation images.
+        scoring: the configuration's ``scoring``.
+        path: the file.
+        work: has the table as its one unit.
+        unfinished: a file for the checkpoint of a long table, from which a call that was cut off goes on; it is
+            deleted when the table is written.
+    """
+    chosen = draw_images(run.validation, images, trial=0)
+    game = run.game(layer, "train", chosen, **rules_of(scoring))
+    found = coalition_tables(game, unfinished)
+    arrays = {"payoff": found.payoff, "accuracy": found.accuracy}
+    if scoring["payoff"] != "loss":
+        arrays["loss"] = found.loss
+    with whole(path) as temporary:
+        np.savez(temporary, allow_pickle=False, **{name: table.astype(np.float32) for name, table in arrays.items()})
+    facts = {
+        **run.name,
+        "layer": layer,
+        "units": game.units,
+        "images": images,
+        **rules_of(scoring),
+        "evaluations": 2**game.units,
+        "constant": bool(np.ptp(found.payoff) == 0),
+        "oracle_sets": oracle_sets(found.payoff),
+        "shapley_values": shapley_values(found.payoff).tolist(),
+        **machine_facts(run.device),
+    }
+    write_json(path.with_suffix(".json"), facts)
+    work.keep_files(layer, path.parent, ".npz")
+    unfinished.unlink(missing_ok=True)
+
+
+def read_table(path: str | Path) -> Tables:
+    """The tables in a file of `write_table`, as float64."""
+    with np.load(path, allow_pickle=False) as arrays:
+        payoff, accuracy = (arrays[name].astype(float) for name in ("payoff", "accuracy"))
+        return Tables(payoff, arrays["loss"].astype(float) if "loss" in arrays else -payoff, accuracy)
+
+
+def keep_overlaps(table: Path, folder: Path, layer: str, work: Work) -> None:
+    """Compare removal orders with the oracle sets of a layer, and keep how they do and what they leave.
+
+    Args:
+        table: the coalition table.
+        folder: of the scores.
+        layer: the layer.
+        work: the missing units, one an order; their names say which criterion, aggregate and trial gave it. One that
+            consumes no scores is of `shapprune.workflow.study.compared.OF_THE_TABLE`.
+    """
+    tables = read_table(table)
+    for label, unit in list(work.missing.items()):
+        work.require(label, "table", table.with_suffix(".json"))
+        names = unit["names"]
+        if "scores" in unit["parts"]:
+            stem = folder / score_label(names["criterion"], layer, names["trial"])
+            work.require(label, "scores", stem.with_suffix(".json"))
+            order = read_scores(stem.with_suffix(".npz")).order(names["aggregate"]).numpy()
+            work.keep(label, {"columns": columns(_rows(tables, order.tolist()))})
+        else:
+            work.keep(label, {"columns": columns(_rows_of_the_table(label, tables))})
+
+
+def _rows_of_the_table(name: str, tables: Tables) -> list[dict[str, Any]]:
+    """What follows from the table alone: the oracle sets themselves, which no order needs to meet, or an order."""
+    payoff = tables.payoff
+    if name == "oracle sets":
+        best = best_coalitions(payoff)
+        met = {"overlap_low": 1.0, "overlap_high": 1.0, "cumulative_overlap": 1.0, "gap": 0.0}
+        return [
+            {"size": size, "ties": len(best[size]), **met, **_left(tables, int(best[size][0]))}
+            for size in range(1, len(best) - 1)
+        ]
+    orders = {
+        "oracle rank": lambda: oracle_rank(payoff),
+        "greedy removal": lambda: greedy_order(payoff),
+        "exact Shapley": lambda: np.argsort(shapley_values(payoff), kind="stable"),
+    }
+    return _rows(tables, orders[name]().tolist())
+
+
+def _rows(tables: Tables, order: Sequence[int]) -> list[dict[str, Any]]:
+    """An order against the oracle sets, a row a size."""
+    left = left_by(order, len(order))
+    return [{**asdict(row), **_left(tables, int(left[row.size]))} for row in overlap(tables.payoff, order)]
+
+
+def _left(tables: Tables, coalition: int) -> dict[str, float]:
+    """Loss and accuracy of what is left of a layer."""
+    return {"loss": float(tables.loss[coalition]), "accuracy": float(tables.accuracy[coalition])}

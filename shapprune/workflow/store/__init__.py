@@ -1,0 +1,1 @@
+"""Keys of results, where they are kept, and what a job has to make."""

@@ -1,0 +1,184 @@
+"""Keys: what the result of a unit of work depends on, known before anything runs and without importing torch.
+
+A unit's key is a hash of its stage, the values it reads, the keys of the units it consumes and a fingerprint of its
+code. So a result can be found again wherever it was made, and whatever has been run in between.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.core.paths import REPOSITORY
+
+SCHEMA = 1  # raised when entries of the store change their form
+
+# Rooms of the package that tell, find or move results but do not make them: what they decide is in the other parts of a
+# key. The catalog of criteria gives a key its options and the function that is followed from there.
+_WITHOUT_EFFECT = tuple(
+    f"shapprune.{name}."
+    for name in ("core", "gpu", "workflow.jobs", "workflow.store", "workflow.study", "criteria.catalog")
+)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of work: one result that is made once and found again.
+
+    Attributes:
+        stage: what is done; the rule and the script of that name do it.
+        parts: the values that the result depends on, as JSON can hold them; units that it consumes by their keys.
+        functions: entry points of the code beside the script, as ``package.module:function``.
+    """
+
+    stage: str
+    parts: Mapping[str, Any]
+    functions: tuple[str, ...] = ()
+
+    @cached_property
+    def code(self) -> Mapping[str, str]:
+        """The fingerprint of each file of its code."""
+        return code_of(REPOSITORY / "scripts" / f"{self.stage}.py", self.functions)
+
+    @cached_property
+    def key(self) -> str:
+        """32 hexadecimal digits."""
+        return digest({"schema": SCHEMA, "stage": self.stage, "code": self.code, "parts": self.parts})
+
+    def describe(self) -> dict[str, Any]:
+        """The unit as jobs get it and manifests tell it."""
+        return {"stage": self.stage, "key": self.key, "parts": self.parts, "functions": list(self.functions)}
+
+
+def from_description(description: Mapping[str, Any]) -> Unit:
+    """The unit that was described.
+
+    Raises:
+        ShapPruneError: its code has changed since.
+    """
+    unit = Unit(description["stage"], description["parts"], tuple(description["functions"]))
+    if unit.key != description["key"]:
+        raise ShapPruneError(
+            f"the code of {unit.stage} was edited after the run had been planned; run again, so that results are kept"
+            " under the keys of the code that made them"
+        )
+    return unit
+
+
+def digest(content: object) -> str:
+    """32 hexadecimal digits that stand for something JSON can hold, whatever the order of its keys."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@cache
+def code_of(script: Path, functions: tuple[str, ...] = ()) -> Mapping[str, str]:
+    """The fingerprint of every file that a script's result depends on.
+
+    They are the script, the files of this package that it imports, at whatever depth, and those of the functions, with
+    what they import from their own package. Comments, docstrings and layout do not count; nor do the package's modules
+    that only report, find and move results.
+
+    Args:
+        script: the file a job runs.
+        functions: more entry points, as ``package.module:function``; one whose file cannot be found is left out.
+
+    Returns:
+        Path -> 12 hexadecimal digits; paths are relative to the repository, or to the folder of the user's own package.
+    """
+    waiting = [script, *filter(None, (_module_file(name.partition(":")[0]) for name in functions))]
+    found: dict[Path, str] = {}
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found[path] = fingerprint(path)
+            waiting.extend(_imports(path))
+    names = {path.relative_to(_root(path)).as_posix(): value for path, value in found.items()}
+    return dict(sorted(names.items()))
+
+
+@cache
+def fingerprint(path: Path) -> str:
+    """12 hexadecimal digits that stand for what the code of a file does."""
+    return hashlib.sha256("\n".join(_outline(_parse(path))).encode()).hexdigest()[:12]
+
+
+@cache
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes(), filename=str(path))
+
+
+def _outline(node: ast.AST) -> Iterator[str]:
+    """A syntax tree as lines, without docstrings and places; what is empty is left out, as Python versions differ."""
+    yield type(node).__name__
+    for name, value in ast.iter_fields(node):
+        if name in ("type_comment", "type_ignores", "kind"):
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, ast.AST):
+                if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)):  # a docstring or the like
+                    yield f"{name}("
+                    yield from _outline(one)
+                    yield ")"
+            elif one is not None:
+                yield f"{name}={one!r}"
+
+
+@cache
+def _imports(path: Path) -> tuple[Path, ...]:
+    """The files of a file's own top-level package that it imports, but for type checking."""
+    within = path.relative_to(_root(path))
+    own = "shapprune" if path.is_relative_to(REPOSITORY) else within.with_suffix("").parts[0]
+    package = within.parent.parts
+    files = []
+    for level, module, names in _imported(_parse(path)):
+        base = [*package[: len(package) + 1 - level], *filter(None, [module])] if level else [str(module)]
+        if base[0].partition(".")[0] == own:
+            for name in [".".join([*base, each]) for each in names] or [".".join(base)]:
+                file = _module_file(name) or _module_file(".".join(base))
+                module_name = name if _module_file(name) else ".".join(base)
+                if file and not f"{module_name}.".startswith(_WITHOUT_EFFECT):
+                    files.append(file)
+    return tuple(files)
+
+
+def _root(path: Path) -> Path:
+    """The repository, or the folder that the top-level package of a file lies in."""
+    if path.is_relative_to(REPOSITORY):
+        return REPOSITORY
+    folder = path.parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
+
+
+def _imported(node: ast.AST) -> Iterator[tuple[int, str | None, list[str]]]:
+    """Of each import: the level of a relative one, the module, and the names taken from it."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            continue
+        if isinstance(child, ast.Import):
+            yield from ((0, alias.name, []) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            yield child.level, child.module, [alias.name for alias in child.names]
+        else:
+            yield from _imported(child)
+
+
+@cache
+def _module_file(name: str) -> Path | None:
+    """The source file of a module, found without importing it."""
+    parts = name.split(".")
+    for folder in (REPOSITORY, Path.cwd(), *map(Path, sys.path)):
+        for path in (folder.joinpath(*parts, "__init__.py"), folder.joinpath(*parts).with_suffix(".py")):
+            if path.is_file():
+                return path.resolve()
+    return None

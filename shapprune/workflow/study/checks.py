@@ -1,0 +1,289 @@
+"""What is wrong with a configuration beyond its structure: keys that do not fit each other, or what there is.
+
+Each check yields the key and the sentence of the mistakes it finds. The configuration has passed the schema, or has
+been mended to, but for required keys that may be missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from shapprune.core.errors import ShapPruneError, suggestion, unknown
+from shapprune.criteria.catalog import CATALOG, ENTRY_KEYS, Criterion, lookup
+from shapprune.data.sets import DATASETS
+from shapprune.networks.tables import ARCHITECTURES, layer_table, without_batchnorm
+from shapprune.workflow.study import compared
+from shapprune.workflow.study.layers import info_of, infos, known_layers
+from shapprune.workflow.study.schema import Problem
+
+
+def _check_datasets(config: Mapping[str, Any]) -> Iterator[Problem]:
+    for name in config["datasets"]:
+        if name in DATASETS:
+            yield f"datasets.{name}", "a data set of that name comes with the package; choose another name"
+
+
+def _check_networks(config: Mapping[str, Any], where: str = "networks") -> Iterator[Problem]:
+    known = [*DATASETS, *config["datasets"]]
+    networks = config["networks"] if where == "networks" else config["untrained"]["networks"]
+    if not config["networks"] and not config["untrained"]["criteria"]:
+        yield "networks", "is empty, but at least one entry is needed where there are no untrained networks"
+    for name, network in networks.items():
+        key, data, weights = f"{where}.{name}", network.get("data"), network.get("weights")
+        if data is not None and data not in known:
+            yield f"{key}.data", str(unknown("data set", data, known))
+        if "architecture" in network:
+            yield from _check_architecture(key, network, config)
+        if "train" in network:
+            yield from _check_recipe(f"{key}.train", network["train"])
+        if weights is not None and len(network["seeds"]) > 1:
+            yield f"{key}.seeds", f"{network['seeds']} are several, but 'weights' are those of one training; give one"
+        if isinstance(weights, str) and ".." in Path(weights).parts:
+            yield f"{key}.weights", f"{weights!r} leads out of the project; give the whole path"
+        elif isinstance(weights, str) and not Path(weights).is_file():
+            yield f"{key}.weights", f"there is no file {weights!r} in {Path.cwd()}"
+
+
+def _check_architecture(key: str, network: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Problem]:
+    architecture, options, layers = network["architecture"], network["options"], network.get("layers", [])
+    if ":" in architecture:
+        if not isinstance(layers, Mapping):
+            yield from _refusal(f"{key}.layers", architecture, options)
+        return
+    if architecture not in ARCHITECTURES:
+        own = " or an own one as package.module:function"
+        yield f"{key}.architecture", f"{unknown('architecture', architecture, ARCHITECTURES)}{own}"
+        return
+    single = [_refusal(f"{key}.options.{name}", architecture, {name: value}) for name, value in options.items()]
+    if refused := [*chain.from_iterable(single)] or [*_refusal(f"{key}.options", architecture, options)]:
+        yield from refused
+        return
+    if info := info_of(network.get("data"), config):
+        yield from _refusal(f"{key}.data", architecture, options, info.shape)
+    if isinstance(layers, Mapping):
+        yield f"{key}.layers", f"the units of {architecture} are known; list only the names, as [{', '.join(layers)}]"
+        return
+    table = layer_table(architecture, options)
+    for layer in layers:
+        if layer not in table:
+            yield f"{key}.layers", f"{layer!r} is not a layer of {architecture}{suggestion(layer, table)}"
+
+
+def _refusal(
+    key: str, architecture: str, options: Mapping[str, Any], *shape: tuple[int, int, int]
+) -> Iterator[Problem]:
+    try:
+        layer_table(architecture, options, *shape)
+    except ShapPruneError as error:
+        yield key, str(error)
+
+
+def _check_recipe(key: str, train: Mapping[str, Any]) -> Iterator[Problem]:
+    epochs, warmup = train.get("epochs", math.inf), train["warmup"]
+    if train["nesterov"] and not train["momentum"]:
+        yield f"{key}.nesterov", "true needs a momentum above 0"
+    if train["schedule"] == "step" and not train["milestones"]:
+        yield f"{key}.milestones", "is empty, but the schedule 'step' needs at least one epoch"
+    for milestone in train["milestones"]:
+        if milestone >= epochs:
+            yield f"{key}.milestones", f"{milestone} is not below the {epochs} epochs of the training"
+    if warmup and warmup >= epochs:
+        yield f"{key}.warmup", f"{warmup} is not below the {epochs} epochs of the training"
+
+
+def _check_counts(config: Mapping[str, Any]) -> Iterator[Problem]:
+    validation = config["splits"]["validation"]
+    for section in ("scoring", "oracle"):
+        if (images := config[section]["images"]) > validation:
+            yield f"{section}.images", f"{images} is more than the {validation} validation images of splits.validation"
+    for name, info in infos(config["networks"], config).items():
+        if validation >= info.train:
+            yield "splits.validation", f"{validation} leaves no image to train on, {name} has {info.train}"
+        if (images := config["curves"]["images"]) > info.test:
+            yield "curves.images", f"{images} is more than the {info.test} test images of {name}"
+        images, left = config["low_data"]["images"], info.test - config["low_data"]["images"]
+        if left < 1:
+            yield "low_data.images", f"{images} leaves no test image to evaluate on, {name} has {info.test}"
+        elif (asked := config["low_data"]["test_images"]) != "all" and asked > left:
+            yield "low_data.test_images", f"{asked} is more than the {left} test images of {name} that do not score"
+
+
+def _check_criteria(config: Mapping[str, Any]) -> Iterator[Problem]:
+    yield from _check_entries("criteria", config["criteria"], ENTRY_KEYS, config)
+    for name, entry in config["criteria"].items():
+        layers = known_layers(config)
+        if name in config["untrained"]["criteria"]:
+            layers |= known_layers(config, untrained=True)
+        yield from _check_scored_layers(f"criteria.{name}", _scorer(name, entry), layers, config)
+
+
+def _check_estimators(config: Mapping[str, Any]) -> Iterator[Problem]:
+    asked = config["estimators"]
+    yield from _check_entries("estimators.compared", asked["compared"], compared.ENTRY_KEYS, config)
+    layers = {
+        net: {layer: units for layer, units in table.items() if units <= asked["max_units"]}
+        for net, table in known_layers(config).items()
+    }
+    for name, entry in asked["compared"].items():
+        yield from _check_scored_layers(f"estimators.compared.{name}", _scorer(name, entry), layers, config)
+
+
+def _check_entries(
+    section: str, entries: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], config: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Whether methods of the catalog get options that they take, and have the payoff that they need."""
+    for name, entry in entries.items():
+        key, method = f"{section}.{name}", entry.get("method", name)
+        try:
+            criterion = lookup(method)
+        except ShapPruneError as error:
+            yield f"{key}.method", str(error)
+            continue
+        given = [(option, f"{key}.{option}", value) for option, value in entry.items() if option not in keys]
+        for option, values in entry.get("over", {}).items():
+            given += [(option, f"{key}.over.{option}", value) for value in values]
+        for option, where, value in given:
+            if option not in criterion.options:
+                yield where, f"unknown option of {method}{suggestion(option, [*criterion.options, *keys])}"
+            elif wrong := criterion.options[option].check(value):
+                yield where, wrong
+        if "of" in criterion.options and isinstance(scorer := entry.get("of", ""), str) and scorer:
+            try:
+                lookup(scorer)
+            except ShapPruneError as error:
+                yield f"{key}.of", str(error)
+
+
+def _check_payoff(config: Mapping[str, Any]) -> Iterator[Problem]:
+    payoff, without_gradient = config["scoring"]["payoff"], []
+    for section, entries in (
+        ("criteria", config["criteria"]),
+        ("estimators.compared", config["estimators"]["compared"]),
+    ):
+        for name, entry in entries.items():
+            if (needs := _scorer(name, entry)) is None:
+                continue
+            if needs.payoffs and payoff not in needs.payoffs:
+                allowed = ", ".join(needs.payoffs)
+                yield "scoring.payoff", f"{payoff!r} is not what {name} of {section} is defined for; allowed: {allowed}"
+            elif needs.gradient and payoff == "accuracy":
+                without_gradient.append(f"{name} of {section}")
+    if without_gradient:
+        names = f"which is needed by {', '.join(without_gradient)}"
+        yield "scoring.payoff", f"'accuracy' has no gradient, {names}; allowed: loss, margin"
+
+
+def _scorer(name: str, entry: Mapping[str, Any]) -> Criterion | None:
+    """The criterion of an entry, or the one it is made of, which needs the same; None where there is no such one."""
+    try:
+        found = lookup(entry.get("method", name))
+        return lookup(entry.get("of", found.options["of"].default)) if "of" in found.options else found
+    except ShapPruneError:
+        return None
+
+
+def _check_scored_layers(
+    key: str, criterion: Criterion | None, layers: Mapping[str, Mapping[str, int]], config: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Whether a criterion can score the layers of the networks that it is asked for."""
+    if criterion is None:
+        return
+    networks = config["networks"] | config["untrained"]["networks"]
+    method = next(name for name, each in CATALOG.items() if each is criterion)
+    most = criterion.max_units or math.inf
+    wide = [f"{layer} of {net}" for net, table in layers.items() for layer in table if table[layer] > most]
+    if wide:
+        yield key, f"{method} takes at most {most} units, but more are in {', '.join(wide)}; choose other 'layers'"
+    bare = [
+        f"{layer} of {net}"
+        for net, table in layers.items()
+        for layer in without_batchnorm(networks[net].get("architecture", ""), table)
+    ]
+    if criterion.batchnorm and bare:
+        yield key, f"{method} needs a BatchNorm, but none follows {', '.join(bare)}; choose other 'layers'"
+
+
+def _check_low_data(config: Mapping[str, Any]) -> Iterator[Problem]:
+    low_data, networks = config["low_data"], known_layers(config)
+    layers = {layer for each in networks.values() for layer in each}
+    if len(networks) == len(config["networks"]):
+        for layer in low_data["skip"]:
+            if layer not in layers:
+                yield "low_data.skip", f"{layer!r} is a studied layer of no network{suggestion(layer, layers)}"
+    for section in ("low_data", "untrained", "compress"):
+        yield from _check_names(
+            f"{section}.criteria", config[section].get("criteria", []), config["criteria"], "criteria"
+        )
+
+
+def _check_names(key: str, given: Iterable[str], known: Iterable[str], where: str) -> Iterator[Problem]:
+    for name in given:
+        if name not in known:
+            yield key, f"{name!r} is not in {where}{suggestion(name, known)}"
+
+
+def _check_fine_tune(config: Mapping[str, Any]) -> Iterator[Problem]:
+    asked, low_data = config["fine_tune"], config["low_data"]
+    known = low_data.get("criteria", config["criteria"])
+    yield from _check_names("fine_tune.criteria", asked["criteria"], known, "low_data.criteria")
+    yield from _check_recipe("fine_tune.train", asked["train"])
+    if not asked["criteria"]:
+        return
+    for ratio in asked.get("ratios", []):
+        if ratio not in low_data["ratios"]:
+            yield (
+                "fine_tune.ratios",
+                f"{ratio} is not one of low_data.ratios: {', '.join(map(str, low_data['ratios']))}",
+            )
+    if asked.get("trials", 0) > low_data["trials"]:
+        yield "fine_tune.trials", f"{asked['trials']} is more than the {low_data['trials']} of low_data.trials"
+    if "none" not in low_data["repair"]:
+        yield "fine_tune.criteria", "networks that were not repaired are trained, but low_data.repair has no 'none'"
+    for name, info in infos(config["networks"], config).items():
+        most = info.train - config["splits"]["validation"]
+        for images in asked["images"]:
+            if images != "all" and images > most:
+                yield "fine_tune.images", f"{images} is more than the {most} images of {name} that are left to train on"
+
+
+def _check_untrained(config: Mapping[str, Any]) -> Iterator[Problem]:
+    asked = config["untrained"]
+    yield from _check_networks(config, "untrained.networks")
+    if asked["criteria"] and not asked["networks"]:
+        yield "untrained.networks", "is empty, but untrained.criteria is not"
+    for name in asked["networks"]:
+        if name in config["networks"]:
+            yield f"untrained.networks.{name}", "one of networks has that name; choose another"
+    for name, info in infos(asked["networks"], config).items():
+        if asked["images"] > info.train:
+            yield "untrained.images", f"{asked['images']} is more than the {info.train} training images of {name}"
+
+
+def _check_compress(config: Mapping[str, Any]) -> Iterator[Problem]:
+    asked, networks = config["compress"], known_layers(config)
+    yield from _check_recipe("compress.train", asked["train"])
+    if asked["criteria"] and not asked["sizes"]:
+        yield "compress.sizes", "is empty, but compress.criteria is not"
+    for name, size in asked["sizes"].items():
+        key = f"compress.sizes.{name}"
+        yield from _check_names(f"{key}.networks", size.get("networks", []), config["networks"], "networks")
+        for net in size.get("networks", networks):
+            layers = networks.get(net, {})
+            for layer, width in size.get("widths", {}).items():
+                if layers and layer not in layers:
+                    yield f"{key}.widths", f"{layer!r} is not a studied layer of {net}{suggestion(layer, layers)}"
+                elif layers and width > layers[layer]:
+                    yield f"{key}.widths.{layer}", f"{width} is more than the {layers[layer]} units it has in {net}"
+            for layer in size["skip"]:
+                if layers and layer not in layers:
+                    yield f"{key}.skip", f"{layer!r} is not a studied layer of {net}{suggestion(layer, layers)}"
+
+
+CHECKS = (
+    *(_check_datasets, _check_networks, _check_counts, _check_criteria, _check_estimators, _check_payoff),
+    *(_check_low_data, _check_fine_tune, _check_untrained, _check_compress),
+)

@@ -1,0 +1,113 @@
+"""The configuration of a study: read it, lay one over another, check it and fill in what it leaves out.
+
+`shapprune.workflow.study.schema` checks each key for itself; `shapprune.workflow.study.checks` checks what concerns
+several keys at once, or the data sets, networks and criteria there are. Nothing here imports torch, since every
+Snakemake process reads the configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.criteria.catalog import check_options, lookup, options_of
+from shapprune.workflow.store import keys
+from shapprune.workflow.study import compared
+from shapprune.workflow.study.checks import CHECKS
+from shapprune.workflow.study.schema import FREE_MAPS, check_structure, join, show
+
+_OF_A_STUDY = ("estimators", "fine_tune", "untrained", "compress")
+
+
+class ConfigError(ShapPruneError):
+    """All mistakes of a configuration.
+
+    Attributes:
+        problems: one sentence each, which starts with the dotted key.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return self.problems[0]
+        return "\n  ".join([f"config: {len(self.problems)} mistakes", *self.problems])
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ShapPruneError: there is no such file, it is not YAML, or it holds something else than a mapping.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ShapPruneError(f"{path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+        raise ShapPruneError(f"{path}{f', line {mark.line + 1}' if mark else ''}: {reason}") from error
+    if not isinstance(content, dict):
+        raise ShapPruneError(f"{path}, line 1: {show(content)} is not a mapping of keys to values")
+    return content
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """A study laid over another; both are left as they are.
+
+    Mappings are merged and everything else is replaced, as are those of the user's own names (`FREE_MAPS`): a study has
+    its own networks, datasets, criteria ... The sections in `_OF_A_STUDY` fit networks and criteria, so a study with
+    others of these has its own of them or none.
+    """
+    if {"networks", "criteria"} & overlay.keys():
+        base = {key: value for key, value in base.items() if key not in _OF_A_STUDY}
+    return _merge(base, overlay)
+
+
+def validate(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the configuration with all defaults filled in, those of the criteria's methods included.
+
+    Raises:
+        ConfigError: with every mistake that was found.
+    """
+    if config.get("tracking") is False:
+        config = {**config, "tracking": "off"}  # YAML reads a bare `off` as false
+    problems, full = check_structure(config)
+    problems = join(problems, (problem for check in CHECKS for problem in check(full)))
+    if problems:
+        raise ConfigError(f"{key}: {text}" for key, text in problems)
+    for name, entry in full["criteria"].items():
+        method = entry.setdefault("method", name)
+        entry.setdefault("trials", full["scoring"]["trials"] if lookup(method).random else 1)
+        entry |= check_options(method, options_of(entry))
+    for name, entry in full["estimators"]["compared"].items():
+        method = entry.setdefault("method", name)
+        entry |= check_options(method, {key: value for key, value in entry.items() if key not in compared.ENTRY_KEYS})
+        for option in entry.get("over", {}):
+            del entry[option]
+    full["low_data"].setdefault("criteria", list(full["criteria"]))
+    for key in ("ratios", "trials"):
+        full["fine_tune"].setdefault(key, full["low_data"][key])
+    return full
+
+
+def digest(config: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that stand for the configuration, whatever the order of its keys."""
+    return keys.digest(config)[:12]
+
+
+def _merge(base: Mapping[str, Any], overlay: Mapping[str, Any], key: str = "") -> dict[str, Any]:
+    merged = deepcopy(dict(base))
+    for name, value in overlay.items():
+        inner = f"{key}.{name}".lstrip(".")
+        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping) and inner not in FREE_MAPS
+        merged[name] = _merge(merged[name], value, inner) if both else deepcopy(value)
+    return merged

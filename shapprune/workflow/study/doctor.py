@@ -1,0 +1,128 @@
+"""Whether what lies in ``results/`` is of the present configuration and code, and why not; and what the store holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from shapprune.core.files import read_json
+from shapprune.workflow.store.keys import from_description
+from shapprune.workflow.store.store import DamagedEntryError, Store
+from shapprune.workflow.study.plan import Job, Plan
+
+_EXAMPLES = 3
+
+
+def diagnose(plan: Plan) -> Iterator[str]:
+    """Lines that say which results are stale and why, and what is in the store."""
+    reasons: dict[str, list[str]] = {}
+    made = missing = 0
+    for job in plan.jobs():
+        for path, key in job.manifests().items():
+            if not Path(path).is_file():
+                missing += 1
+                continue
+            made += 1
+            manifest = read_json(path)
+            if manifest.get("unit", {}).get("key") != key:
+                for reason in dict.fromkeys(_reasons(job, path, manifest, plan.store)):
+                    reasons.setdefault(reason, []).append(path)
+    stale = {path for paths in reasons.values() for path in paths}
+    yield f"{made} results are there, {len(stale)} of them stale; {missing} are not made yet."
+    for reason, paths in reasons.items():
+        more = f" and {len(paths) - _EXAMPLES} more" if len(paths) > _EXAMPLES else ""
+        yield f"  {reason}"
+        yield from (f"    {path}" for path in paths[:_EXAMPLES])
+        if more:
+            yield f"   {more}"
+    if stale:
+        yield "Delete stale results and run again; what the store has is restored."
+    yield from _about_store(plan)
+
+
+def _about_store(plan: Plan) -> Iterator[str]:
+    store, needed = plan.store, plan.keys()
+    keys = store.all_keys()
+    size = sum(map(store.size, keys))
+    unneeded = [key for key in keys if key not in needed]
+    yield (
+        f"The store {store.root} has {len(keys)} entries, {megabytes(size)}; {len(needed & set(keys))} of the"
+        f" {len(needed)} that this configuration needs, and {len(unneeded)} that it does not."
+    )
+    for key in keys:
+        try:
+            store.check(key)
+        except DamagedEntryError as error:
+            yield f"  {error}"
+    if left := list(store.leftovers()):
+        yield f"  {len(left)} folders were left by jobs that were killed, or are damaged entries that were set aside:"
+        yield from (f"    {path}" for path in left[:_EXAMPLES])
+
+
+def _reasons(job: Job, path: str, manifest: Mapping[str, Any], store: Store) -> Iterator[str]:
+    """Why a manifest is not of the job as it is now."""
+    now = job.units if str(job.place).endswith(".json") else {path: _unit_of(job, path)}
+    before = manifest.get("made_of", {path: manifest.get("unit", {})})
+    if not any(before.values()):
+        yield "made before results had keys, or put there by hand"
+    for label, unit in now.items():
+        if label not in before:
+            yield f"{label} was not there"
+        elif before[label] and before[label]["key"] != unit["key"]:
+            yield from _differences(before[label], unit, store)
+    yield from (f"{label} is not there any more" for label in before if label not in now)
+
+
+def _unit_of(job: Job, path: str) -> Mapping[str, Any]:
+    return job.units[path.removeprefix(f"{job.place}/").removesuffix(".json")]
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], store: Store) -> Iterator[str]:
+    was, now_is = _leaves(before["parts"]), _leaves(now["parts"])
+    changed = [name for name in {**was, **now_is} if was.get(name) != now_is.get(name)]
+    for name in changed:
+        if name in _CONSUMED:
+            yield f"{now['stage']}: what it is made from has changed, {_CONSUMED[name]}"
+        else:
+            yield f"{now['stage']}: {name} {_shown(was, name)} -> {_shown(now_is, name)}"
+    if changed:
+        return
+    try:
+        code = store.read(before["key"])["code"]
+    except DamagedEntryError:
+        yield f"{now['stage']}: its code has changed"
+        return
+    present = from_description(now).code
+    for file in {**code, **present}:
+        if code.get(file) != present.get(file):
+            yield f"{now['stage']}: the code has changed, {file}"
+
+
+_CONSUMED = {
+    "model": "the network",
+    "scores": "the scores",
+    "table": "the coalition table",
+    "chain": "the pruned network",
+    "last step": "the steps",
+    "before": "the step before",
+}
+
+
+def _leaves(parts: Mapping[str, Any], name: str = "") -> dict[str, Any]:
+    """Nested values by dotted name."""
+    found: dict[str, Any] = {}
+    for key, value in parts.items():
+        inner = f"{name}.{key}".lstrip(".")
+        found |= _leaves(value, inner) if isinstance(value, Mapping) and value else {inner: value}
+    return found
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    return json.dumps(values[name]) if name in values else "nothing"
+
+
+def megabytes(size: int) -> str:
+    """Bytes, for people."""
+    return f"{size / 2**20:.1f} MB"

@@ -1,0 +1,48 @@
+"""What a configuration says of its networks: the layers that are studied, and the data sets; known without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.data.prepared import DataInfo
+from shapprune.data.sets import DATASETS
+from shapprune.networks.tables import layer_table
+
+
+def layers_of(network: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, int]:
+    """The layers of a network that are studied and their units, from input to output.
+
+    Args:
+        network: an entry of the configuration's ``networks``.
+        config: the configuration, as `validate` returns it.
+    """
+    chosen = network.get("layers")
+    if isinstance(chosen, Mapping):
+        return dict(chosen)
+    info = info_of(network.get("data"), config)
+    table = layer_table(network["architecture"], network["options"], info.shape if info else None)
+    return {name: units for name, units in table.items() if chosen is None or name in chosen}
+
+
+def info_of(data: str | None, config: Mapping[str, Any]) -> DataInfo | None:
+    """What is known of a data set; nothing of the user's own."""
+    return None if data is None or data in config["datasets"] else DATASETS.get(data)
+
+
+def infos(networks: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> dict[str, DataInfo]:
+    """The known data sets of networks, by name."""
+    found = {network.get("data"): info_of(network.get("data"), config) for network in networks.values()}
+    return {name: info for name, info in found.items() if name is not None and info is not None}
+
+
+def known_layers(config: Mapping[str, Any], untrained: bool = False) -> dict[str, dict[str, int]]:
+    """The layers of every network that has no mistake of its own, of ``networks`` or of ``untrained.networks``."""
+    layers = {}
+    for name, network in (config["untrained"] if untrained else config)["networks"].items():
+        try:
+            layers[name] = layers_of(network, config)
+        except (ShapPruneError, KeyError):  # the network's own checks tell why
+            continue
+    return layers

@@ -1,0 +1,225 @@
+"""Image sets: named ones, one's own, splits, draws, prepared files and tensors."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.core.paths import REPOSITORY
+from shapprune.data import prepared, sources
+from shapprune.data import sets as data
+
+
+@pytest.fixture(scope="module")
+def sample() -> prepared.ImageSet:
+    return data.load("fashion-mnist-sample")
+
+
+@pytest.fixture
+def tiny() -> prepared.ImageSet:
+    rng = np.random.default_rng(0)
+    info = prepared.DataInfo("tiny", (2, 3, 4), 3, 6, 3, (0.5, 0.25), (0.5, 1.0))
+    images = rng.integers(0, 256, (9, 2, 3, 4), dtype=np.uint8)
+    labels = np.arange(9) % 3
+    return prepared.ImageSet(info, images[:6], labels[:6], images[6:], labels[6:])
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Loads the arrays it is given by way of a function in a module of the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+
+    def load(*arrays) -> prepared.ImageSet:
+        monkeypatch.setattr(sys, "own_arrays", arrays, raising=False)
+        (tmp_path / "own_data_module.py").write_text("import sys\ndef load():\n    return sys.own_arrays\n")
+        return data.load_own("own_data_module:load", "mine")
+
+    return load
+
+
+def check_counts(image_set: prepared.ImageSet) -> None:
+    info = image_set.info
+    for images, labels, count in (
+        (image_set.train_images, image_set.train_labels, info.train),
+        (image_set.test_images, image_set.test_labels, info.test),
+    ):
+        assert images.shape == (count, *info.shape)
+        assert images.dtype == np.uint8
+        assert labels.shape == (count,)
+        assert labels.dtype == np.int64
+        assert set(np.unique(labels)) == set(range(info.classes))
+
+
+def test_no_torch_is_imported():
+    code = "import sys, shapprune.data.sets, shapprune.networks.builders, shapprune.networks.recipe;"
+    code += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
+
+
+def test_the_sample_is_balanced(sample):
+    check_counts(sample)
+    assert set(np.bincount(sample.train_labels)) == {1200}
+    assert set(np.bincount(sample.test_labels)) == {200}
+
+
+def test_the_digits_are_split_by_class_and_span_the_bytes():
+    digits = data.load("digits")
+    check_counts(digits)
+    assert set(np.bincount(digits.test_labels)) == {36}
+    assert digits.train_images.max() == 255
+    mean, std = data._mean_std(digits.train_images)
+    assert mean == pytest.approx(digits.info.mean, abs=1e-4)
+    assert std == pytest.approx(digits.info.std, abs=1e-4)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(ShapPruneError, match="did you mean 'fashion-mnist'"):
+        data.load("fashion_mnist")
+
+
+def test_a_set_that_is_nowhere_is_refused_with_the_folder(tmp_path):
+    with pytest.raises(ShapPruneError, match=f"mnist is not in {tmp_path}; .*SHAPPRUNE_DATA"):
+        data.load("mnist", root=tmp_path, download=False)
+    with pytest.raises(ShapPruneError, match=f"is not in {tmp_path}"):
+        data.load("fashion-mnist-sample", root=tmp_path)
+
+
+def test_a_set_is_found_in_the_second_folder(tmp_path, monkeypatch, sample):
+    arrays = sample.train_images, sample.train_labels, sample.test_images, sample.test_labels
+    monkeypatch.setenv("SHAPPRUNE_DATA", str(tmp_path / "b"))
+    monkeypatch.setattr(data, "REPOSITORY", tmp_path / "a")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "pyproject.toml").touch()
+    asked = []
+    monkeypatch.setattr(sources, "read", lambda name, folder: asked.append(folder) or (len(asked) == 2 and arrays))
+    with pytest.raises(ShapPruneError, match=r"should be 60000 labelled images \[1, 28, 28\], not \[12000, 1"):
+        data.load("fashion-mnist")
+    assert asked == [tmp_path / "a" / "data" / "raw", tmp_path / "b"]
+
+
+def test_a_damaged_sample_is_refused(tmp_path, sample):
+    path = tmp_path / "fashion-mnist-sample.npz"
+    content = bytearray((REPOSITORY / "data" / path.name).read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ShapPruneError, match=f"{path} is damaged"):
+        data.load("fashion-mnist-sample", root=tmp_path)
+    changed = {name: getattr(sample, name) for name in prepared.ARRAYS} | {"test_labels": sample.test_labels[::-1]}
+    np.savez(path, **changed)
+    with pytest.raises(ShapPruneError, match=f"{path} is damaged; get it again with: git checkout"):
+        data.load("fashion-mnist-sample", root=tmp_path)
+
+
+def test_own_arrays_are_measured(own):
+    images = np.zeros((4, 2, 2), np.uint8)
+    images[:2] = 255
+    mine = own(images, [0, 1, 0, 1], images[:2], np.array([1, 0], np.uint8))
+    check_counts(mine)
+    assert mine.info == prepared.DataInfo("mine", (1, 2, 2), 2, 4, 2, (0.5,), (0.5,))
+
+
+def test_a_channel_of_one_value_is_only_shifted(own):
+    mine = own(*2 * (np.full((2, 3, 2, 2), 51, np.uint8), [0, 1]))
+    assert mine.info.mean == pytest.approx((0.2, 0.2, 0.2))
+    assert mine.info.std == (1.0, 1.0, 1.0)
+
+
+IMAGES = np.zeros((4, 1, 2, 2), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ((IMAGES, [0, 1, 0, 1]), "must return four arrays"),
+        (
+            (IMAGES / 255, [0, 1, 0, 1], IMAGES, [0, 1, 0, 1]),
+            r"train_images must be uint8 .* not float64 \[4, 1, 2, 2\]",
+        ),
+        ((IMAGES, [0, 1, 0, 1], IMAGES[0, 0], [0, 1]), r"test_images must be uint8 .* not uint8 \[2, 2\]"),
+        ((IMAGES, [0, 1, 0], IMAGES, [0, 1, 0, 1]), r"train_labels must be 4 integers, .* not int64 \[3\]"),
+        ((IMAGES, [0, 1, 0, 1], IMAGES, [0.0, 1.0, 0.0, 1.0]), "test_labels must be 4 integers"),
+        ((IMAGES, [0, 1, 0, 1], IMAGES[..., 1:], [0, 1, 0, 1]), r"are \[1, 2, 2\], but test images \[1, 2, 1\]"),
+        ((IMAGES, [1, 2, 1, 2], IMAGES, [1, 2, 1, 2]), r"0 to classes - 1, each there, not \[1, 2\]"),
+        ((IMAGES, [0, 1, 0, 1], IMAGES, [0, 1, 2, 1]), "test labels must be 0 to 1"),
+    ],
+)
+def test_own_arrays_that_do_not_fit_are_refused(own, arrays, message):
+    with pytest.raises(ShapPruneError, match=message):
+        own(*arrays)
+
+
+def test_splits_are_disjoint_sorted_whole_and_seeded():
+    train, validation = prepared.splits(100, 30, seed=3)
+    assert (len(train), len(validation)) == (70, 30)
+    assert np.array_equal(np.sort(np.concatenate([train, validation])), np.arange(100))
+    assert np.all(np.diff(train) > 0)
+    assert np.all(np.diff(validation) > 0)
+    assert np.array_equal(prepared.splits(100, 30, seed=3)[1], validation)
+    assert not np.array_equal(prepared.splits(100, 30, seed=4)[1], validation)
+    with pytest.raises(ShapPruneError, match="hold back 100 images for validation of 100"):
+        prepared.splits(100, 100)
+
+
+def test_draws_differ_by_trial_and_leave_the_rest():
+    pool = np.arange(50, 100)
+    first, second = (prepared.draw_images(pool, 10, trial) for trial in (0, 1))
+    assert len(np.unique(first)) == 10
+    assert np.isin(first, pool).all()
+    assert not np.array_equal(first, second)
+    assert np.array_equal(first, prepared.draw_images(pool, 10, 0))
+    assert np.array_equal(np.sort(np.concatenate([first, prepared.rest(pool, first)])), pool)
+    assert len(prepared.draw_images(pool, 50, 0)) == 50
+    with pytest.raises(ShapPruneError, match="cannot draw 51 images from 50"):
+        prepared.draw_images(pool, 51, 0)
+
+
+def test_a_prepared_file_comes_back_equal(tiny, tmp_path):
+    path = tmp_path / "new" / "tiny.npz"
+    prepared.write_prepared(path, tiny)
+    back = prepared.read_prepared(path)
+    assert back.info == tiny.info
+    for name in prepared.ARRAYS:
+        assert np.array_equal(getattr(back, name), getattr(tiny, name))
+    assert sorted(each.name for each in path.parent.iterdir()) == ["tiny.json", "tiny.npz"]
+    before = path.read_bytes()
+    prepared.write_prepared(path, tiny)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_prepared_file_is_refused(tiny, tmp_path):
+    path, manifest = tmp_path / "tiny.npz", tmp_path / "tiny.json"
+    with pytest.raises(ShapPruneError, match="does not exist"):
+        prepared.read_prepared(path)
+    prepared.write_prepared(path, tiny)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    with pytest.raises(ShapPruneError, match=f"{path} is damaged"):
+        prepared.read_prepared(path)
+    prepared.write_prepared(path, replace(tiny, test_labels=tiny.test_labels[::-1]))
+    path.write_bytes(whole)
+    with pytest.raises(ShapPruneError, match=r"does not hold the images that tiny\.json was written for"):
+        prepared.read_prepared(path)
+    manifest.write_text(json.dumps({"md5": "0", "name": "tiny"}))
+    with pytest.raises(ShapPruneError, match=f"{manifest} is missing or damaged"):
+        prepared.read_prepared(path)
+
+
+def test_tensors_are_normalised_by_channel(tiny):
+    torch = pytest.importorskip("torch")
+    images, labels = prepared.tensors(tiny, "train", np.array([4, 1]))
+    assert images.dtype == torch.float32
+    assert labels.dtype == torch.int64
+    assert labels.tolist() == [1, 1]
+    mean, std = np.array(tiny.info.mean)[:, None, None], np.array(tiny.info.std)[:, None, None]
+    expected = (tiny.train_images[[4, 1]] / 255 - mean) / std
+    assert np.allclose(images.numpy(), expected, atol=1e-6)  # a few units in the last place of float32
+    assert len(prepared.tensors(tiny, "test")[0]) == 3
+    with pytest.raises(ShapPruneError, match="unknown part of the data 'tset'"):
+        prepared.tensors(tiny, "tset")

@@ -1,0 +1,162 @@
+"""Architectures: sizes published for them, layer tables against modules, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch import fx, nn
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.data import sets as data
+from shapprune.graph.unit_graph import UnitGraph
+from shapprune.networks.builders import build, builder_of
+from shapprune.networks.resnet import Shortcut
+from shapprune.networks.storage import load_weights
+from shapprune.networks.tables import ARCHITECTURES, layer_table, without_batchnorm
+from shapprune.networks.training import evaluate
+
+GREY, COLOUR = (1, 28, 28), (3, 32, 32)
+CASES = {  # architecture, options: shape, parameters, prunable layers, units
+    ("mlp", ()): (GREY, 784 * 256 + 256 + 256 * 256 + 256 + 2570, 2, 512),
+    ("mlp", (("widths", (30, 20)), ("nonlinearity", "leaky_relu"))): (GREY, 23550 + 620 + 210, 2, 50),
+    ("mlp", (("width", 2024), ("nonlinearity", "leaky_relu"))): (GREY, 5_707_690, 2, 4048),
+    ("mlp", (("width", 2024),)): (COLOUR, 10_338_602, 2, 4048),
+    ("lenet5", ()): (GREY, 40_165, 4, 155),
+    ("lenet5", (("widths", (8, 9, 36, 17)),)): (GREY, 8_046, 4, 70),
+    ("lenet5", (("widths", (20, 50, 800, 500)),)): (GREY, 1_071_880, 4, 1370),
+    ("fmnist_cnn", ()): (GREY, 16_849_994, 3, 4192),
+    ("vgg16", ()): (COLOUR, 15_253_578, 15, 5248),
+    ("resnet20", ()): (COLOUR, 269_722, 9, 336),
+    ("resnet56", ()): (COLOUR, 853_018, 27, 1008),
+}
+
+
+@pytest.mark.parametrize(("case", "expected"), CASES.items(), ids=[str(case) for case in CASES])
+def test_sizes_and_layer_tables(case, expected):
+    architecture, options = case[0], dict(case[1])
+    shape, parameters, layers, units = expected
+    model = build(architecture, shape, 10, **options).eval()
+    assert sum(each.numel() for each in model.parameters()) == parameters
+    table = layer_table(architecture, options, shape)
+    assert (len(table), sum(table.values())) == (layers, units)
+
+    called = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(lambda *_, name=name: called.append(name))
+    outputs = model(torch.rand(2, *shape))
+    assert outputs.shape == (2, 10)
+    modules = dict(model.named_modules())
+    assert [name for name in called if name in table] == list(table)  # each is there, and in forward order
+    assert called[-1] not in table
+    for name, count in table.items():
+        assert modules[name].weight.shape[0] == count
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_which_layers_a_batchnorm_follows(architecture):
+    shape = COLOUR if architecture in ("vgg16", "resnet20", "resnet56") else GREY
+    graph = UnitGraph(build(architecture, shape).eval(), torch.rand(2, *shape))
+    layers = layer_table(architecture, {})
+    assert without_batchnorm(architecture, layers) == [name for name in layers if graph.norm_of(name) is None]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_torch_fx_traces_them(architecture):
+    shape = COLOUR if architecture in ("vgg16", "resnet20", "resnet56") else GREY
+    model = build(architecture, shape).eval()
+    images = torch.rand(2, *shape)
+    with torch.no_grad():
+        assert torch.equal(fx.symbolic_trace(model)(images), model(images))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape", "classes"),
+    [("lenet5", (3, 32, 20), 4), ("mlp", (1, 8, 8), 3), ("fmnist_cnn", (3, 11, 9), 2), ("resnet20", (1, 9, 5), 7)],
+)
+def test_other_images_and_classes(architecture, shape, classes):
+    assert build(architecture, shape, classes).eval()(torch.rand(2, *shape)).shape == (2, classes)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "shape", "message"),
+    [
+        ("lenet", {}, GREY, "unknown architecture 'lenet'; did you mean 'lenet5'"),
+        ("lenet5", {"width": [1, 2, 3, 4]}, GREY, "unknown option of lenet5 'width'; did you mean 'widths'"),
+        (
+            "lenet5",
+            {"widths": [10, 20]},
+            GREY,
+            r"widths of lenet5 must be a list of 4 positive integers, not \[10, 20\]",
+        ),
+        ("lenet5", {"widths": [10, 20, 0, 5]}, GREY, "list of 4 positive integers"),
+        ("lenet5", {}, (1, 8, 8), "lenet5 takes images at least 16 x 16 pixels, not 1 x 8 x 8"),
+        ("mlp", {"width": True}, GREY, "width of mlp must be a positive integer, not True"),
+        ("mlp", {"nonlinearity": "relu7"}, GREY, "must be one of relu, leaky_relu, .* not 'relu7'"),
+        ("mlp", {"nonlinearity": []}, GREY, r"must be one of relu, leaky_relu, .* not \[\]"),
+        ("mlp", {"width": 5, "widths": [5, 5]}, GREY, "either width or widths"),
+        ("vgg16", {}, GREY, "vgg16 takes images of 3 channels"),
+        ("vgg16", {"dropout": 0.1}, COLOUR, "vgg16 has no options, but 'dropout' was given"),
+    ],
+)
+def test_what_does_not_fit_is_refused(architecture, options, shape, message):
+    for function in (
+        lambda: layer_table(architecture, options, shape),
+        lambda: build(architecture, shape, 10, **options),
+    ):
+        with pytest.raises(ShapPruneError, match=message):
+            function()
+
+
+def test_an_architecture_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (tmp_path / "own_models.py").write_text(
+        "from torch import nn\ndef build(width):\n    return nn.Linear(2, width)\ndef wrong():\n    return 5\n"
+    )
+    assert build("own_models:build", width=3).out_features == 3
+    with pytest.raises(ShapPruneError, match=r"must return a torch\.nn\.Module, not int"):
+        build("own_models:wrong")
+    with pytest.raises(ShapPruneError, match=r"list them with their units"):
+        layer_table("own_models:build", {"width": 3})
+
+
+def test_the_shortcut_pads_half_before_and_half_behind():
+    maps = torch.arange(2 * 3 * 3.0).view(1, 2, 3, 3)
+    out = Shortcut(2, 4)(maps)
+    assert out.shape == (1, 4, 2, 2)
+    assert torch.equal(out[:, 1:3], maps[:, :, ::2, ::2])
+    assert not out[:, [0, 3]].any()
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "file", "accuracy"),
+    [("resnet20", "resnet20-12fca82f.th", 0.9173), ("resnet56", "resnet56-4bfd9763.th", 0.9339)],
+)
+def test_public_checkpoints_reach_their_published_accuracy(architecture, file, accuracy, data_folder):
+    model = load_weights(build(architecture, COLOUR), data_folder / "weights" / file)
+    images, labels = data.tensors(data.load("cifar10", root=data_folder, download=False), "test")
+    assert evaluate(model, images, labels)[1] == pytest.approx(accuracy, abs=1e-4)
+
+
+def test_an_own_function_gets_all_of_its_options_and_nothing_else(tmp_path, monkeypatch):
+    (tmp_path / "own_function.py").write_text(
+        "from torch import nn\n"
+        "def make(classes, shape=(1, 4, 4)):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(shape[1] * shape[2], classes))\n"
+        "def number():\n    return 3\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    info = data.DATASETS["digits"]
+    network = {"architecture": "own_function:make", "options": {"classes": 5, "shape": [1, 8, 8]}}
+    assert builder_of(network, info)()[1].weight.shape == (5, 64)
+    for options in ({}, {"classes": 5, "width": 3}):
+        with pytest.raises(ShapPruneError, match=r"'own_function:make' does not take the options"):
+            builder_of(network | {"options": options}, info)()
+    with pytest.raises(ShapPruneError, match=r"must return a torch\.nn\.Module, not int"):
+        builder_of({"architecture": "own_function:number", "options": {}}, info)()

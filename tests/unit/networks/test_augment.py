@@ -1,0 +1,87 @@
+"""Augmentation: each operation against what it must do to known images."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from shapprune.networks.augment import AUGMENTATIONS, PADDING, augment
+from shapprune.networks.recipe import AUGMENTATIONS as NAMES
+
+BLACK = torch.tensor([-1.0, -2.0]).view(1, 2, 1, 1)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(200, 2, 7, 5, generator=torch.Generator().manual_seed(0))
+
+
+def run(images: torch.Tensor, *names: str, seed: int = 0) -> torch.Tensor:
+    return augment(images, names, BLACK, torch.Generator().manual_seed(seed))
+
+
+def test_names_are_those_of_recipes():
+    assert tuple(AUGMENTATIONS) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_keeps_its_shape_and_follows_the_generator(name, images):
+    before = images.clone()
+    once = run(images, name)
+    assert once.shape == images.shape
+    assert torch.equal(once, run(images, name))
+    assert not torch.equal(once, run(images, name, seed=1))
+    assert torch.equal(images, before)
+
+
+def test_no_names_change_nothing(images):
+    assert run(images) is images
+
+
+@pytest.mark.parametrize(("name", "side"), [("flip", 3), ("vflip", 2)])
+def test_half_of_the_images_are_mirrored(name, side, images):
+    changed = run(images, name)
+    mirrored = (changed == images.flip(side)).flatten(1).all(1)
+    same = (changed == images).flatten(1).all(1)
+    assert torch.equal(mirrored, ~same)
+    assert 70 < int(mirrored.sum()) < 130  # four standard deviations around 100
+
+
+def test_a_crop_is_a_shift_with_black(images):
+    # Each pixel holds its own place, so a pixel that is left says how far the image was shifted.
+    place = torch.arange(1.0, 36).view(1, 1, 7, 5).expand(200, 2, 7, 5)
+    shifts = set()
+    for image in run(place, "crop"):
+        filled = image[0] != -1
+        assert torch.equal(filled, image[1] != -2)
+        row, column = (int(each[0]) for each in torch.nonzero(filled, as_tuple=True))
+        number = int(image[0, row, column]) - 1
+        down, right = row - number // 5, column - number % 5
+        shifts.add((down, right))
+        expected = torch.full((7, 5), -1.0)
+        expected[max(down, 0) : 7 + min(down, 0), max(right, 0) : 5 + min(right, 0)] = place[
+            0, 0, max(-down, 0) : 7 - max(down, 0), max(-right, 0) : 5 - max(right, 0)
+        ]
+        assert torch.equal(image[0], expected)
+    assert {shift for shift, _ in shifts} == set(range(-PADDING, PADDING + 1))
+
+
+def test_a_rotation_keeps_the_centre_and_brings_black_into_the_corners():
+    disc = torch.full((50, 2, 21, 31), 3.0)
+    turned = run(disc, "rotate")
+    assert torch.allclose(turned[:, :, 10, 15], torch.tensor(3.0))
+    assert (turned[:, 0, 0, 0] < 3).any()
+    assert turned.min() >= -2.0001  # rounding of the interpolation
+    assert turned.max() <= 3.0001
+
+
+def test_a_rotation_turns_oblong_images_without_stretching_them(monkeypatch):
+    monkeypatch.setattr("shapprune.networks.augment.DEGREES", 90.0)
+    image = torch.zeros(1, 1, 21, 41)
+    image[0, 0, 10, 28] = 1.0  # eight pixels right of the centre
+    for seed in range(20):
+        turned = augment(image, ["rotate"], torch.zeros(1, 1, 1, 1), torch.Generator().manual_seed(seed))[0, 0]
+        rows, columns = torch.meshgrid(torch.arange(21) - 10.0, torch.arange(41) - 20.0, indexing="ij")
+        total = turned.sum()
+        distance = torch.hypot((turned * rows).sum() / total, (turned * columns).sum() / total)
+        assert float(distance) == pytest.approx(8, abs=0.5)  # half a pixel: the interpolation's own error

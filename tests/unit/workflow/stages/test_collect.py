@@ -1,0 +1,63 @@
+"""Tables and score files: what is written reads back equal, or is refused in a sentence."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+
+from shapprune import ShapPruneError, UnitScores
+from shapprune.core.tables import write_table
+from shapprune.shapley.score_files import read_scores, write_scores
+
+
+def test_table_reads_back(tmp_path):
+    path = tmp_path / "deep" / "table.csv"
+    write_table(path, ["a", "b"], [{"b": 0.1 + 0.2, "a": "x,y"}, {"a": "", "b": 1}])
+    with path.open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert found == [{"a": "x,y", "b": "0.30000000000000004"}, {"a": "", "b": "1"}]
+    write_table(path, ["a"], [])
+    assert path.read_text() == "a\n"
+
+
+def test_table_refuses_other_columns_and_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="columns"):
+        write_table(tmp_path / "table.csv", ["a"], [{"a": 1}, {"b": 1}])
+    assert list(tmp_path.iterdir()) == []
+
+
+def scores(draws=True):
+    random = np.random.default_rng(0)
+    return UnitScores(
+        torch.from_numpy(random.normal(size=(4, 3))), "permutation", 12, 0.5, torch.zeros(2, 4, 3) if draws else None
+    )
+
+
+@pytest.mark.parametrize("draws", [True, False])
+def test_scores_read_back(tmp_path, draws):
+    path = tmp_path / "trial0.npz"
+    write_scores(path, scores(draws), np.arange(4), {"layer": "fc1"})
+    found = read_scores(path)
+    assert torch.equal(found.values, scores().values)
+    assert (found.criterion, found.evaluations, found.seconds) == ("permutation", 12, 0.5)
+    assert (found.draws is not None) == draws
+    first = path.read_bytes()
+    write_scores(path, scores(draws), np.arange(4), {"layer": "fc1"})
+    assert path.read_bytes() == first  # the same scores are the same bytes
+
+
+@pytest.mark.parametrize("harm", ["cut", "no manifest", "no values"])
+def test_damaged_scores_are_refused(tmp_path, harm):
+    path = tmp_path / "trial0.npz"
+    write_scores(path, scores(), np.arange(4), {})
+    if harm == "cut":
+        path.write_bytes(path.read_bytes()[:100])
+    elif harm == "no manifest":
+        path.with_suffix(".json").unlink()
+    else:
+        np.savez(path, images=np.arange(4))
+    with pytest.raises(ShapPruneError, match="missing or damaged"):
+        read_scores(path)

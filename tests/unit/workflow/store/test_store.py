@@ -1,0 +1,225 @@
+"""The store: whole entries or none, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.workflow.store import store as module
+from shapprune.workflow.store.keys import Unit
+from shapprune.workflow.store.store import DamagedEntryError, Store
+from shapprune.workflow.store.work import Work, columns, joint_key, require
+
+NAMES = {"net": "small", "seed": 0}
+
+
+def unit(number: int = 0) -> Unit:
+    return Unit("measure_curves", {"number": number, "nested": {"a": [1, 2]}})
+
+
+@pytest.fixture
+def payload(tmp_path) -> Path:
+    path = tmp_path / "payload"
+    path.write_bytes(os.urandom(300_000))
+    return path
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def leftovers(store: Store) -> list[Path]:
+    return [path for path in store.root.rglob("*") if path.is_file() and path.parent.name not in store.all_keys()]
+
+
+def test_what_is_put_is_found(store, payload):
+    assert store.find(unit().key) is None
+    assert not store.has(unit().key)
+    store.put(unit(), {"loss": 0.1, "none": None}, {".bin": payload})
+    entry = store.find(unit().key)
+    assert entry.facts == {"loss": 0.1, "none": None}
+    assert entry.files == [".bin"]
+    assert (entry.folder / ".bin").read_bytes() == payload.read_bytes()
+    assert entry.folder == store.root / unit().key[:2] / unit().key
+    assert entry.manifest["parts"] == dict(unit().parts)
+    assert entry.manifest["code"]["scripts/measure_curves.py"]
+    assert store.all_keys() == [unit().key]
+    assert store.size(unit().key) > 300_000
+    assert not leftovers(store)
+    assert all(path.stat().st_mode & 0o222 == 0 for path in entry.folder.iterdir())
+
+
+def test_an_entry_is_never_changed(store, payload):
+    store.put(unit(), {"which": "first"}, {".bin": payload})
+    store.put(unit(), {"which": "second"}, {})
+    assert store.find(unit().key).facts == {"which": "first"}
+
+
+def flip(path: Path, place: int = 1000) -> None:
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: flip(folder / ".bin"), "is damaged: its SHA-256 is"),
+        (lambda folder: (folder / ".bin").unlink(), "cannot be read"),
+        (lambda folder: flip(folder / "manifest.json", 200), "is damaged"),
+        (lambda folder: (folder / "manifest.json").write_text("[]"), "is damaged"),
+        (lambda folder: (folder / "manifest.json").write_text(""), "is damaged"),
+    ],
+)
+def test_a_damaged_entry_is_set_aside_and_made_again(store, payload, damage, said, capsys):
+    store.put(unit(), {}, {".bin": payload})
+    folder = store.folder(unit().key)
+    (folder / "manifest.json").chmod(0o644)
+    damage(folder)
+    with pytest.raises(DamagedEntryError, match=re.escape(said)):
+        store.check(unit().key)
+    assert store.find(unit().key) is None
+    out = capsys.readouterr().out
+    assert said in out
+    assert "set aside in" in out
+    (aside,) = store.leftovers()
+    assert aside.name.startswith(unit().key)
+    store.put(unit(), {}, {".bin": payload})
+    assert store.find(unit().key) is not None
+
+
+def test_an_entry_of_another_key_is_damaged(store):
+    store.put(unit(0), {}, {})
+    other = store.folder(unit(1).key)
+    other.parent.mkdir(exist_ok=True)
+    shutil.copytree(store.folder(unit(0).key), other)
+    assert store.find(unit(1).key) is None
+
+
+def write(root: Path, payload: Path, numbers: range) -> None:
+    for number in numbers:
+        Store(root).put(unit(number), {"number": number}, {".bin": payload})
+
+
+def test_many_writers_of_the_same_keys(store, payload):
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=write, args=(store.root, payload, range(25))) for _ in range(6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert store.all_keys() == sorted(unit(number).key for number in range(25))
+    assert all(store.find(key) for key in store.all_keys())
+    assert not leftovers(store)
+
+
+def test_a_writer_killed_at_any_moment(store, payload):
+    """Whatever stands when writers are killed is whole, and the others can be written."""
+    context = multiprocessing.get_context("fork")
+    for attempt in range(12):
+        writer = context.Process(target=write, args=(store.root, payload, range(1000)))
+        writer.start()
+        time.sleep(0.02 + 0.013 * attempt)
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+    keys = store.all_keys()
+    assert 0 < len(keys) < 1000
+    assert all(store.check(key) for key in keys)
+    write(store.root, payload, range(len(keys) + 5))
+    assert len(store.all_keys()) >= len(keys) + 5
+    assert not list(store.leftovers())  # they may be of jobs that are still running
+    for path in (store.root / ".incoming").iterdir():
+        os.utime(path, (0, 0))
+    assert len(list(store.leftovers())) >= 1
+    store.clear([])
+    assert not list((store.root / ".incoming").iterdir())
+    assert len(store.all_keys()) >= len(keys) + 5
+
+
+@pytest.mark.parametrize("step", ["copyfile", "_flush", "checksum"])
+def test_a_full_disk_leaves_nothing(store, payload, step, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.shutil if step == "copyfile" else module, step, full)
+    with pytest.raises(OSError, match="No space left"):
+        store.put(unit(), {}, {".bin": payload})
+    assert store.find(unit().key) is None
+    assert not leftovers(store)
+    work = Work(store.root, {"one": unit().describe() | {"names": {}}})
+    work.keep("one", {"loss": 1.0}, {".bin": payload})  # the result is there, though it is not kept
+    assert work.facts["one"] == {"loss": 1.0}
+    assert "one could not be kept in" in capsys.readouterr().out
+
+
+def test_clearing_takes_what_is_named(store):
+    for number in range(3):
+        store.put(unit(number), {}, {})
+    store.clear([unit(1).key])
+    assert set(store.all_keys()) == {unit(0).key, unit(2).key}
+
+
+def work_of(store: Store, name: str = "mine") -> Work:
+    names = NAMES | {"criterion": name}
+    return Work(store.root, {f"{name}/trial{n}": unit(n).describe() | {"names": names} for n in range(2)})
+
+
+def test_work_is_found_under_other_names(store, tmp_path, capsys):
+    work = work_of(store)
+    work.find_files(tmp_path / "one")
+    assert set(work.missing) == {"mine/trial0", "mine/trial1"}
+    folder = tmp_path / "one" / "mine"
+    folder.mkdir(parents=True)
+    for label in list(work.missing):
+        (tmp_path / "one" / f"{label}.npz").write_bytes(label.encode())
+        facts = NAMES | {"criterion": "mine", "seconds": 0.5}
+        (tmp_path / "one" / f"{label}.json").write_text(json.dumps(facts))
+        work.keep_files(label, tmp_path / "one", ".npz")
+    assert not work.missing
+    capsys.readouterr()
+    again = work_of(store, "other")
+    again.find_files(tmp_path / "two")
+    assert not again.missing
+    assert capsys.readouterr().out.splitlines() == ["other/trial0: restored", "other/trial1: restored"]
+    assert (tmp_path / "two" / "other" / "trial1.npz").read_bytes() == b"mine/trial1"
+    manifests = [
+        json.loads((tmp_path / where).read_text()) for where in ("one/mine/trial0.json", "two/other/trial0.json")
+    ]
+    assert manifests[0].pop("criterion") == "mine"
+    assert manifests[1].pop("criterion") == "other"
+    assert manifests[0] == manifests[1]
+    assert manifests[0]["unit"] == {"stage": "measure_curves", "key": unit(0).key, "parts": dict(unit(0).parts)}
+
+
+def test_tables_are_put_together_from_units(store, tmp_path):
+    work = work_of(store)
+    work.keep("mine/trial0", {"columns": columns([{"size": 1, "gap": 0.5}, {"size": 2, "gap": 0.25}])})
+    later = work_of(store)
+    later.find()
+    assert set(later.missing) == {"mine/trial1"}
+    later.keep("mine/trial1", {"columns": columns([{"size": 3, "gap": 0.0}])})
+    rows = list(later.rows())
+    assert [row["size"] for row in rows] == [1, 2, 3]
+    assert rows[0] == NAMES | {"criterion": "mine", "size": 1, "gap": 0.5}
+    later.write_manifest(tmp_path / "table.json")
+    require(tmp_path / "table.json", joint_key(later.units))
+
+
+def test_a_file_of_another_unit_is_refused(store, tmp_path):
+    path = tmp_path / "model.json"
+    for content in ({"unit": {"key": "other"}}, {}):
+        path.write_text(json.dumps(content))
+        with pytest.raises(ShapPruneError, match=r"model\.json is not of the present configuration and code"):
+            require(path, unit().key)
