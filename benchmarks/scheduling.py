@@ -2,7 +2,7 @@
 
     python -m benchmarks.scheduling --units 5000 --out results/benchmarks/scheduling.csv
 
-A dry-run of a study of at least so many units of work (networks, scores, curves, pruned networks, evaluations), none of
+A dry-run of a study of at least so many tasks (networks, scores, curves, pruned networks, evaluations), none of
 which is there yet: seconds and peak memory. And the small study below, all of whose results come from the store: its
 seconds a job on one core, which is what a job costs beside its work. Nothing of either is left behind.
 """
@@ -79,7 +79,7 @@ def large(units: int) -> dict[str, Any]:
 
 
 def units_of(overlay: dict[str, Any]) -> int:
-    """How many units of work a study has that is laid over the default one."""
+    """How many tasks a study has that is laid over the default one."""
     plan = Plan(study.validate(study.merge(study.read(ROOT / "config.yaml"), overlay)))
     return sum(len(job.units) for job in plan.jobs())
 

@@ -1,4 +1,4 @@
-"""Checks the configuration and turns it into the units of the study.
+"""Checks the configuration and turns it into the tasks of the study.
 
 REQUIRED INPUTS
     config.yaml, and the study given with --configfile or --config, if any
@@ -14,7 +14,6 @@ from snakemake.logging import logger
 from shapprune.workflow.study import config as study
 from shapprune.workflow.jobs import frame
 from shapprune.gpu.leases import describe
-from shapprune.workflow.jobs import presence
 from shapprune.workflow.study import layers as studied
 from shapprune.criteria.catalog import lookup
 from shapprune.core.errors import ShapPruneError
@@ -33,22 +32,9 @@ config.update(checked)
 frame.add_to_path(workflow.basedir)
 PLAN = Plan(config)
 
-# Snakemake says that the folder is locked, but not by whom.
-if workflow.is_main_process and (other_run := presence.met()):
-    logger.warning(other_run)
-
 
 onstart:
-    presence.announce()
     say_gpus()
-
-
-onsuccess:
-    presence.withdraw()
-
-
-onerror:
-    presence.withdraw()
 
 
 NETWORKS = config["networks"]
@@ -126,8 +112,8 @@ def pruned_layers(wildcards):
     return [layer for layer in layers_of(wildcards) if layer not in config["low_data"]["skip"]]
 
 
-def units(rule):
-    """What a job of a rule makes, each unit with its key."""
+def tasks(rule):
+    """What a job of a rule makes, each task with its key."""
     return lambda wildcards: PLAN.of(rule, **dict(wildcards.items()))
 
 
@@ -145,8 +131,8 @@ def gpus(rule):
     """GPUs that a job asks for: none where all is in the store."""
 
     def number(wildcards):
-        restored, all_units = PLAN.found(rule, **dict(wildcards.items()))
-        return 0 if config["device"] == "cpu" or restored == all_units else 1
+        restored, all_tasks = PLAN.found(rule, **dict(wildcards.items()))
+        return 0 if config["device"] == "cpu" or restored == all_tasks else 1
 
     return number
 

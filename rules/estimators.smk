@@ -27,10 +27,10 @@ rule study_estimators:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("study_estimators"),
-        units=count("study_estimators"),
+        tasks=count("study_estimators"),
         call_mb=CALL_MB,
     params:
-        units=units("study_estimators"),
+        tasks=tasks("study_estimators"),
         network=network_of,
         estimators=config["estimators"]["compared"],
         images=config["oracle"]["images"],
@@ -41,6 +41,6 @@ rule study_estimators:
         device=config["device"],
     message:
         "Testing estimators in layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
     script:
         "../scripts/study_estimators.py"

@@ -32,17 +32,17 @@ rule measure_curves:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("measure_curves"),
-        units=count("measure_curves"),
+        tasks=count("measure_curves"),
         call_mb=CALL_MB,
     params:
-        units=units("measure_curves"),
+        tasks=tasks("measure_curves"),
         network=network_of,
         images=config["curves"]["images"],
         validation=config["splits"]["validation"],
         device=config["device"],
     message:
         "Measuring removal curves of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
     script:
         "../scripts/measure_curves.py"
 
@@ -67,17 +67,17 @@ rule evaluate_pruned:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("evaluate_pruned"),
-        units=count("evaluate_pruned"),
+        tasks=count("evaluate_pruned"),
         call_mb=CALL_MB,
     params:
-        units=units("evaluate_pruned"),
+        tasks=tasks("evaluate_pruned"),
         network=network_of,
         test_images=config["low_data"]["test_images"],
         validation=config["splits"]["validation"],
         device=config["device"],
     message:
         "Evaluating the pruned networks of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
     script:
         "../scripts/evaluate_pruned.py"
 

@@ -30,10 +30,10 @@ rule fine_tune_pruned:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("fine_tune_pruned"),
-        units=count("fine_tune_pruned"),
+        tasks=count("fine_tune_pruned"),
         call_mb=CALL_MB,
     params:
-        units=units("fine_tune_pruned"),
+        tasks=tasks("fine_tune_pruned"),
         network=network_of,
         train=config["fine_tune"]["train"],
         test_images=config["low_data"]["test_images"],
@@ -41,7 +41,7 @@ rule fine_tune_pruned:
         device=config["device"],
     message:
         "Fine-tuning what {wildcards.criterion} left of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
     script:
         "../scripts/fine_tune_pruned.py"
 
@@ -65,10 +65,10 @@ rule compress_network:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("compress_network"),
-        units=count("compress_network"),
+        tasks=count("compress_network"),
         call_mb=CALL_MB,
     params:
-        units=units("compress_network"),
+        tasks=tasks("compress_network"),
         network=network_of,
         layers=lambda wildcards: list(layers_of(wildcards)),
         train=config["compress"]["train"],
@@ -76,6 +76,6 @@ rule compress_network:
         device=config["device"],
     message:
         "Compressing {wildcards.net}, seed {wildcards.seed}, by {wildcards.criterion}: "
-        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
     script:
         "../scripts/compress_network.py"

@@ -27,10 +27,10 @@ rule tabulate_coalitions:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("tabulate_coalitions"),
-        units=count("tabulate_coalitions"),
+        tasks=count("tabulate_coalitions"),
         call_mb=CALL_MB,
     params:
-        units=units("tabulate_coalitions"),
+        tasks=tasks("tabulate_coalitions"),
         network=network_of,
         images=config["oracle"]["images"],
         scoring=config["scoring"],
@@ -38,7 +38,7 @@ rule tabulate_coalitions:
         device=config["device"],
     message:
         "Valuing all coalitions of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
     script:
         "../scripts/tabulate_coalitions.py"
 
@@ -64,11 +64,11 @@ rule search_oracle:
     resources:
         store=STORE,
         found=found("search_oracle"),
-        units=count("search_oracle"),
+        tasks=count("search_oracle"),
     params:
-        units=units("search_oracle"),
+        tasks=tasks("search_oracle"),
     message:
         "Comparing criteria with the oracle sets of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.units} restored"
+        "{resources.found} of {resources.tasks} restored"
     script:
         "../scripts/search_oracle.py"

@@ -26,11 +26,11 @@ rule prune_layers:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("prune_layers"),
-        units=count("prune_layers"),
+        tasks=count("prune_layers"),
         call_mb=CALL_MB,
     params:
-        units=units("prune_layers"),
-        steps=units("steps"),
+        tasks=tasks("prune_layers"),
+        steps=tasks("steps"),
         network=network_of,
         layers=pruned_layers,
         criterion=lambda wildcards: CRITERIA[wildcards.criterion],
@@ -40,6 +40,6 @@ rule prune_layers:
         device=config["device"],
     message:
         "Pruning {wildcards.net}, seed {wildcards.seed}, with little data by {wildcards.criterion}: "
-        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
     script:
         "../scripts/prune_layers.py"

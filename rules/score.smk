@@ -29,10 +29,10 @@ if HEURISTICS:
             gpu_slots=GPU_SLOTS,
             store=STORE,
             found=found("score_layers"),
-            units=count("score_layers"),
+            tasks=count("score_layers"),
             call_mb=CALL_MB,
         params:
-            units=units("score_layers"),
+            tasks=tasks("score_layers"),
             network=network_of,
             layers=lambda wildcards: list(layers_of(wildcards)),
             criteria=HEURISTICS,
@@ -40,7 +40,7 @@ if HEURISTICS:
             validation=config["splits"]["validation"],
             device=config["device"],
         message:
-            f"Scoring all layers of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}} of {{resources.units}} restored, gpu={{resources.gpu}}"
+            f"Scoring all layers of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}} of {{resources.tasks}} restored, gpu={{resources.gpu}}"
         script:
             "../scripts/score_layers.py"
 
@@ -67,16 +67,16 @@ if WALKS:
             gpu_slots=GPU_SLOTS,
             store=STORE,
             found=found("score_layer"),
-            units=count("score_layer"),
+            tasks=count("score_layer"),
             call_mb=CALL_MB,
         params:
-            units=units("score_layer"),
+            tasks=tasks("score_layer"),
             network=network_of,
             criteria=WALKS,
             scoring=config["scoring"],
             validation=config["splits"]["validation"],
             device=config["device"],
         message:
-            f"Scoring layer {{wildcards.layer}} of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}} of {{resources.units}} restored, gpu={{resources.gpu}}"
+            f"Scoring layer {{wildcards.layer}} of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}} of {{resources.tasks}} restored, gpu={{resources.gpu}}"
         script:
             "../scripts/score_layer.py"

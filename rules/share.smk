@@ -5,7 +5,7 @@ REQUIRED INPUTS
 OUTPUTS
     metrics/metrics.json      headline numbers, for `dvc metrics`; git keeps them
     metrics/*.csv             the points of `dvc plots`; git keeps them too
-    data/store.dvc, dvc.lock  which entries the store has, and what the metrics were made from
+    data/store.dvc, dvc.lock  which records the store has, and what the metrics were made from
 """
 
 

@@ -47,6 +47,6 @@ rule store_gc:
         revisions=[name for name in str(ASKED.get("revisions", "")).split(",") if name],
         confirm=str(ASKED.get("confirm")).lower() in ("yes", "true"),
     message:
-        "Looking for entries of the store that are not needed"
+        "Looking for records of the store that are not needed"
     script:
         "../scripts/store_gc.py"

@@ -25,10 +25,10 @@ rule prune_untrained:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("prune_untrained"),
-        units=count("prune_untrained"),
+        tasks=count("prune_untrained"),
         call_mb=CALL_MB,
     params:
-        units=units("prune_untrained"),
+        tasks=tasks("prune_untrained"),
         network=network_of,
         layers=lambda wildcards: list(layers_of(wildcards)),
         criteria={name: CRITERIA[name] for name in config["untrained"]["criteria"]},
@@ -37,6 +37,6 @@ rule prune_untrained:
         device=config["device"],
     message:
         "Pruning {wildcards.net}, seed {wildcards.seed}, which was never trained: "
-        "{resources.found} of {resources.units} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
     script:
         "../scripts/prune_untrained.py"

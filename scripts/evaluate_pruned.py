@@ -9,7 +9,7 @@ with job(snakemake.log[0], snakemake.threads, snakemake.resources.gpu, snakemake
     from shapprune.workflow.stages.columns import LOW_DATA
     from shapprune.workflow.store.work import Work
 
-    work = Work(snakemake.resources.store, snakemake.params.units)
+    work = Work(snakemake.resources.store, snakemake.params.tasks)
     work.find()
     if work.missing:
         from shapprune.core.progress import track

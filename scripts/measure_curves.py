@@ -10,7 +10,7 @@ with job(snakemake.log[0], snakemake.threads, snakemake.resources.gpu, snakemake
     from shapprune.workflow.store.work import Work
 
     given = snakemake.params
-    work = Work(snakemake.resources.store, given.units)
+    work = Work(snakemake.resources.store, given.tasks)
     work.find()
     if work.missing:
         from shapprune.workflow.stages.curves import keep_curves

@@ -8,7 +8,7 @@ with job(snakemake.log[0], snakemake.threads, snakemake.resources.gpu, snakemake
     from shapprune.workflow.store.work import Work
 
     given, folder = snakemake.params, Path(snakemake.output[0])
-    work = Work(snakemake.resources.store, given.units)
+    work = Work(snakemake.resources.store, given.tasks)
     work.find_files(folder)
     if work.missing:
         from shapprune.core.progress import track

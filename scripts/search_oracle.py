@@ -9,7 +9,7 @@ with job(snakemake.log[0], snakemake.threads):
     from shapprune.workflow.stages.columns import OVERLAPS
     from shapprune.workflow.store.work import Work
 
-    work = Work(snakemake.resources.store, snakemake.params.units)
+    work = Work(snakemake.resources.store, snakemake.params.tasks)
     work.find()
     if work.missing:
         from shapprune.workflow.stages.oracle import keep_overlaps

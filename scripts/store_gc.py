@@ -10,8 +10,8 @@ with said(snakemake.log[0]) as say:
     plan = Plan(given.config)
     (keys, left_out), left = unneeded(plan, given.revisions, given.repository), list(plan.store.leftovers())
     size = megabytes(sum(map(plan.store.size, keys)))
-    what = f"{len(keys)} of {len(plan.store.all_keys())} entries of {plan.store.root} ({size})"
-    what += f" and {len(left)} folders of killed jobs or damaged entries"
+    what = f"{len(keys)} of {len(plan.store.all_keys())} records of {plan.store.root} ({size})"
+    what += f" and {len(left)} folders of killed jobs or damaged records"
     for sentence in left_out:
         say(sentence)
     needs = " and ".join(["the present configuration", *given.revisions])

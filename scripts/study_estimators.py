@@ -10,7 +10,7 @@ with job(snakemake.log[0], snakemake.threads, snakemake.resources.gpu, snakemake
     from shapprune.workflow.store.work import Work
 
     given, layer = snakemake.params, snakemake.wildcards.layer
-    work = Work(snakemake.resources.store, given.units)
+    work = Work(snakemake.resources.store, given.tasks)
     work.find()
     if work.missing:
         from shapprune.workflow.stages.estimators import keep_errors

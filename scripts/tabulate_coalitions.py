@@ -8,7 +8,7 @@ with job(snakemake.log[0], snakemake.threads, snakemake.resources.gpu, snakemake
     from shapprune.workflow.store.work import Work
 
     given, layer, path = snakemake.params, snakemake.wildcards.layer, Path(snakemake.output.table)
-    work = Work(snakemake.resources.store, given.units)
+    work = Work(snakemake.resources.store, given.tasks)
     work.find_files(path.parent)
     if work.missing:
         from shapprune.workflow.stages.oracle import write_table

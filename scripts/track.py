@@ -6,12 +6,12 @@ with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
     from shapprune.core.files import write_json
+    from shapprune.workflow.share import logged
     from shapprune.workflow.share import mlflow as tracking
-    from shapprune.workflow.share import records
     from shapprune.workflow.study import config
 
     given, results = snakemake.input, Path("results")
-    found = records.collect(
+    found = logged.collect(
         config.read(given.config),
         given.networks,
         given.scores,

@@ -35,14 +35,14 @@ JOBS = {
 OF_THE_LAYERS = ("score_layer", "measure_curves", "search_oracle")
 
 
-def entries(store: Path) -> set[Path]:
-    """The manifests of all entries, without those that are being written."""
+def records(store: Path) -> set[Path]:
+    """The manifests of all records, without those that are being written."""
     return set(store.glob("[0-9a-f]*/*/manifest.json"))
 
 
 def without_entries(store: Path, *stages: str) -> None:
-    """Delete the entries of some stages from a store."""
-    for path in entries(store):
+    """Delete the records of some stages from a store."""
+    for path in records(store):
         if json.loads(path.read_text())["stage"] in stages:
             shutil.rmtree(path.parent)
 
@@ -133,11 +133,11 @@ def test_a_node_dies_and_another_loses_its_slurmd(finished, tmp_path):
     workflow = with_store(finished, tmp_path)
     without_entries(store, *OF_THE_LAYERS)
     workflow.run("restore")
-    there, before = entries(store), cluster.last_job()
+    there, before = records(store), cluster.last_job()
     running = workflow.start("--group-components", "small_layers=1", "--", "tables_all")
     until = time.monotonic() + 300
     try:
-        while not (made := entries(store) - there):
+        while not (made := records(store) - there):
             assert time.monotonic() < until, workflow.said()[-5000:]
             assert running.poll() is None, workflow.said()[-5000:]
             assert cluster.listening() == {"127.0.0.1"}

@@ -1,4 +1,4 @@
-"""What a stored rule reads is in the keys of its units."""
+"""What a stored rule reads is in the keys of its tasks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Each param of a rule that keeps its results -> how it gets into the key of its units.
+# Each param of a rule that keeps its results -> how it gets into the key of its tasks.
 IN_THE_KEY = {
-    "units": "they are the keys",
+    "tasks": "they are the keys",
     "steps": "they are the keys",
     "network": "architecture, options, training, weights and data in the key of the network",
     "validation": "in the key of the network",
-    "layers": "a unit is of a layer",
+    "layers": "a task is of a layer",
     "criteria": "method and options in the key of scores",
     "criterion": "method and options in the key of steps",
     "train": "in the keys of networks that are trained again",
@@ -58,7 +58,7 @@ def test_these_rules_keep_their_results():
 @pytest.mark.parametrize("rule", stored())
 def test_params_are_in_the_key(rule):
     given = params(stored()[rule])
-    assert "units" in given
+    assert "tasks" in given
     assert given <= IN_THE_KEY.keys()
 
 

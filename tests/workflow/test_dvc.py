@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from shapprune.workflow.store.keys import Unit
+from shapprune.workflow.store.keys import Task
 from shapprune.workflow.store.store import Store
 from shapprune.workflow.study.plan import Plan
 from tests.workflow.conftest import REPOSITORY, STUDY
@@ -68,10 +68,10 @@ class Clone:
         return said
 
     def put(self, name: str, result: float) -> str:
-        """Put an entry into the store, as a job would; its key."""
-        unit = Unit("train_network", {"name": name})
-        self.store.put(unit, {"result": result}, {})
-        return unit.key
+        """Put a record into the store, as a job would; its key."""
+        task = Task("train_network", {"name": name})
+        self.store.put(task, {"result": result}, {})
+        return task.key
 
     def clone(self, folder: Path) -> Clone:
         subprocess.run(["git", "clone", "--quiet", str(self.folder), str(folder)], env=ENVIRONMENT, check=True)
@@ -153,7 +153,7 @@ def test_stores_of_two_branches_are_united(shared, tmp_path):
 def test_a_snapshot_loses_no_entry_that_was_not_pulled(shared, tmp_path):
     clone = shared.clone(tmp_path / "clone")
     new = clone.put("new", 1.0)
-    assert f"{len(shared.store.all_keys())} entries that data/store.dvc names were not here" in clone.snapshot()
+    assert f"{len(shared.store.all_keys())} records that data/store.dvc names were not here" in clone.snapshot()
     assert set(clone.store.all_keys()) == {new, *shared.store.all_keys()}
 
 

@@ -34,10 +34,10 @@ def with_store(finished: Workflow, folder: Path, **changes: dict) -> Workflow:
 
 
 def restored(said: str) -> dict[str, set[tuple[int, int]]]:
-    """What jobs of each kind said of their units: how many were restored, of how many."""
+    """What jobs of each kind said of their tasks: how many were restored, of how many."""
     found: dict[str, set[tuple[int, int]]] = {}
-    for kind, some, all_units in re.findall(r"Job \d+: ([\w-]+).*: (\d+) of (\d+) restored", said):
-        found.setdefault(kind, set()).add((int(some), int(all_units)))
+    for kind, some, all_tasks in re.findall(r"Job \d+: ([\w-]+).*: (\d+) of (\d+) restored", said):
+        found.setdefault(kind, set()).add((int(some), int(all_tasks)))
     return found
 
 
@@ -62,7 +62,7 @@ def test_a_fresh_folder_with_the_store_computes_nothing(finished, tmp_path):
         *("Training", "Scoring", "Valuing", "Comparing", "Testing", "Measuring", "Pruning", "Evaluating"),
         *("Fine-tuning", "Compressing"),
     }
-    assert all(some == all_units for each in said.values() for some, all_units in each)
+    assert all(some == all_tasks for each in said.values() for some, all_tasks in each)
     os.environ["PYTHONPATH"] = str(poison.parent)
     try:
         workflow.run(*WITHOUT_TABLES)
@@ -102,7 +102,7 @@ def test_one_changed_value_computes_what_depends_on_it_and_back_again(finished, 
     workflow.study = STUDY
     said = restored(workflow.run(*WITHOUT_TABLES))
     assert said
-    assert all(some == all_units for each in said.values() for some, all_units in each)
+    assert all(some == all_tasks for each in said.values() for some, all_tasks in each)
     assert same_files(finished.folder / "results", tmp_path / "results", "*/seed*/scores/shapley/**/trial*") > 5
 
 
@@ -112,7 +112,7 @@ def test_restore_computes_nothing(finished, tmp_path):
     said = restored(workflow.run("restore"))
     # Of all others a part would be computed.
     assert said.keys() == {"Training", "Scoring", "Valuing", "Testing", "Pruning", "Fine-tuning", "Compressing"}
-    assert all(some == all_units for each in said.values() for some, all_units in each)
+    assert all(some == all_tasks for each in said.values() for some, all_tasks in each)
     planned = workflow.planned(*WITHOUT_TABLES)
     assert {rule: number for rule, number in planned.items() if not rule.endswith("_all")} == {
         "score_layer": 4,
@@ -144,8 +144,8 @@ def test_a_damaged_entry_is_computed_again(finished, tmp_path):
     workflow = with_store(finished, tmp_path)
     payloads = sorted((tmp_path / "data" / "store").rglob(".safetensors"))
     manifests = [json.loads((path.parent / "manifest.json").read_text()) for path in payloads]
-    entries = zip(payloads, manifests, strict=True)
-    payload, manifest = next(each for each in entries if each[1]["stage"] in ("train_network", "prune_layers"))
+    records = zip(payloads, manifests, strict=True)
+    payload, manifest = next(each for each in records if each[1]["stage"] in ("train_network", "prune_layers"))
     content = bytearray(payload.read_bytes())
     content[-5] ^= 1
     payload.chmod(0o644)
@@ -155,7 +155,7 @@ def test_a_damaged_entry_is_computed_again(finished, tmp_path):
     workflow.run("train_all", "prune_all")
     logs = "".join(path.read_text() for path in (tmp_path / "results" / "logs").rglob("*.log"))
     assert "is damaged: its SHA-256 is" in logs
-    assert "the entry is set aside in data/store/.damaged/" in logs
+    assert "the record is set aside in data/store/.damaged/" in logs
     assert (payload.parent / "manifest.json").is_file()
     assert json.loads((payload.parent / "manifest.json").read_text())["key"] == manifest["key"]
     assert same_files(finished.folder / "results", tmp_path / "results", "*/seed*/low_data.csv") == 2
@@ -181,30 +181,30 @@ def test_a_run_that_was_killed_goes_on(finished, tmp_path):
     finally:
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
-    entries = {path.parent.name: path.read_bytes() for path in store.glob("[0-9a-f]*/*/manifest.json")}
+    records = {path.parent.name: path.read_bytes() for path in store.glob("[0-9a-f]*/*/manifest.json")}
     workflow("--unlock")
     workflow.run()
-    assert all((store / key[:2] / key / "manifest.json").read_bytes() == was for key, was in entries.items())
+    assert all((store / key[:2] / key / "manifest.json").read_bytes() == was for key, was in records.items())
     for table in ("scores", "curves", "auc", "oracle", "low_data", "fine_tune", "untrained", "compress"):
         assert same_files(finished.folder / "results", tmp_path / "results", f"tables/{table}.csv") == 1
 
 
 def test_entries_that_nothing_needs_can_be_deleted(finished, tmp_path):
     workflow = with_store(finished, tmp_path, curves={"images": 90})
-    entries = lambda: len(list((tmp_path / "data" / "store").glob("[0-9a-f]*/*/manifest.json")))  # noqa: E731
-    there, curves = entries(), 2 * 2 * (7 + 4)  # of each layer the curves and the estimators
+    records = lambda: len(list((tmp_path / "data" / "store").glob("[0-9a-f]*/*/manifest.json")))  # noqa: E731
+    there, curves = records(), 2 * 2 * (7 + 4)  # of each layer the curves and the estimators
     shown = workflow("--cores", "1", "--", "store_gc").stdout
-    assert f"{curves} of {there} entries of data/store" in shown
+    assert f"{curves} of {there} records of data/store" in shown
     assert "snakemake store_gc --config confirm=yes" in shown
-    assert entries() == there
+    assert records() == there
     done = workflow("--cores", "1", "--config", "confirm=yes", "--", "store_gc").stdout
-    assert f"Deleted {curves} of {there} entries" in done
-    assert entries() == there - curves
+    assert f"Deleted {curves} of {there} records" in done
+    assert records() == there - curves
     kept = workflow("--cores", "1", "--config", "confirm=yes", "revisions=HEAD", "--", "store_gc")
     assert "HEAD: studies/vgg16-compress.yaml is left out: networks.vgg16.weights: there is no file" in kept.stdout
     assert "what the present configuration and HEAD need is kept" in kept.stdout
-    assert entries() == there - curves
+    assert records() == there - curves
     unknown = workflow("--cores", "1", "--config", "confirm=yes", "revisions=nosuch", "--", "store_gc")
     assert unknown.returncode != 0
     assert "revision 'nosuch' is not in the repository" in unknown.stdout
-    assert entries() == there - curves
+    assert records() == there - curves

@@ -1,1 +1,1 @@
-"""How a job of the workflow runs: its log, threads and GPU, and who runs a study in a folder."""
+"""How a job of the workflow runs: its log, threads and GPU."""

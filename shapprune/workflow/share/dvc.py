@@ -30,9 +30,9 @@ _DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")  # waits for others that
 
 
 def snapshot(store: str | Path) -> Iterator[str]:
-    """Write the present entries of the store into its pointer, and the metrics into ``dvc.lock``; lines that say so.
+    """Write the present records of the store into its pointer, and the metrics into ``dvc.lock``; lines that say so.
 
-    Entries that the pointer names and that are not here are brought in first, so that none gets lost.
+    Records that the pointer names and that are not here are brought in first, so that none gets lost.
 
     Args:
         store: the folder that the configuration names.
@@ -46,21 +46,21 @@ def snapshot(store: str | Path) -> Iterator[str]:
     if not POINTER.is_file() or _call(*_DVC, "status", "--quiet", str(POINTER)).returncode:
         if missing := _missing():
             _bring_in(missing)
-            yield f"{len(missing)} entries that {POINTER} names were not here; they have been brought in."
+            yield f"{len(missing)} records that {POINTER} names were not here; they have been brought in."
         _dvc("add", str(STORE))
-    yield f"{POINTER} names the {len(Store(STORE).all_keys())} entries of {STORE}."
+    yield f"{POINTER} names the {len(Store(STORE).all_keys())} records of {STORE}."
     yield _commit_stage()
     _set_up_driver()
     yield from _next_steps()
 
 
 def merge_pointers(ours: Path, theirs: Path) -> None:
-    """Write the pointer of the union of two versions of the store over ours; of an entry in both, ours stays.
+    """Write the pointer of the union of two versions of the store over ours; of a record in both, ours stays.
 
-    DVC's own merge driver gives up where both have the same entry in other bytes, as two trainings of a network are.
+    DVC's own merge driver gives up where both have the same record in other bytes, as two trainings of a network are.
 
     Raises:
-        ShapPruneError: entries are neither in DVC's cache nor to be had from a remote.
+        ShapPruneError: records are neither in DVC's cache nor to be had from a remote.
     """
     with tempfile.TemporaryDirectory(prefix=".merge-", dir=POINTER.parent) as folder:
         pointers = [Path(folder) / side / POINTER.name for side in ("ours", "theirs")]
@@ -86,7 +86,7 @@ def _no_snapshot(store: Path) -> str | None:
 
 
 def _missing() -> list[str]:
-    """The entries, as folders, that the pointer names and that are not here."""
+    """The records, as folders, that the pointer names and that are not here."""
     if not POINTER.is_file():
         return []
     store = Store(STORE)
@@ -94,12 +94,12 @@ def _missing() -> list[str]:
     return sorted(str(store.folder(key)) for key in named - set(store.all_keys()))
 
 
-def _bring_in(entries: list[str]) -> None:
+def _bring_in(records: list[str]) -> None:
     try:
-        _dvc("pull", *entries)
+        _dvc("pull", *records)
     except ShapPruneError as error:
         raise ShapPruneError(
-            f"{len(entries)} entries that {POINTER} names are neither here nor to be had from a remote ({error}); to"
+            f"{len(records)} records that {POINTER} names are neither here nor to be had from a remote ({error}); to"
             f" leave them out, type: dvc add {STORE}"
         ) from error
 

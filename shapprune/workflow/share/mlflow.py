@@ -1,7 +1,7 @@
 """Finished results, mirrored into MLflow. The files are the truth: deleting the mirror loses nothing.
 
-A study is a parent run for each of its configurations, with a child run for each record
-(`shapprune.workflow.share.records`). A run has the name and the key of its result as tags, and what is there under both
+A study is a parent run for each of its configurations, with a child run for each `LoggedRun`
+(`shapprune.workflow.share.logged`). A run has the name and the key of its result as tags, and what is there under both
 is not logged again.
 Nothing here imports torch, and MLflow is imported when something is mirrored.
 """
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import checksum
 from shapprune.core.paths import REPOSITORY
-from shapprune.workflow.share.records import Record
+from shapprune.workflow.share.logged import LoggedRun
 from shapprune.workflow.store.keys import digest
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ def experiment_name() -> str:
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "shapprune"
 
 
-def mirror(records: Sequence[Record], files: Mapping[str, Path], folder: Path) -> dict[str, Any]:
-    """Log the records that are not in MLflow yet, and the study's files where they have changed.
+def mirror(runs: Sequence[LoggedRun], files: Mapping[str, Path], folder: Path) -> dict[str, Any]:
+    """Log the runs that are not in MLflow yet, and the study's files where they have changed.
 
     Args:
-        records: those of a study, the study itself first.
+        runs: those of a study, the study itself first.
         files: what the study's run shows as artifacts, by the path that it has there.
         folder: where the database and artifacts are, unless ``MLFLOW_TRACKING_URI`` is set.
 
@@ -76,12 +76,12 @@ def mirror(records: Sequence[Record], files: Mapping[str, Path], folder: Path) -
     with _sentence(_public(uri)):
         client = MlflowClient(uri)
         experiment = _experiment(client, artifacts)
-        parent, added = _Study(client, experiment, records[0]).log(records, files)
+        parent, added = _Study(client, experiment, runs[0]).log(runs, files)
     return {
         "tracking_uri": _public(uri),
         "experiment": experiment_name(),
         "run": parent,
-        "runs": dict(Counter(record.kind for record in records)),
+        "runs": dict(Counter(logged.kind for logged in runs)),
         "added": added,
     }
 
@@ -89,27 +89,27 @@ def mirror(records: Sequence[Record], files: Mapping[str, Path], folder: Path) -
 class _Study:
     """The runs of a study in MLflow."""
 
-    def __init__(self, client: MlflowClient, experiment: str, record: Record):
-        self._client, self._experiment, self._digest = client, experiment, record.key
-        self._study = str(record.params["study"])
+    def __init__(self, client: MlflowClient, experiment: str, logged: LoggedRun):
+        self._client, self._experiment, self._digest = client, experiment, logged.key
+        self._study = str(logged.params["study"])
         self._runs: dict[tuple[str, str], Run] = {_identity(run.data.tags): run for run in self._found()}
         self._common = {_STUDY: self._study, _CONFIGS: self._digest, "mlflow.source.name": "shapprune"} | _revision()
 
-    def log(self, records: Sequence[Record], files: Mapping[str, Path]) -> tuple[str, int]:
+    def log(self, runs: Sequence[LoggedRun], files: Mapping[str, Path]) -> tuple[str, int]:
         """Log what is missing; the id of the study's own run, and how many runs were added."""
         before = len(self._runs)
-        parent = self._run(records[0], {"mlflow.note.content": self._note()})
-        for record in records[1:]:
-            run = self._run(record, {"mlflow.parentRunId": parent.info.run_id})
+        parent = self._run(runs[0], {"mlflow.note.content": self._note()})
+        for logged in runs[1:]:
+            run = self._run(logged, {"mlflow.parentRunId": parent.info.run_id})
             if run.info.status != "FINISHED":
-                self._fill(run, record)
+                self._fill(run, logged)
             if self._digest not in (configs := run.data.tags[_CONFIGS]):
                 self._client.set_tag(run.info.run_id, _CONFIGS, f"{configs} {self._digest}")
-        shown = digest([records[0].metrics, {place: checksum(path, "md5") for place, path in files.items()}])
+        shown = digest([runs[0].metrics, {place: checksum(path, "md5") for place, path in files.items()}])
         if parent.data.tags.get(_SHOWN) != shown:
             for place, path in files.items():
                 self._client.log_artifact(parent.info.run_id, str(path), os.path.dirname(place) or None)
-            self._fill(parent, records[0])
+            self._fill(parent, runs[0])
             self._client.set_tag(parent.info.run_id, _SHOWN, shown)
         return str(parent.info.run_id), len(self._runs) - before
 
@@ -121,26 +121,26 @@ class _Study:
             yield from page
             token = page.token or ""
 
-    def _run(self, record: Record, tags: Mapping[str, str]) -> Run:
-        """The run of a record, made if there is none."""
-        tags = {_NAME: record.name, _KEY: record.key, _KIND: record.kind, **self._common, **record.tags, **tags}
+    def _run(self, logged: LoggedRun, tags: Mapping[str, str]) -> Run:
+        """The run in MLflow, made if there is none."""
+        tags = {_NAME: logged.name, _KEY: logged.key, _KIND: logged.kind, **self._common, **logged.tags, **tags}
         if (identity := _identity(tags)) not in self._runs:
-            start = round(1000 * (record.finished - record.seconds))
-            self._runs[identity] = self._client.create_run(self._experiment, start, tags, record.name)
+            start = round(1000 * (logged.finished - logged.seconds))
+            self._runs[identity] = self._client.create_run(self._experiment, start, tags, logged.name)
         return self._runs[identity]
 
-    def _fill(self, run: Run, record: Record) -> None:
+    def _fill(self, run: Run, logged: LoggedRun) -> None:
         """Log params, metrics and data, and end the run."""
         from mlflow.entities import Metric, Param
 
-        run_id, when = run.info.run_id, round(1000 * record.finished)
-        metrics = [Metric(_name(name), value, when, step) for name, value, step in record.metrics]
-        params = [Param(_name(name), text[:6000]) for name, text in _flat(record.params)]
+        run_id, when = run.info.run_id, round(1000 * logged.finished)
+        metrics = [Metric(_name(name), value, when, step) for name, value, step in logged.metrics]
+        params = [Param(_name(name), text[:6000]) for name, text in _flat(logged.params)]
         for start in range(0, max(len(metrics), 9 * len(params)), 900):  # a batch holds 100 params, 1000 in all
             end = start + 900
             self._client.log_batch(run_id, metrics[start:end], params[start // 9 : end // 9])
-        if record.data:
-            self._client.log_inputs(run_id, [_dataset(facts) for facts in record.data])
+        if logged.data:
+            self._client.log_inputs(run_id, [_dataset(facts) for facts in logged.data])
         self._client.set_terminated(run_id, "FINISHED", when)
 
     def _note(self) -> str:

@@ -34,17 +34,17 @@ def write_compressed(
 
     Args:
         run: the network.
-        label: of the unit: the stem of its files below the folder. Its names are ``aggregate`` and ``target``.
+        label: of the task: the stem of its files below the folder. Its names are ``aggregate`` and ``target``.
         criterion: the criterion.
         layers: those that are studied.
         scores: the folder of all scores.
         folder: where the files go.
         recipe: of the training.
-        work: has the unit.
+        work: has the task.
         unfinished: a file from which a training that was cut off goes on; it is deleted at the end.
     """
-    unit = work.units[label]
-    names, parts = unit["names"], unit["parts"]
+    task = work.tasks[label]
+    names, parts = task["names"], task["parts"]
     scored = {}
     for layer in layers:
         stem = scores / score_label(criterion, layer, trial=0)

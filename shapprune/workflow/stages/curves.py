@@ -21,11 +21,11 @@ def keep_curves(run: Run, layer: str, folder: Path, images: int, work: Work) -> 
         layer: the layer.
         folder: of the scores.
         images: how many test images measure.
-        work: the missing units, one an order; their names say which criterion, aggregate and trial gave it.
+        work: the missing tasks, one an order; their names say which criterion, aggregate and trial gave it.
     """
     game = run.game(layer, "test", draw_images(run.test, images, trial=0))
-    for label, unit in list(work.missing.items()):
-        names = unit["names"]
+    for label, task in list(work.missing.items()):
+        names = task["names"]
         stem = folder / score_label(names["criterion"], layer, names["trial"])
         work.require(label, "scores", stem.with_suffix(".json"))
         curve = removal_curve(game, read_scores(stem.with_suffix(".npz")).order(names["aggregate"]).numpy())

@@ -53,10 +53,10 @@ def keep_errors(
         table: its coalition table; None where it has none.
         images: how many validation images are scored on, those of the table.
         curve_images: how many test images the removal orders are measured on.
-        entries: method and options of each estimator in each of its sizes, by the label of its unit.
+        entries: method and options of each estimator in each of its sizes, by the label of its task.
         converged: how many orders of each image the truth is made of where there is no table.
         scoring: the configuration's ``scoring``.
-        work: the missing units: the truth, and an estimator in one of its sizes each; their parts say how often it is
+        work: the missing tasks: the truth, and an estimator in one of its sizes each; their parts say how often it is
             repeated, with the repetition as seed.
         unfinished: a file for the checkpoint of that truth; it is deleted when they are kept.
     """
@@ -79,11 +79,11 @@ def keep_errors(
         work.keep(TRUTH, {"values": truth.tolist(), "columns": columns([row])})
         unfinished.unlink(missing_ok=True)
     truth = np.array(work.facts[TRUTH]["values"])
-    for label, unit in list(work.missing.items()):
+    for label, task in list(work.missing.items()):
         entry = entries[label]
         timed = score(run.game(layer, "train", chosen, **rules_of(scoring)), entry["method"], **options_of(entry))
         rows = []
-        for repetition in range(unit["parts"]["repetitions"]):
+        for repetition in range(task["parts"]["repetitions"]):
             values = score(repeated, entry["method"], seed=repetition, **options_of(entry)).aggregate("mean")
             rows.append(_row(repetition, timed.evaluations, timed.seconds, values.cpu().numpy(), truth, pruning))
         work.keep(label, {"columns": columns(rows)})

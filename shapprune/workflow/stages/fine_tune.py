@@ -33,14 +33,14 @@ def keep_fine_tuned(
 
     Args:
         run: the network it was made from.
-        label: of the unit to keep; its names are those of the chain and ``images``, how many train or ``all``.
+        label: of the task to keep; its names are those of the chain and ``images``, how many train or ``all``.
         folder: with a folder of chains for each criterion.
         recipe: of the training.
         test_images: how many measure, drawn by the trial, or ``all``.
-        work: has the unit.
+        work: has the task.
         unfinished: a file from which a training that was cut off goes on; it is deleted at the end.
     """
-    names = work.units[label]["names"]
+    names = work.tasks[label]["names"]
     stem = folder / label.rpartition("/")[0]
     work.require(label, "chain", stem.with_suffix(".json"))
     told = read_json(stem.with_suffix(".json"))

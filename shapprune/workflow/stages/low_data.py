@@ -50,7 +50,7 @@ def write_chain(
         work: has the chain; its names are aggregate, ratio, repair and trial beside those of the run and the criterion.
         of_steps: has the steps.
     """
-    names = work.units[label]["names"]
+    names = work.tasks[label]["names"]
     chain = {key: names[key] for key in ("aggregate", "ratio", "repair", "trial")}
     of_steps.find(steps.values())
     done = {layer: of_steps.facts[step] for layer, step in steps.items() if step in of_steps.facts}
@@ -89,10 +89,10 @@ def keep_evaluation(run: Run, label: str, folder: Path, test_images: int | str, 
 
     Args:
         run: the network.
-        label: of the unit to keep.
+        label: of the task to keep.
         folder: with a folder of chains for each criterion.
         test_images: how many, drawn by the trial, or ``all``.
-        work: has the unit; its label is the stem of the chain's files below the folder.
+        work: has the task; its label is the stem of the chain's files below the folder.
     """
     work.require(label, "chain", folder / f"{label}.json")
     told = read_json(folder / f"{label}.json")

@@ -34,7 +34,7 @@ def write_table(
         images: how many validation images.
         scoring: the configuration's ``scoring``.
         path: the file.
-        work: has the table as its one unit.
+        work: has the table as its one task.
         unfinished: a file for the checkpoint of a long table, from which a call that was cut off goes on; it is
             deleted when the table is written.
     """
@@ -77,14 +77,14 @@ def keep_overlaps(table: Path, folder: Path, layer: str, work: Work) -> None:
         table: the coalition table.
         folder: of the scores.
         layer: the layer.
-        work: the missing units, one an order; their names say which criterion, aggregate and trial gave it. One that
+        work: the missing tasks, one an order; their names say which criterion, aggregate and trial gave it. One that
             consumes no scores is of `shapprune.workflow.study.compared.OF_THE_TABLE`.
     """
     tables = read_table(table)
-    for label, unit in list(work.missing.items()):
+    for label, task in list(work.missing.items()):
         work.require(label, "table", table.with_suffix(".json"))
-        names = unit["names"]
-        if "scores" in unit["parts"]:
+        names = task["names"]
+        if "scores" in task["parts"]:
             stem = folder / score_label(names["criterion"], layer, names["trial"])
             work.require(label, "scores", stem.with_suffix(".json"))
             order = read_scores(stem.with_suffix(".npz")).order(names["aggregate"]).numpy()

@@ -38,7 +38,7 @@ def write_layer_scores(
         folder: where the files go.
         criteria: entries of the configuration's ``criteria``.
         scoring: the configuration's ``scoring``.
-        work: its missing units are made; their labels are the stems of their files below the folder.
+        work: its missing tasks are made; their labels are the stems of their files below the folder.
         unfinished: a folder for the checkpoints of long scorings, from which a call that was cut off goes on; it is
             deleted when all files are written.
     """

@@ -1,6 +1,6 @@
-"""Keys: what the result of a unit of work depends on, known before anything runs and without importing torch.
+"""Keys: what the result of a task depends on, known before anything runs and without importing torch.
 
-A unit's key is a hash of its stage, the values it reads, the keys of the units it consumes and a fingerprint of its
+A task's key is a hash of its stage, the values it reads, the keys of the tasks it consumes and a fingerprint of its
 code. So a result can be found again wherever it was made, and whatever has been run in between.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.paths import REPOSITORY
 
-SCHEMA = 1  # raised when entries of the store change their form
+SCHEMA = 1  # raised when records of the store change their form
 
 # Rooms of the package that tell, find or move results but do not make them: what they decide is in the other parts of a
 # key. The catalog of criteria gives a key its options and the function that is followed from there.
@@ -30,12 +30,12 @@ _WITHOUT_EFFECT = tuple(
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A unit of work: one result that is made once and found again.
+class Task:
+    """A task: one result that is made once and found again.
 
     Attributes:
         stage: what is done; the rule and the script of that name do it.
-        parts: the values that the result depends on, as JSON can hold them; units that it consumes by their keys.
+        parts: the values that the result depends on, as JSON can hold them; tasks that it consumes by their keys.
         functions: entry points of the code beside the script, as ``package.module:function``.
     """
 
@@ -54,23 +54,23 @@ class Unit:
         return digest({"schema": SCHEMA, "stage": self.stage, "code": self.code, "parts": self.parts})
 
     def describe(self) -> dict[str, Any]:
-        """The unit as jobs get it and manifests tell it."""
+        """The task as jobs get it and manifests tell it."""
         return {"stage": self.stage, "key": self.key, "parts": self.parts, "functions": list(self.functions)}
 
 
-def from_description(description: Mapping[str, Any]) -> Unit:
-    """The unit that was described.
+def from_description(description: Mapping[str, Any]) -> Task:
+    """The task that was described.
 
     Raises:
         ShapPruneError: its code has changed since.
     """
-    unit = Unit(description["stage"], description["parts"], tuple(description["functions"]))
-    if unit.key != description["key"]:
+    task = Task(description["stage"], description["parts"], tuple(description["functions"]))
+    if task.key != description["key"]:
         raise ShapPruneError(
-            f"the code of {unit.stage} was edited after the run had been planned; run again, so that results are kept"
+            f"the code of {task.stage} was edited after the run had been planned; run again, so that results are kept"
             " under the keys of the code that made them"
         )
-    return unit
+    return task
 
 
 def digest(content: object) -> str:

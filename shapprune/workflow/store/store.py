@@ -1,8 +1,8 @@
-"""The store: results of units of work under their keys, written once, found again by any run.
+"""The store: results of tasks under their keys, written once, found again by any run.
 
-An entry is the folder ``<first two digits>/<key>`` with payload files and ``manifest.json``. It is written under
-another name, flushed to the disk and renamed into place, so there is never half an entry; it is never changed. What is
-read is checked against its digests; a damaged entry is set aside and counts as missing.
+A record is the folder ``<first two digits>/<key>`` with payload files and ``manifest.json``. It is written under
+another name, flushed to the disk and renamed into place, so there is never half a record; it is never changed. What is
+read is checked against its digests; a damaged record is set aside and counts as missing.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from shapprune.core.files import checksum
-from shapprune.workflow.store.keys import Unit, digest
+from shapprune.workflow.store.keys import Task, digest
 
 MANIFEST = "manifest.json"
 _INCOMING, _DAMAGED = ".incoming", ".damaged"
-_ABANDONED = 3600  # seconds after which nobody writes an entry any more
+_ABANDONED = 3600  # seconds after which nobody writes a record any more
 
 
 @dataclass(frozen=True)
-class Entry:
-    """An entry that was found whole.
+class Record:
+    """A record that was found whole.
 
     Attributes:
         folder: where it lies.
@@ -51,32 +51,32 @@ class Entry:
 
 
 class Store:
-    """A folder of entries.
+    """A folder of records.
 
     Args:
-        root: the folder; it is made when the first entry is written.
+        root: the folder; it is made when the first record is written.
     """
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
 
     def folder(self, key: str) -> Path:
-        """Where the entry of a key lies, or would."""
+        """Where the record of a key lies, or would."""
         return self.root / key[:2] / key
 
     def has(self, key: str) -> bool:
-        """Whether there is an entry; whether it is whole is seen when it is read."""
+        """Whether there is a record; whether it is whole is seen when it is read."""
         return (self.folder(key) / MANIFEST).is_file()
 
     def all_keys(self) -> list[str]:
-        """The keys of all entries."""
+        """The keys of all records."""
         return sorted(path.parent.name for path in self.root.glob(f"[0-9a-f][0-9a-f]/*/{MANIFEST}"))
 
     def read(self, key: str) -> dict[str, Any]:
-        """The manifest of an entry.
+        """The manifest of a record.
 
         Raises:
-            DamagedEntryError: it is not what was written.
+            DamagedRecordError: it is not what was written.
         """
         path = self.folder(key) / MANIFEST
         try:
@@ -85,64 +85,64 @@ class Store:
             if digest(manifest) != said or manifest["key"] != key:
                 raise ValueError("its digest is another")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedEntryError(f"{path} is damaged ({error})") from error
+            raise DamagedRecordError(f"{path} is damaged ({error})") from error
         return dict(manifest)
 
-    def check(self, key: str) -> Entry:
-        """An entry, all files of which have been read and compared with their digests.
+    def check(self, key: str) -> Record:
+        """A record, all files of which have been read and compared with their digests.
 
         Raises:
-            DamagedEntryError: something is missing or not what was written.
+            DamagedRecordError: something is missing or not what was written.
         """
         manifest, folder = self.read(key), self.folder(key)
         for name, expected in manifest["files"].items():
             try:
                 found = checksum(folder / name, "sha256")
             except OSError as error:
-                raise DamagedEntryError(f"{folder / name} cannot be read ({error.strerror})") from error
+                raise DamagedRecordError(f"{folder / name} cannot be read ({error.strerror})") from error
             if found != expected:
-                raise DamagedEntryError(f"{folder / name} is damaged: its SHA-256 is {found}, not {expected}")
-        return Entry(folder, manifest)
+                raise DamagedRecordError(f"{folder / name} is damaged: its SHA-256 is {found}, not {expected}")
+        return Record(folder, manifest)
 
-    def find(self, key: str) -> Entry | None:
-        """The entry of a key, checked; None where there is none. A damaged one is set aside, and said so."""
+    def find(self, key: str) -> Record | None:
+        """The record of a key, checked; None where there is none. A damaged one is set aside, and said so."""
         if not self.has(key):
             return None
         try:
             return self.check(key)
-        except DamagedEntryError as error:
-            print(f"store: {error}; the entry is set aside in {self.set_aside(key)}", flush=True)
+        except DamagedRecordError as error:
+            print(f"store: {error}; the record is set aside in {self.set_aside(key)}", flush=True)
             return None
 
     def set_aside(self, key: str) -> Path:
-        """Move an entry out of the way, for a person to look at; returns where it is now."""
+        """Move a record out of the way, for a person to look at; returns where it is now."""
         aside = self.root / _DAMAGED / f"{key}-{uuid.uuid4().hex[:8]}"
         aside.parent.mkdir(exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another job was faster
             self.folder(key).rename(aside)
         return aside
 
-    def put(self, unit: Unit, facts: Mapping[str, Any], files: Mapping[str, Path]) -> None:
-        """Write an entry, unless there is one already.
+    def put(self, task: Task, facts: Mapping[str, Any], files: Mapping[str, Path]) -> None:
+        """Write a record, unless there is one already.
 
         Args:
-            unit: what the result is of.
+            task: what the result is of.
             facts: what is known of it, as JSON can hold it.
-            files: name in the entry -> file, which is copied.
+            files: name in the record -> file, which is copied.
 
         Raises:
-            OSError: the entry cannot be written, e.g. for a full disk; nothing is left of it then.
+            OSError: the record cannot be written, e.g. for a full disk; nothing is left of it then.
         """
-        if self.has(unit.key):
+        if self.has(task.key):
             return
-        incoming = self.root / _INCOMING / f"{unit.key}-{uuid.uuid4().hex}"
+        incoming = self.root / _INCOMING / f"{task.key}-{uuid.uuid4().hex}"
         incoming.mkdir(parents=True)
         try:
             for name, path in files.items():
                 shutil.copyfile(path, incoming / name)
             manifest = {
-                **unit.describe(),
-                "code": dict(unit.code),
+                **task.describe(),
+                "code": dict(task.code),
                 "facts": dict(facts),
                 "files": {name: checksum(incoming / name, "sha256") for name in files},
             }
@@ -152,7 +152,7 @@ class Store:
                 path.chmod(0o444)
                 _flush(path)
             _flush(incoming)
-            final = self.folder(unit.key)
+            final = self.folder(task.key)
             final.parent.mkdir(exist_ok=True)
             try:
                 incoming.rename(final)
@@ -165,7 +165,7 @@ class Store:
             shutil.rmtree(incoming, ignore_errors=True)
 
     def clear(self, keys: Iterable[str]) -> None:
-        """Delete entries, and what was left by killed jobs or set aside; an entry is gone at once or not at all."""
+        """Delete records, and what was left by killed jobs or set aside; a record is gone at once or not at all."""
         for key in keys:
             gone = self.root / _INCOMING / f"{key}-{uuid.uuid4().hex}"
             gone.parent.mkdir(exist_ok=True)
@@ -175,18 +175,18 @@ class Store:
             shutil.rmtree(folder)
 
     def size(self, key: str) -> int:
-        """Bytes of an entry."""
+        """Bytes of a record."""
         return sum(path.stat().st_size for path in self.folder(key).iterdir())
 
     def leftovers(self) -> Iterator[Path]:
-        """Damaged entries that were set aside, and what was left an hour ago or longer by jobs that were killed."""
+        """Damaged records that were set aside, and what was left an hour ago or longer by jobs that were killed."""
         for path in (*self.root.glob(f"{_DAMAGED}/*"), *self.root.glob(f"{_INCOMING}/*")):
             if path.parent.name == _DAMAGED or time.time() - path.stat().st_mtime > _ABANDONED:
                 yield path
 
 
-class DamagedEntryError(Exception):
-    """An entry of the store is not what was written."""
+class DamagedRecordError(Exception):
+    """A record of the store is not what was written."""
 
 
 def _flush(path: Path) -> None:

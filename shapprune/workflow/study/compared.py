@@ -8,7 +8,7 @@ from typing import Any
 
 # What stands beside the criteria in comparisons with the oracle sets: it follows from the coalition table alone.
 OF_THE_TABLE = ("oracle sets", "oracle rank", "greedy removal", "exact Shapley")
-TRUTH = "truth"  # the label of the unit that estimators are compared with
+TRUTH = "truth"  # the label of the task that estimators are compared with
 CONVERGED = "permutation"  # the method of the truth where it is not exact
 ENTRY_KEYS = ("method", "over")  # of an estimator in a configuration; the others are options of its method
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from shapprune.core.files import read_json
 from shapprune.workflow.store.keys import from_description
-from shapprune.workflow.store.store import DamagedEntryError, Store
+from shapprune.workflow.store.store import DamagedRecordError, Store
 from shapprune.workflow.study.plan import Job, Plan
 
 _EXAMPLES = 3
@@ -26,7 +26,7 @@ def diagnose(plan: Plan) -> Iterator[str]:
                 continue
             made += 1
             manifest = read_json(path)
-            if manifest.get("unit", {}).get("key") != key:
+            if manifest.get("task", {}).get("key") != key:
                 for reason in dict.fromkeys(_reasons(job, path, manifest, plan.store)):
                     reasons.setdefault(reason, []).append(path)
     stale = {path for paths in reasons.values() for path in paths}
@@ -48,35 +48,35 @@ def _about_store(plan: Plan) -> Iterator[str]:
     size = sum(map(store.size, keys))
     unneeded = [key for key in keys if key not in needed]
     yield (
-        f"The store {store.root} has {len(keys)} entries, {megabytes(size)}; {len(needed & set(keys))} of the"
+        f"The store {store.root} has {len(keys)} records, {megabytes(size)}; {len(needed & set(keys))} of the"
         f" {len(needed)} that this configuration needs, and {len(unneeded)} that it does not."
     )
     for key in keys:
         try:
             store.check(key)
-        except DamagedEntryError as error:
+        except DamagedRecordError as error:
             yield f"  {error}"
     if left := list(store.leftovers()):
-        yield f"  {len(left)} folders were left by jobs that were killed, or are damaged entries that were set aside:"
+        yield f"  {len(left)} folders were left by jobs that were killed, or are damaged records that were set aside:"
         yield from (f"    {path}" for path in left[:_EXAMPLES])
 
 
 def _reasons(job: Job, path: str, manifest: Mapping[str, Any], store: Store) -> Iterator[str]:
     """Why a manifest is not of the job as it is now."""
-    now = job.units if str(job.place).endswith(".json") else {path: _unit_of(job, path)}
-    before = manifest.get("made_of", {path: manifest.get("unit", {})})
+    now = job.tasks if str(job.place).endswith(".json") else {path: _task_of(job, path)}
+    before = manifest.get("made_of", {path: manifest.get("task", {})})
     if not any(before.values()):
         yield "made before results had keys, or put there by hand"
-    for label, unit in now.items():
+    for label, task in now.items():
         if label not in before:
             yield f"{label} was not there"
-        elif before[label] and before[label]["key"] != unit["key"]:
-            yield from _differences(before[label], unit, store)
+        elif before[label] and before[label]["key"] != task["key"]:
+            yield from _differences(before[label], task, store)
     yield from (f"{label} is not there any more" for label in before if label not in now)
 
 
-def _unit_of(job: Job, path: str) -> Mapping[str, Any]:
-    return job.units[path.removeprefix(f"{job.place}/").removesuffix(".json")]
+def _task_of(job: Job, path: str) -> Mapping[str, Any]:
+    return job.tasks[path.removeprefix(f"{job.place}/").removesuffix(".json")]
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], store: Store) -> Iterator[str]:
@@ -91,7 +91,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], store: Store
         return
     try:
         code = store.read(before["key"])["code"]
-    except DamagedEntryError:
+    except DamagedRecordError:
         yield f"{now['stage']}: its code has changed"
         return
     present = from_description(now).code

@@ -1,4 +1,4 @@
-"""Entries of the store that are not needed any more."""
+"""Records of the store that are not needed any more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shapprune.workflow.study.plan import Plan
 
 
 def unneeded(plan: Plan, revisions: Iterable[str], repository: Path) -> tuple[list[str], list[str]]:
-    """The keys of the store's entries that neither this configuration nor those of some git revisions need.
+    """The keys of the store's records that neither this configuration nor those of some git revisions need.
 
     Of a revision, ``config.yaml`` and every study in ``studies/`` count, with its own code; weights and DVC pointers
     are taken as they are now. What a study needs whose weights are not here cannot be known.

@@ -14,7 +14,7 @@ from shapprune.networks.builders import build
 from shapprune.pruning.protocols.low_data import prune_sequentially
 from shapprune.workflow.stages import low_data
 from shapprune.workflow.stages.run import Run
-from shapprune.workflow.store.keys import Unit
+from shapprune.workflow.store.keys import Task
 from shapprune.workflow.store.work import Work
 from tests.toys import ConvNetwork, images, labels, randomise
 
@@ -87,9 +87,9 @@ def test_a_chain_that_was_cut_off_goes_on_after_its_last_step(tmp_path, monkeypa
             return score(game, *given, **options)
 
         monkeypatch.setattr(low_data, "score", count)
-        unit = lambda label: Unit("prune_layers", {"of": label}).describe() | {"names": names}  # noqa: E731
+        task = lambda label: Task("prune_layers", {"of": label}).describe() | {"names": names}  # noqa: E731
         works = [
-            Work(tmp_path / store, {each: unit(each) for each in labels}) for labels in (["chain"], steps.values())
+            Work(tmp_path / store, {each: task(each) for each in labels}) for labels in (["chain"], steps.values())
         ]
         scoring = {"site": "activation", "payoff": "loss", "precision": "fp32"}
         entry = {"method": "taylor", "trials": 1, "aggregates": ["mean"], "signed": False}

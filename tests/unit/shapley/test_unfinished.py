@@ -22,7 +22,7 @@ from shapprune.shapley.score_files import read_scores
 from shapprune.shapley.unfinished import Unfinished
 from shapprune.workflow.stages.run import Run
 from shapprune.workflow.stages.score import write_layer_scores
-from shapprune.workflow.store.keys import Unit
+from shapprune.workflow.store.keys import Task
 from shapprune.workflow.store.work import Work, score_label
 from tests.toys import ConvNetwork, images, labels, randomise
 
@@ -240,15 +240,15 @@ def test_the_scores_of_a_layer_go_on_where_they_were_cut_off(meter, tmp_path, mo
 
     monkeypatch.setattr(LayerGame, "walk", counted)
     allowed = None
-    units = {}
+    tasks = {}
     for name, entry in criteria.items():
         for trial in range(entry["trials"]):
             label = score_label(name, "features.4", trial)
-            unit = Unit("score_layer", {"label": label})
-            units[label] = unit.describe() | {"names": run.name | {"criterion": name}}
+            task = Task("score_layer", {"label": label})
+            tasks[label] = task.describe() | {"names": run.name | {"criterion": name}}
 
     def write(folder, *unfinished):
-        work = Work(tmp_path / f"store of {folder}", units)
+        work = Work(tmp_path / f"store of {folder}", tasks)
         work.find_files(tmp_path / folder)
         write_layer_scores(run, "features.4", tmp_path / folder, criteria, scoring, work, *unfinished)
 

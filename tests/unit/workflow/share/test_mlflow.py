@@ -20,8 +20,8 @@ import pytest
 from shapprune import ShapPruneError
 from shapprune.core.files import write_json
 from shapprune.core.tables import write_table
+from shapprune.workflow.share import logged
 from shapprune.workflow.share import mlflow as tracking
-from shapprune.workflow.share import records
 from shapprune.workflow.stages.columns import (
     CURVES,
     ESTIMATORS,
@@ -59,7 +59,7 @@ CRITERIA, ORDER = "tags.`shapprune.kind` = 'criterion'", "metrics.`auc_loss`"  #
 MD5 = "0123456789abcdef0123456789abcdef"
 
 
-def unit(name: str, **parts) -> dict:
+def task(name: str, **parts) -> dict:
     return {"stage": "some", "key": f"key of {name}", "parts": parts}
 
 
@@ -81,7 +81,7 @@ class Results:
             self._scores(name, trial)
         names = {"net": "small", "seed": 0, "layer": "fc1", "units": 2}
         write_json(
-            self.run / "oracle" / "fc1.json", {**names, **GAME, **MACHINE, "evaluations": 4, "unit": unit("fc1")}
+            self.run / "oracle" / "fc1.json", {**names, **GAME, **MACHINE, "evaluations": 4, "task": task("fc1")}
         )
         self._estimators()
         self._measured()
@@ -96,7 +96,7 @@ class Results:
         network = self.config["networks"]["small"]
         parts = {key: network[key] for key in ("architecture", "options", "train")}
         facts = {"net": "small", "seed": 0, "network": network, "data": data, **sizes, **MACHINE}
-        write_json(self.run / "model.json", {**facts, "unit": unit("model", **parts)})
+        write_json(self.run / "model.json", {**facts, "task": task("model", **parts)})
         epochs = [
             dict.fromkeys(TRAINING, 0.5 / epoch) | {"epoch": epoch, "seconds": 2.0, "validation_loss": ""}
             for epoch in (1, 2, 3)
@@ -113,7 +113,7 @@ class Results:
             "standard_error": {"mean": [1.0, 3.0], "mean+2std": [2.0, 2.0]},
         }
         path = self.run / "scores" / criterion / "fc1" / f"trial{trial}.json"
-        write_json(path, names | how | cost | GAME | MACHINE | {"unit": unit(f"{criterion}{trial}")})
+        write_json(path, names | how | cost | GAME | MACHINE | {"task": task(f"{criterion}{trial}")})
 
     def _estimators(self) -> None:
         names = {"net": "small", "seed": 0, "layer": "fc1", "units": 2, "truth": "exact Shapley", "setting": ""}
@@ -127,8 +127,8 @@ class Results:
         ]
         truth = dict.fromkeys(ESTIMATORS, "") | names | {"estimator": "exact Shapley"}
         write_table(self.run / "estimators" / "fc1.csv", ESTIMATORS, [truth, *rows])
-        units = {"permutation/permutations=2": unit("two"), "truth": unit("truth")}
-        write_json(self.run / "estimators" / "fc1.json", {"unit": {"key": "fc1"}, "made_of": units})
+        tasks = {"permutation/permutations=2": task("two"), "truth": task("truth")}
+        write_json(self.run / "estimators" / "fc1.json", {"task": {"key": "fc1"}, "made_of": tasks})
 
     def _measured(self) -> None:
         low = "ratio0.5"
@@ -138,8 +138,8 @@ class Results:
             ("low_data", f"{{}}/{{}}/{low}/{{}}"),
             ("fine_tuned/random", f"{{}}/{{}}/{low}/{{}}"),
         ):
-            units = {label.format(*order): unit(f"{path} {order}") for order in self.orders}
-            write_json(self.run / f"{path}.json", {"unit": {"key": path}, "made_of": units})
+            tasks = {label.format(*order): task(f"{path} {order}") for order in self.orders}
+            write_json(self.run / f"{path}.json", {"task": {"key": path}, "made_of": tasks})
         curves, areas, overlaps, chains = [], [], [], []
         for criterion, aggregate, trial in self.orders:
             order = {"net": "small", "seed": 0, "criterion": criterion, "aggregate": aggregate, "trial": trial}
@@ -163,7 +163,7 @@ class Results:
         write_table(self.table("fine_tune"), FINE_TUNE, [row for row in tuned if row["criterion"] == "random"])
         fresh = {"net": "fresh", "seed": 0, "criterion": "shapley", "aggregate": "mean"}
         write_table(self.fresh.with_suffix(".csv"), UNTRAINED, [fresh | where | step for step in steps])
-        write_json(self.fresh, {"unit": {"key": "fresh"}, "made_of": {"shapley/fc1": unit("fresh shapley")}})
+        write_json(self.fresh, {"task": {"key": "fresh"}, "made_of": {"shapley/fc1": task("fresh shapley")}})
 
     def _compressed(self) -> None:
         names = {"net": "small", "seed": 0, "criterion": "random", "aggregate": "mean", "target": "half"}
@@ -177,13 +177,13 @@ class Results:
         }
         epochs = [dict.fromkeys(TRAINING, 0.5) | {"epoch": epoch, "seconds": 1.5} for epoch in (1, 2)]
         facts = {**names, **sizes, "validation_loss": 1.0, "validation_accuracy": 0.5, "epochs": 2, "history": epochs}
-        key = unit("half", to={"ratio": 0.5}, train={"epochs": 2})
-        write_json(self.run / "compressed" / "random" / "mean" / "half.json", {**facts, **MACHINE, "unit": key})
+        key = task("half", to={"ratio": 0.5}, train={"epochs": 2})
+        write_json(self.run / "compressed" / "random" / "mean" / "half.json", {**facts, **MACHINE, "task": key})
 
     def table(self, name: str) -> Path:
         return self.folder / "tables" / f"{name}.csv"
 
-    def records(self) -> list[records.Record]:
+    def runs(self) -> list[logged.LoggedRun]:
         scores = [self.run / "scores" / name for name in self.config["criteria"]]
         names = ("low_data", "curves/fc1", "oracle/fc1_overlap", "fine_tuned/random")
         measured = [self.run / f"{name}.csv" for name in names]
@@ -195,12 +195,12 @@ class Results:
             [self.run / "compressed" / "random"],
             [self.fresh.with_suffix(".csv")],
         )
-        return records.collect(self.config, *(map(str, each) for each in manifests), self.folder / "tables")
+        return logged.collect(self.config, *(map(str, each) for each in manifests), self.folder / "tables")
 
     def mirror(self, **changed: object) -> dict:
         paths = [self.folder / "run_config.yaml", self.folder / "figures" / "auc.svg", self.table("auc")]
         files = {str(path.relative_to(self.folder)): path for path in paths}
-        return tracking.mirror(self.records(), files, self.folder / "mlflow")
+        return tracking.mirror(self.runs(), files, self.folder / "mlflow")
 
 
 @pytest.fixture(scope="session")
@@ -237,13 +237,13 @@ def runs(uri: str) -> dict[str, object]:
     return named
 
 
-def kinds(records: dict[str, object]) -> list[str]:
-    return sorted(run.data.tags["shapprune.kind"] for run in records.values())
+def kinds(runs: dict[str, object]) -> list[str]:
+    return sorted(run.data.tags["shapprune.kind"] for run in runs.values())
 
 
 def test_records_are_of_what_a_person_cares_about(tmp_path):
-    records = {record.name: record for record in Results(tmp_path).records()}
-    assert list(records) == [
+    logged_runs = {run.name: run for run in Results(tmp_path).runs()}
+    assert list(logged_runs) == [
         f"fake {study.digest(Results(tmp_path).config)}",
         "small/seed0",
         *(f"{name}/fc1/trial{trial} small/seed0" for name in ("random", "shapley") for trial in (0, 1)),
@@ -252,29 +252,29 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
         *("random/mean small/seed0", "shapley/mean small/seed0", "shapley/mean+2std small/seed0"),
         *("random/mean/half small/seed0", "shapley fresh/seed0"),
     ]
-    metrics = records["shapley/mean+2std small/seed0"].metrics
+    metrics = logged_runs["shapley/mean+2std small/seed0"].metrics
     assert ("auc_loss", 1.5, 0) in metrics  # of all layers, the mean over the trials
     assert ("auc_loss/fc1", 1.5, 0) in metrics
     assert [value for name, value, _ in metrics if name == "removal_loss/fc1"] == [0.5, 1.5, 2.5]
     assert ("low_data_loss/ratio0.5", 1.5, 1) in metrics
-    assert ("fine_tune_loss/ratio0.5/images_50", 1.5, 0) in records["random/mean small/seed0"].metrics
-    estimator = records["permutation/fc1 small/seed0"]
+    assert ("fine_tune_loss/ratio0.5/images_50", 1.5, 0) in logged_runs["random/mean small/seed0"].metrics
+    estimator = logged_runs["permutation/fc1 small/seed0"]
     assert [(value, at) for name, value, at in estimator.metrics if name == "estimator_spearman"] == [
         (0.5, 4),
         (0.5, 10),
     ]
     assert estimator.params["over"] == {"permutations": [2, 5]}
-    compressed = records["random/mean/half small/seed0"]
+    compressed = logged_runs["random/mean/half small/seed0"]
     assert ("accuracy", 0.5, 0) in compressed.metrics
     assert ("epoch/train_loss", 0.5, 2) in compressed.metrics
     assert (compressed.key, compressed.seconds, compressed.params["to"]) == ("key of half", 3.0, {"ratio": 0.5})
-    assert ("untrained_loss", 2.0, 1) in records["shapley fresh/seed0"].metrics
-    assert records["shapley fresh/seed0"].params["method"] == "permutation"
+    assert ("untrained_loss", 2.0, 1) in logged_runs["shapley fresh/seed0"].metrics
+    assert logged_runs["shapley fresh/seed0"].params["method"] == "permutation"
     assert ("oracle_gap/fc1", 0.5, 2) in metrics
     assert ("evaluations", 10.5, 0) in metrics
-    assert ("standard_error/mean", 2.0, 0) in records["random/fc1/trial1 small/seed0"].metrics
-    assert records["small/seed0"].seconds == 6.0
-    store = records["random/fc1/trial1 small/seed0"].tags["shapprune.workflow.store.store"]
+    assert ("standard_error/mean", 2.0, 0) in logged_runs["random/fc1/trial1 small/seed0"].metrics
+    assert logged_runs["small/seed0"].seconds == 6.0
+    store = logged_runs["random/fc1/trial1 small/seed0"].tags["shapprune.store"]
     assert store == "data/store/ke/key of random1"
 
 
@@ -391,8 +391,8 @@ def test_what_was_cut_off_is_completed(folder, monkeypatch):
 def test_more_than_a_batch_holds(folder):
     from mlflow import MlflowClient
 
-    parent = Results(folder).records()[0]
-    many = records.Record(
+    parent = Results(folder).runs()[0]
+    many = logged.LoggedRun(
         *("network", "large", "k", 0.0),
         params={f"option {index}": "x" * 7000 for index in range(130)},
         metrics=[("epoch/loss", float("nan") if step == 5 else step, step) for step in range(2100)],

@@ -1,4 +1,4 @@
-"""Keys of units of work: what changes them, and what does not."""
+"""Keys of tasks: what changes them, and what does not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 from shapprune.core.errors import ShapPruneError
 from shapprune.networks.recipe import Recipe
 from shapprune.workflow.store import keys
-from shapprune.workflow.store.keys import Unit, code_of, fingerprint, from_description
+from shapprune.workflow.store.keys import Task, code_of, fingerprint, from_description
 from shapprune.workflow.study import config as study
 from shapprune.workflow.study.plan import Plan
 
@@ -67,18 +67,18 @@ ALL = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | {"train_network", "tabulate_
 
 
 def all_keys(config: dict) -> dict[tuple, str]:
-    """(network, rule, names of the unit) -> key, of all units of a study."""
+    """(network, rule, names of the task) -> key, of all tasks of a study."""
     plan = Plan(study.validate(config))
     return {
-        (unit["names"]["net"], job.rule, f"{job.place or unit['names']}", label): unit["key"]
+        (task["names"]["net"], job.rule, f"{job.place or task['names']}", label): task["key"]
         for job in plan.jobs()
-        for label, unit in job.units.items()
+        for label, task in job.tasks.items()
     }
 
 
 def changed(before: dict, after: dict) -> set[tuple]:
-    """The units of both whose keys differ."""
-    return {unit for unit in before.keys() & after.keys() if before[unit] != after[unit]}
+    """The tasks of both whose keys differ."""
+    return {task for task in before.keys() & after.keys() if before[task] != after[task]}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def before() -> dict[tuple, str]:
     return all_keys(CONFIG)
 
 
-# What is changed -> which rules' units have another key. All are units of network `one` where that is said, and of one
+# What is changed -> which rules' tasks have another key. All are tasks of network `one` where that is said, and of one
 # criterion where that is said.
 CHANGES = {
     "study": ("other", set()),
@@ -137,7 +137,7 @@ CHANGES = {
     "compress.sizes": ({"half": {"parameters": 500}}, SMALL),
     "compress.train": ({"epochs": 3}, SMALL),
 }
-# These say which units there are; what was there keeps its key.
+# These say which tasks there are; what was there keeps its key.
 WHICH = {
     "networks.one.seeds": [0, 1, 2],
     "networks.one.layers": ["conv1", "conv2"],
@@ -180,10 +180,10 @@ def with_value(key: str, value: object) -> dict:
 def test_a_value_changes_what_reads_it(key, before):
     value, rules = CHANGES[key]
     found = changed(before, all_keys(with_value(key, value)))
-    assert {unit[1] for unit in found} == rules
+    assert {task[1] for task in found} == rules
     part, name, *_ = [*key.split("."), ""]
     if part == "networks":
-        assert {unit[0] for unit in found} == {name}
+        assert {task[0] for task in found} == {name}
     if part == "criteria":
         assert all(name in f"{place}/{label}" for _, _, place, label in found)
 
@@ -193,9 +193,9 @@ def test_what_is_there_keeps_its_key_when_there_is_more(key, before):
     after = all_keys(with_value(key, WHICH[key]))
     kept = changed(before, after)
     if key in ("networks.one.layers",):  # the steps of chains follow from the layers
-        assert {unit[1] for unit in kept} == CHAINS | SMALL
+        assert {task[1] for task in kept} == CHAINS | SMALL
     elif key == "oracle.max_units":  # the truth about a layer that has no table any more is another
-        assert {unit[1] for unit in kept} == STUDY
+        assert {task[1] for task in kept} == STUDY
     else:
         assert not kept
     assert after.keys() != before.keys()
@@ -235,7 +235,7 @@ def test_options_are_in_the_key_with_their_defaults(before):
     assert not changed(before, all_keys(with_value("networks.one.train.batch", 64)))
 
 
-# An edited file -> the units of which rules have another key, and of which criteria where not of all.
+# An edited file -> the tasks of which rules have another key, and of which criteria where not of all.
 EDITS = {
     "shapprune/shapley/permutation.py": ({"score_layer"} | OF_SCORES | STUDY | CHAINS | FRESH, None),
     "shapprune/criteria/heuristics.py": ({"score_layers"} | OF_SCORES | STUDY | CHAINS | SMALL, {"norms", "taylor"}),
@@ -281,11 +281,11 @@ def test_an_edit_changes_what_it_makes(file, before, monkeypatch):
     code_of.cache_clear()
     found = changed(before, all_keys(CONFIG))
     code_of.cache_clear()
-    assert {unit[1] for unit in found} == rules
+    assert {task[1] for task in found} == rules
     if criteria is not None:
-        of = {unit for unit in found for name in criteria if name in f"{unit[2]}/{unit[3]}"}
+        of = {task for task in found for name in criteria if name in f"{task[2]}/{task[3]}"}
         assert of == found
-        assert {name for unit in found for name in CONFIG["criteria"] if name in f"{unit[2]}/{unit[3]}"} == criteria
+        assert {name for task in found for name in CONFIG["criteria"] if name in f"{task[2]}/{task[3]}"} == criteria
 
 
 CODE = '''
@@ -348,9 +348,9 @@ def test_code_of_the_user_counts_with_what_it_imports(tmp_path, monkeypatch):
 
 
 def test_code_that_was_edited_since_is_refused(monkeypatch):
-    unit = Unit("measure_curves", {"images": 3})
-    assert from_description(unit.describe()).key == unit.key
-    told = unit.describe() | {"key": "0" * 32}
+    task = Task("measure_curves", {"images": 3})
+    assert from_description(task.describe()).key == task.key
+    told = task.describe() | {"key": "0" * 32}
     with pytest.raises(ShapPruneError, match="the code of measure_curves was edited after the run had been planned"):
         from_description(told)
 
@@ -375,7 +375,7 @@ def test_weights_and_own_data_are_known_by_what_they_hold(tmp_path, monkeypatch)
         origins._digest_of.cache_clear()
         origins._pointer.cache_clear()
         found.append(all_keys(config))
-    nets = [{unit[0] for unit in changed(*pair)} for pair in itertools.pairwise(found)]
+    nets = [{task[0] for task in changed(*pair)} for pair in itertools.pairwise(found)]
     assert nets == [{"two"}, {"one"}, {"one"}]
     (tmp_path / "data" / "shades.dvc").write_text("outs: []")
     origins._pointer.cache_clear()

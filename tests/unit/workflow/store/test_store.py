@@ -1,4 +1,4 @@
-"""The store: whole entries or none, whatever happens while they are written."""
+"""The store: whole records or none, whatever happens while they are written."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import pytest
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.workflow.store import store as module
-from shapprune.workflow.store.keys import Unit
-from shapprune.workflow.store.store import DamagedEntryError, Store
+from shapprune.workflow.store.keys import Task
+from shapprune.workflow.store.store import DamagedRecordError, Store
 from shapprune.workflow.store.work import Work, columns, joint_key, require
 
 NAMES = {"net": "small", "seed": 0}
 
 
-def unit(number: int = 0) -> Unit:
-    return Unit("measure_curves", {"number": number, "nested": {"a": [1, 2]}})
+def task(number: int = 0) -> Task:
+    return Task("measure_curves", {"number": number, "nested": {"a": [1, 2]}})
 
 
 @pytest.fixture
@@ -43,26 +43,26 @@ def leftovers(store: Store) -> list[Path]:
 
 
 def test_what_is_put_is_found(store, payload):
-    assert store.find(unit().key) is None
-    assert not store.has(unit().key)
-    store.put(unit(), {"loss": 0.1, "none": None}, {".bin": payload})
-    entry = store.find(unit().key)
-    assert entry.facts == {"loss": 0.1, "none": None}
-    assert entry.files == [".bin"]
-    assert (entry.folder / ".bin").read_bytes() == payload.read_bytes()
-    assert entry.folder == store.root / unit().key[:2] / unit().key
-    assert entry.manifest["parts"] == dict(unit().parts)
-    assert entry.manifest["code"]["scripts/measure_curves.py"]
-    assert store.all_keys() == [unit().key]
-    assert store.size(unit().key) > 300_000
+    assert store.find(task().key) is None
+    assert not store.has(task().key)
+    store.put(task(), {"loss": 0.1, "none": None}, {".bin": payload})
+    record = store.find(task().key)
+    assert record.facts == {"loss": 0.1, "none": None}
+    assert record.files == [".bin"]
+    assert (record.folder / ".bin").read_bytes() == payload.read_bytes()
+    assert record.folder == store.root / task().key[:2] / task().key
+    assert record.manifest["parts"] == dict(task().parts)
+    assert record.manifest["code"]["scripts/measure_curves.py"]
+    assert store.all_keys() == [task().key]
+    assert store.size(task().key) > 300_000
     assert not leftovers(store)
-    assert all(path.stat().st_mode & 0o222 == 0 for path in entry.folder.iterdir())
+    assert all(path.stat().st_mode & 0o222 == 0 for path in record.folder.iterdir())
 
 
 def test_an_entry_is_never_changed(store, payload):
-    store.put(unit(), {"which": "first"}, {".bin": payload})
-    store.put(unit(), {"which": "second"}, {})
-    assert store.find(unit().key).facts == {"which": "first"}
+    store.put(task(), {"which": "first"}, {".bin": payload})
+    store.put(task(), {"which": "second"}, {})
+    assert store.find(task().key).facts == {"which": "first"}
 
 
 def flip(path: Path, place: int = 1000) -> None:
@@ -83,33 +83,33 @@ def flip(path: Path, place: int = 1000) -> None:
     ],
 )
 def test_a_damaged_entry_is_set_aside_and_made_again(store, payload, damage, said, capsys):
-    store.put(unit(), {}, {".bin": payload})
-    folder = store.folder(unit().key)
+    store.put(task(), {}, {".bin": payload})
+    folder = store.folder(task().key)
     (folder / "manifest.json").chmod(0o644)
     damage(folder)
-    with pytest.raises(DamagedEntryError, match=re.escape(said)):
-        store.check(unit().key)
-    assert store.find(unit().key) is None
+    with pytest.raises(DamagedRecordError, match=re.escape(said)):
+        store.check(task().key)
+    assert store.find(task().key) is None
     out = capsys.readouterr().out
     assert said in out
     assert "set aside in" in out
     (aside,) = store.leftovers()
-    assert aside.name.startswith(unit().key)
-    store.put(unit(), {}, {".bin": payload})
-    assert store.find(unit().key) is not None
+    assert aside.name.startswith(task().key)
+    store.put(task(), {}, {".bin": payload})
+    assert store.find(task().key) is not None
 
 
 def test_an_entry_of_another_key_is_damaged(store):
-    store.put(unit(0), {}, {})
-    other = store.folder(unit(1).key)
+    store.put(task(0), {}, {})
+    other = store.folder(task(1).key)
     other.parent.mkdir(exist_ok=True)
-    shutil.copytree(store.folder(unit(0).key), other)
-    assert store.find(unit(1).key) is None
+    shutil.copytree(store.folder(task(0).key), other)
+    assert store.find(task(1).key) is None
 
 
 def write(root: Path, payload: Path, numbers: range) -> None:
     for number in numbers:
-        Store(root).put(unit(number), {"number": number}, {".bin": payload})
+        Store(root).put(task(number), {"number": number}, {".bin": payload})
 
 
 def test_many_writers_of_the_same_keys(store, payload):
@@ -120,7 +120,7 @@ def test_many_writers_of_the_same_keys(store, payload):
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
-    assert store.all_keys() == sorted(unit(number).key for number in range(25))
+    assert store.all_keys() == sorted(task(number).key for number in range(25))
     assert all(store.find(key) for key in store.all_keys())
     assert not leftovers(store)
 
@@ -155,10 +155,10 @@ def test_a_full_disk_leaves_nothing(store, payload, step, monkeypatch, capsys):
 
     monkeypatch.setattr(module.shutil if step == "copyfile" else module, step, full)
     with pytest.raises(OSError, match="No space left"):
-        store.put(unit(), {}, {".bin": payload})
-    assert store.find(unit().key) is None
+        store.put(task(), {}, {".bin": payload})
+    assert store.find(task().key) is None
     assert not leftovers(store)
-    work = Work(store.root, {"one": unit().describe() | {"names": {}}})
+    work = Work(store.root, {"one": task().describe() | {"names": {}}})
     work.keep("one", {"loss": 1.0}, {".bin": payload})  # the result is there, though it is not kept
     assert work.facts["one"] == {"loss": 1.0}
     assert "one could not be kept in" in capsys.readouterr().out
@@ -166,14 +166,14 @@ def test_a_full_disk_leaves_nothing(store, payload, step, monkeypatch, capsys):
 
 def test_clearing_takes_what_is_named(store):
     for number in range(3):
-        store.put(unit(number), {}, {})
-    store.clear([unit(1).key])
-    assert set(store.all_keys()) == {unit(0).key, unit(2).key}
+        store.put(task(number), {}, {})
+    store.clear([task(1).key])
+    assert set(store.all_keys()) == {task(0).key, task(2).key}
 
 
 def work_of(store: Store, name: str = "mine") -> Work:
     names = NAMES | {"criterion": name}
-    return Work(store.root, {f"{name}/trial{n}": unit(n).describe() | {"names": names} for n in range(2)})
+    return Work(store.root, {f"{name}/trial{n}": task(n).describe() | {"names": names} for n in range(2)})
 
 
 def test_work_is_found_under_other_names(store, tmp_path, capsys):
@@ -200,7 +200,7 @@ def test_work_is_found_under_other_names(store, tmp_path, capsys):
     assert manifests[0].pop("criterion") == "mine"
     assert manifests[1].pop("criterion") == "other"
     assert manifests[0] == manifests[1]
-    assert manifests[0]["unit"] == {"stage": "measure_curves", "key": unit(0).key, "parts": dict(unit(0).parts)}
+    assert manifests[0]["task"] == {"stage": "measure_curves", "key": task(0).key, "parts": dict(task(0).parts)}
 
 
 def test_tables_are_put_together_from_units(store, tmp_path):
@@ -214,12 +214,12 @@ def test_tables_are_put_together_from_units(store, tmp_path):
     assert [row["size"] for row in rows] == [1, 2, 3]
     assert rows[0] == NAMES | {"criterion": "mine", "size": 1, "gap": 0.5}
     later.write_manifest(tmp_path / "table.json")
-    require(tmp_path / "table.json", joint_key(later.units))
+    require(tmp_path / "table.json", joint_key(later.tasks))
 
 
 def test_a_file_of_another_unit_is_refused(store, tmp_path):
     path = tmp_path / "model.json"
-    for content in ({"unit": {"key": "other"}}, {}):
+    for content in ({"task": {"key": "other"}}, {}):
         path.write_text(json.dumps(content))
         with pytest.raises(ShapPruneError, match=r"model\.json is not of the present configuration and code"):
-            require(path, unit().key)
+            require(path, task().key)

@@ -10,7 +10,7 @@ from tests.workflow.conftest import STUDY
 
 
 class Present:
-    """A store that has all entries but some."""
+    """A store that has all records but some."""
 
     def __init__(self, keys: set[str]) -> None:
         self.keys = keys
@@ -27,9 +27,9 @@ def plan() -> Plan:
 
 
 def without(plan: Plan, rule: str, label: str | None = None, **place: object) -> dict[str, int]:
-    """How many jobs of each rule are restorable when units of one of its jobs are missing: one, or all."""
-    units = plan.of(rule, **place)
-    missing = [unit["key"] for name, unit in units.items() if label in (None, name)]
+    """How many jobs of each rule are restorable when tasks of one of its jobs are missing: one, or all."""
+    tasks = plan.of(rule, **place)
+    missing = [task["key"] for name, task in tasks.items() if label in (None, name)]
     assert missing
     plan.store.keys -= set(missing)
     return restorable(plan)

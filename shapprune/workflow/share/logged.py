@@ -1,4 +1,4 @@
-"""What there is to log of a finished study, from its manifests and tables: a record for each run of a tracker.
+"""What there is to log of a finished study, from its manifests and tables, run by run.
 
 A study is a parent with a child for each network, scoring, coalition table and criterion, and for each network that was
 compressed or never trained. Nothing here knows of a tracker, or imports torch.
@@ -42,8 +42,8 @@ _CURVES = (
 
 
 @dataclass
-class Record:
-    """What is logged as one run.
+class LoggedRun:
+    """What a tracker logs as one run.
 
     Attributes:
         kind: ``network``, ``scores``, ``coalitions``, ``estimator``, ``criterion``, ``compressed``, ``untrained``, or
@@ -79,7 +79,7 @@ def collect(
     compressed: Iterable[str],
     untrained: Iterable[str],
     tables: Path,
-) -> list[Record]:
+) -> list[LoggedRun]:
     """What there is to log of a finished study, the study itself first.
 
     Args:
@@ -101,33 +101,33 @@ def collect(
     trained = {Path(path): read_json(path) for path in networks}
     scored = {path: read_json(path) for folder in scores for path in sorted(Path(folder).rglob("trial*.json"))}
     data = {facts["data"]["name"]: facts["data"] for facts in trained.values()}
-    records = [
+    runs = [
         *(_network(path, facts, tables, store) for path, facts in trained.items()),
         *(_scores(path, facts, store) for path, facts in scored.items()),
         *(_coalitions(Path(path), store) for path in coalitions),
-        *(record for path in estimators for record in _estimators(config, Path(path))),
+        *(run for path in estimators for run in _estimators(config, Path(path))),
         *_criteria(config, trained, scored.values(), [Path(path).with_suffix(".json") for path in measured], tables),
         *(_compressed(path, store) for folder in compressed for path in sorted(Path(folder).rglob("*.json"))),
-        *(record for path in untrained for record in _untrained(config, Path(path))),
+        *(run for path in untrained for run in _untrained(config, Path(path))),
     ]
     name, key = config["study"], study.digest(config)
     return [
-        Record("study", f"{name} {key}", key, time.time(), config, _headlines(records), data=[*data.values()]),
-        *records,
+        LoggedRun("study", f"{name} {key}", key, time.time(), config, _headlines(runs), data=[*data.values()]),
+        *runs,
     ]
 
 
-# The records of each kind.
+# The runs of each kind.
 
 
-def _network(path: Path, facts: Mapping[str, Any], tables: Path, store: Store) -> Record:
-    net, seed, parts = facts["net"], facts["seed"], facts["unit"]["parts"]
+def _network(path: Path, facts: Mapping[str, Any], tables: Path, store: Store) -> LoggedRun:
+    net, seed, parts = facts["net"], facts["seed"], facts["task"]["parts"]
     given = ("architecture", "options", "validation", "weights", "train")
     sizes = ("parameters", "macs", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
     epochs = [row for row in _rows(tables / "training.csv") if (row["net"], row["seed"]) == (net, str(seed))]
     seconds = sum(float(row["seconds"]) for row in epochs)
-    return Record(
-        *("network", _run_name(facts), facts["unit"]["key"], path.stat().st_mtime),
+    return LoggedRun(
+        *("network", _run_name(facts), facts["task"]["key"], path.stat().st_mtime),
         params={"net": net, "seed": seed, "data": facts["data"]["name"]}
         | {name: parts[name] for name in given if name in parts},
         metrics=[
@@ -135,36 +135,36 @@ def _network(path: Path, facts: Mapping[str, Any], tables: Path, store: Store) -
             ("seconds", seconds, 0),
             *_epochs(epochs),
         ],
-        tags=_tags(facts) | _entry(facts, store),
+        tags=_tags(facts) | _record(facts, store),
         seconds=seconds,
         data=[facts["data"]],
     )
 
 
-def _scores(path: Path, facts: Mapping[str, Any], store: Store) -> Record:
+def _scores(path: Path, facts: Mapping[str, Any], store: Store) -> LoggedRun:
     names = ("net", "seed", "layer", "units", "criterion", "method", "options", "trial", "images", *_GAME)
     errors = [(f"standard_error/{aggregate}", fmean(each), 0) for aggregate, each in facts["standard_error"].items()]
     what = f"{facts['criterion']}/{facts['layer']}/trial{facts['trial']}"
-    return Record(
-        *("scores", _run_name(facts, what), facts["unit"]["key"], path.stat().st_mtime),
+    return LoggedRun(
+        *("scores", _run_name(facts, what), facts["task"]["key"], path.stat().st_mtime),
         params={name: facts[name] for name in names},
         metrics=[*_values(facts, ("evaluations", "seconds", "peak_memory_mb")), *errors],
-        tags=_tags(facts) | _entry(facts, store),
+        tags=_tags(facts) | _record(facts, store),
         seconds=facts["seconds"],
     )
 
 
-def _coalitions(path: Path, store: Store) -> Record:
+def _coalitions(path: Path, store: Store) -> LoggedRun:
     facts = read_json(path)
-    return Record(
-        *("coalitions", _run_name(facts, f"coalitions/{facts['layer']}"), facts["unit"]["key"], path.stat().st_mtime),
+    return LoggedRun(
+        *("coalitions", _run_name(facts, f"coalitions/{facts['layer']}"), facts["task"]["key"], path.stat().st_mtime),
         params={name: facts[name] for name in ("net", "seed", "layer", "units", "images", *_GAME)},
         metrics=_values(facts, ("evaluations", "peak_memory_mb")),
-        tags=_tags(facts) | _entry(facts, store),
+        tags=_tags(facts) | _record(facts, store),
     )
 
 
-def _estimators(config: Mapping[str, Any], path: Path) -> Iterator[Record]:
+def _estimators(config: Mapping[str, Any], path: Path) -> Iterator[LoggedRun]:
     """How far each estimator is from the truth in a layer, means over its repetitions; steps are evaluations."""
     manifest = path.with_suffix(".json")
     keys, rows = read_json(manifest)["made_of"], list(_rows(path))
@@ -176,9 +176,9 @@ def _estimators(config: Mapping[str, Any], path: Path) -> Iterator[Record]:
                 if row[measure] != "":
                     values[f"estimator_{measure}", round(float(row["evaluations"]))].append(float(row[measure]))
         names = {name: own[0][name] for name in ("net", "seed", "layer", "units", "truth", "estimator")}
-        yield Record(
+        yield LoggedRun(
             *("estimator", _run_name(names, f"{estimator}/{names['layer']}")),
-            digest({label: unit["key"] for label, unit in keys.items() if label.startswith(f"{estimator}/")}),
+            digest({label: task["key"] for label, task in keys.items() if label.startswith(f"{estimator}/")}),
             manifest.stat().st_mtime,
             params={**names, **entry, "images": config["oracle"]["images"]}
             | {name: config["scoring"][name] for name in _GAME},
@@ -192,7 +192,7 @@ def _criteria(
     scores: Iterable[Mapping[str, Any]],
     measured: Sequence[Path],
     tables: Path,
-) -> Iterator[Record]:
+) -> Iterator[LoggedRun]:
     """What the removal orders of each criterion and aggregate led to, means over the trials, and their cost."""
     points, scored = _points(tables), defaultdict(list)
     for facts in scores:
@@ -210,7 +210,7 @@ def _criteria(
             params |= {"method": entry["method"], "options": options_of(entry), "trials": entry["trials"]}
             cost = {name: sum(facts[name] for facts in trials) / entry["trials"] for name in ("evaluations", "seconds")}
             for aggregate in entry["aggregates"]:
-                yield Record(
+                yield LoggedRun(
                     *("criterion", _run_name(network, f"{criterion}/{aggregate}")),
                     *(digest(keys[criterion, aggregate]), finished),
                     params={**params, "aggregate": aggregate, **shared},
@@ -219,22 +219,22 @@ def _criteria(
                 )
 
 
-def _compressed(path: Path, store: Store) -> Record:
+def _compressed(path: Path, store: Store) -> LoggedRun:
     facts = read_json(path)
-    parts = facts["unit"]["parts"]
+    parts = facts["task"]["parts"]
     names = ("net", "seed", "criterion", "aggregate", "target")
     sizes = ("parameters", "macs", "loss_before", "accuracy_before", "validation_loss", "validation_accuracy")
-    return Record(
+    return LoggedRun(
         *("compressed", _run_name(facts, f"{facts['criterion']}/{facts['aggregate']}/{facts['target']}")),
-        *(facts["unit"]["key"], path.stat().st_mtime),
+        *(facts["task"]["key"], path.stat().st_mtime),
         params={**{name: facts[name] for name in names}, "to": parts["to"], "train": parts["train"]},
         metrics=[*_values(facts, (*sizes, "loss", "accuracy", "epochs", "peak_memory_mb")), *_epochs(facts["history"])],
-        tags=_tags(facts) | _entry(facts, store),
+        tags=_tags(facts) | _record(facts, store),
         seconds=sum(row["seconds"] for row in facts["history"]),
     )
 
 
-def _untrained(config: Mapping[str, Any], path: Path) -> Iterator[Record]:
+def _untrained(config: Mapping[str, Any], path: Path) -> Iterator[LoggedRun]:
     """What is left of an untrained network, for each criterion."""
     manifest = path.with_suffix(".json")
     keys, asked = read_json(manifest)["made_of"], config["untrained"]
@@ -243,8 +243,8 @@ def _untrained(config: Mapping[str, Any], path: Path) -> Iterator[Record]:
         steps = [row for row in rows if row["criterion"] == criterion]
         names = {name: steps[0][name] for name in ("net", "seed", "criterion", "aggregate")}
         entry, network = config["criteria"][criterion], asked["networks"][names["net"]]
-        own = {label: unit["key"] for label, unit in keys.items() if label.startswith(f"{criterion}/")}
-        yield Record(
+        own = {label: task["key"] for label, task in keys.items() if label.startswith(f"{criterion}/")}
+        yield LoggedRun(
             *("untrained", _run_name(names, criterion), digest(own), manifest.stat().st_mtime),
             params={**names, **network, "method": entry["method"], "options": options_of(entry)}
             | {"images": asked["images"], **{name: config["scoring"][name] for name in _GAME}},
@@ -256,12 +256,12 @@ def _untrained(config: Mapping[str, Any], path: Path) -> Iterator[Record]:
         )
 
 
-def _headlines(records: Iterable[Record]) -> list[Point]:
+def _headlines(runs: Iterable[LoggedRun]) -> list[Point]:
     """What studies are compared by, means over the seeds."""
     values = defaultdict(list)
-    for record in records:
-        of = [record.params[name] for name in ("net", "criterion", "aggregate") if name in record.params]
-        for name, value, _ in record.metrics:
+    for run in runs:
+        of = [run.params[name] for name in ("net", "criterion", "aggregate") if name in run.params]
+        for name, value, _ in run.metrics:
             if name in ("test_accuracy", "auc_loss", "auc_accuracy"):
                 values["/".join([name, *of])].append(value)
     return [(name, fmean(each), 0) for name, each in values.items()]
@@ -271,9 +271,9 @@ def _keys(manifests: Iterable[Path]) -> dict[tuple[str, str], dict[str, str]]:
     """Criterion and aggregate -> the keys of all that was measured of them."""
     keys: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for manifest in manifests:
-        for label, unit in read_json(manifest)["made_of"].items():
+        for label, task in read_json(manifest)["made_of"].items():
             criterion, _, rest = label.partition("/")
-            keys[criterion, rest.partition("/")[0]][f"{manifest.stem}/{label}"] = unit["key"]
+            keys[criterion, rest.partition("/")[0]][f"{manifest.stem}/{label}"] = task["key"]
     return keys
 
 
@@ -323,5 +323,5 @@ def _tags(facts: Mapping[str, Any]) -> dict[str, str]:
     return {"shapprune.device": facts["device"], **versions}
 
 
-def _entry(facts: Mapping[str, Any], store: Store) -> dict[str, str]:
-    return {"shapprune.workflow.store.store": str(store.folder(facts["unit"]["key"]))}
+def _record(facts: Mapping[str, Any], store: Store) -> dict[str, str]:
+    return {"shapprune.store": str(store.folder(facts["task"]["key"]))}
