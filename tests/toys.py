@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from shapprune.game.cost import Cost
+from shapprune.game.protocol import Game
+
 
 class MaxNetwork(nn.Module):
     """Four ReLU units that sum to max(x1, x2) for x >= 0; the last has no say (Ancona et al. 2020, Fig. 1)."""
@@ -101,8 +104,8 @@ def labels(count: int, classes: int = 3, seed: int = 2) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).integers(0, classes, size=count))
 
 
-class HandGame:
-    """A game given by a function, without a network: what estimators read of a `LayerGame`.
+class HandGame(Game):
+    """A game given by a function, without a network.
 
     Args:
         units: n.
@@ -112,22 +115,17 @@ class HandGame:
 
     def __init__(self, units: int, worth: Callable[[Tensor], Tensor], examples: int = 1):
         self.units, self.layer, self._worth = units, "by hand", worth
-        self.examples, self.images = np.arange(examples), torch.zeros(examples)
-        self.device = self.images.device
-        self.evaluations = 0
+        self.examples, self.device = np.arange(examples), torch.device("cpu")
+        self._cost = Cost()
 
-    def __len__(self) -> int:
-        return len(self.examples)
+    @property
+    def evaluations(self) -> float:
+        return self._cost.evaluations
 
     def value(self, coalitions: Tensor | np.ndarray) -> Tensor:
         masks = torch.as_tensor(coalitions).double()
-        self.evaluations += len(masks)
+        self._cost.add(len(masks))
         return self._worth(masks if masks.dim() == 3 else masks[:, None].expand(-1, len(self), -1))
 
-    @property
-    def full(self) -> Tensor:
-        return self.value(torch.ones(1, self.units))[0]
-
-    @property
-    def empty(self) -> Tensor:
-        return self.value(torch.zeros(1, self.units))[0]
+    def identity(self) -> list[object]:
+        return [self.layer, self.units, self._worth]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.game.engine import Entry, MaskedEntry, SummedEntry
 from shapprune.game.payoffs import Payoff, accuracy, check_labels, find_payoff, minus_loss, require_finite
+from shapprune.game.protocol import PayoffGame
 from shapprune.game.walks import walk_rows
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
@@ -42,7 +44,7 @@ class Piece(NamedTuple):
     prepared: Tensor
 
 
-class LayerGame:
+class LayerGame(PayoffGame):
     """The game of one layer of a trained network on a set of scoring images.
 
     The network is cut at the layer's site once; every coalition runs only what comes after it. The model is used in
@@ -126,11 +128,12 @@ class LayerGame:
         """Add the cost of passes that a criterion has run itself."""
         self._valued_so_far[0] += evaluations
 
-    @property
-    def terms(self) -> tuple[object, ...]:
-        """What decides the values beside the network, the images and the labels."""
+    def identity(self) -> Iterable[object]:
+        """What decides the values: the layer and its site, payoff, network, images and labels, as in `Game`."""
         payoff = getattr(self.payoff, "__module__", ""), getattr(self.payoff, "__qualname__", self.payoff)
-        return self.layer, self.site, payoff, self._precision, self.device.type, self._gone.tolist()
+        yield self.layer, self.site, payoff, self._precision, self.device.type, self._gone.tolist()
+        yield from (self.model, self.examples, self.images, self.labels)
+        yield from chain.from_iterable(self.model.state_dict().items())
 
     def at_once(self, draws: int) -> int:
         """How many draws to value together: so many, or one where each is long work that a checkpoint should keep."""

@@ -14,7 +14,7 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
 
 if TYPE_CHECKING:
-    from shapprune.game.layer_game import LayerGame
+    from shapprune.game.protocol import Game
 
 _CHUNK = 256  # coalitions in a call
 
@@ -37,9 +37,7 @@ class FoundSet:
     exhaustive: bool
 
 
-def search_sets(
-    game: LayerGame, budget: int = 20_000, beam: int = 4, swaps: bool = True, seed: int = 0
-) -> list[FoundSet]:
+def search_sets(game: Game, budget: int = 20_000, beam: int = 4, swaps: bool = True, seed: int = 0) -> list[FoundSet]:
     """Look for the sets of units whose joint removal costs least, of every size.
 
     All sets are valued of as many sizes as half the budget allows, from both ends: few units removed, and few kept. In
@@ -99,7 +97,7 @@ class _Search:
         valued: how many.
     """
 
-    def __init__(self, game: LayerGame):
+    def __init__(self, game: Game):
         self._game = game
         self._values: list[dict[frozenset[int], float]] = [{} for _ in range(game.units + 1)]
         self.valued = 0

@@ -17,7 +17,7 @@ from shapprune.shapley.enumeration import kept_units, require_enumerable
 from shapprune.shapley.unfinished import Unfinished
 
 if TYPE_CHECKING:
-    from shapprune.game.layer_game import LayerGame
+    from shapprune.game.protocol import PayoffGame
 
 _CHUNK = 4096
 
@@ -38,7 +38,7 @@ class Tables(NamedTuple):
     accuracy: np.ndarray
 
 
-def coalition_table(game: LayerGame, checkpoint: Path | None = None) -> np.ndarray:
+def coalition_table(game: PayoffGame, checkpoint: Path | None = None) -> np.ndarray:
     """The mean payoff over the examples of every coalition of a layer.
 
     Args:
@@ -50,12 +50,12 @@ def coalition_table(game: LayerGame, checkpoint: Path | None = None) -> np.ndarr
         float64 [2^n]; bit i of the index set = unit i kept, so the last entry is the whole layer.
 
     Raises:
-        ShapPruneError: more than 20 units, with the time their coalitions would take; or a payoff that is not finite.
+        ShapPruneError: more than 20 units, or a payoff that is not finite.
     """
     return _means(game, [game.payoff], checkpoint)[0]
 
 
-def coalition_tables(game: LayerGame, checkpoint: Path | None = None) -> Tables:
+def coalition_tables(game: PayoffGame, checkpoint: Path | None = None) -> Tables:
     """The mean payoff, loss and accuracy of every coalition of a layer, from one pass over all of them.
 
     Args:
@@ -71,7 +71,7 @@ def coalition_tables(game: LayerGame, checkpoint: Path | None = None) -> Tables:
     return Tables(payoff, -minus, right)
 
 
-def example_tables(game: LayerGame) -> Tensor:
+def example_tables(game: PayoffGame) -> Tensor:
     """The payoff, loss and accuracy of every coalition for each example, float32 [3, 2^n, N] on the CPU.
 
     Args:
@@ -97,7 +97,7 @@ def _distinct(payoff: Payoff) -> tuple[list[Payoff], list[int]]:
     return payoffs, [payoffs.index(each) for each in (payoff, minus_loss, accuracy)]
 
 
-def _means(game: LayerGame, payoffs: Sequence[Payoff], checkpoint: Path | None) -> np.ndarray:
+def _means(game: PayoffGame, payoffs: Sequence[Payoff], checkpoint: Path | None) -> np.ndarray:
     """Means over the examples, float64 [k, 2^n]."""
     require_enumerable(game)
     unfinished = Unfinished(checkpoint, game, "coalition table", len(payoffs))
@@ -116,7 +116,7 @@ def _means(game: LayerGame, payoffs: Sequence[Payoff], checkpoint: Path | None) 
     return found.numpy()
 
 
-def _batches(game: LayerGame, payoffs: Sequence[Payoff], seen: int) -> Iterator[tuple[slice, Tensor]]:
+def _batches(game: PayoffGame, payoffs: Sequence[Payoff], seen: int) -> Iterator[tuple[slice, Tensor]]:
     """The values of all coalitions from one on, in batches: their places in a table, and [k, batch, N]."""
     for start in track(range(seen, 2**game.units, _CHUNK), f"coalitions of {game.layer}"):
         some = slice(start, min(start + _CHUNK, 2**game.units))

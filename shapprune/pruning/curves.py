@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from shapprune.core.errors import ShapPruneError, unknown
-from shapprune.game.layer_game import LayerGame
 from shapprune.game.payoffs import require_finite
+from shapprune.game.protocol import PayoffGame
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RemovalCurve:
         return len(self.loss) - 1
 
 
-def removal_curve(game: LayerGame, order: Sequence[int] | torch.Tensor | np.ndarray) -> RemovalCurve:
+def removal_curve(game: PayoffGame, order: Sequence[int] | torch.Tensor | np.ndarray) -> RemovalCurve:
     """Remove the units of a layer one after the other and measure what is left.
 
     Args:

@@ -15,7 +15,7 @@ from torch import Tensor
 from shapprune.shapley.unfinished import Unfinished
 
 if TYPE_CHECKING:
-    from shapprune.game.layer_game import LayerGame
+    from shapprune.game.protocol import Game
 
 MOST_GROUPS = 32  # of draws whose means are kept: enough to tell an error from
 SHARED = 2**32 - 1  # the "example" whose draws all examples share
@@ -26,14 +26,14 @@ def generator(seed: int, layer: str, example: int | np.integer, draw: int) -> np
     return np.random.default_rng([seed, zlib.crc32(layer.encode()), int(example), draw])
 
 
-def draw_orders(game: LayerGame, draw: int, seed: int, shared: bool) -> np.ndarray:
+def draw_orders(game: Game, draw: int, seed: int, shared: bool) -> np.ndarray:
     """A random removal order for each example, int [N, n] (the same in every row if ``shared``)."""
     if shared:
         return np.tile(generator(seed, game.layer, SHARED, draw).permutation(game.units), (len(game), 1))
     return np.stack([generator(seed, game.layer, each, draw).permutation(game.units) for each in game.examples])
 
 
-def draw_coalitions(game: LayerGame, draw: int, seed: int, low: float, high: float) -> np.ndarray:
+def draw_coalitions(game: Game, draw: int, seed: int, low: float, high: float) -> np.ndarray:
     """A random coalition for each example, bool [N, n], its inclusion probability uniform on [low, high)."""
     rows = []
     for each in game.examples:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from decimal import Decimal
-from fractions import Fraction
 from functools import cache
 from math import comb
 from typing import TYPE_CHECKING
@@ -15,14 +13,12 @@ import numpy as np
 from shapprune.core.errors import ShapPruneError, unknown
 
 if TYPE_CHECKING:
-    from shapprune.game.layer_game import LayerGame
+    from shapprune.game.protocol import Game
 
 MAX_UNITS = 20
-_TRIED = 256  # coalitions, to tell how long all would take
-_LENGTHS = {"years": 31_536_000, "days": 86_400, "hours": 3_600, "minutes": 60}
 
 
-def require_enumerable(game: LayerGame, coalitions: int | None = None) -> None:
+def require_enumerable(game: Game, coalitions: int | None = None) -> None:
     """Refuse to enumerate more coalitions than a layer of 20 units has.
 
     Args:
@@ -30,27 +26,16 @@ def require_enumerable(game: LayerGame, coalitions: int | None = None) -> None:
         coalitions: how many; by default all, 2^n.
 
     Raises:
-        ShapPruneError: with their number, and the time that they would take.
+        ShapPruneError: with their number.
     """
     count = 2**game.units if coalitions is None else coalitions
     if count <= 2**MAX_UNITS:
         return
-    some = np.random.default_rng(0).random((_TRIED, game.units)) < 0.5
-    game.value(some)  # the first call pays for what all later ones find
-    started = time.perf_counter()
-    game.value(some)
-    seconds = Fraction(time.perf_counter() - started) * count / _TRIED  # of wide layers more than a float can hold
-    number = f"2^{game.units} = {_round(count)}" if coalitions is None else _round(count)
-    unit, length = next(((unit, each) for unit, each in _LENGTHS.items() if seconds >= 2 * each), ("seconds", 1))
+    number = f"2^{game.units}" if coalitions is None else f"{Decimal(count):.1e}"
     raise ShapPruneError(
-        f"{number} coalitions of the {game.units} units of layer {game.layer!r} would take about"
-        f" {_round(seconds / length)} {unit}; at most 2^{MAX_UNITS} can be enumerated, those of {MAX_UNITS} units"
+        f"{number} coalitions of the {game.units} units of layer {game.layer!r} are too many to enumerate;"
+        f" at most 2^{MAX_UNITS} can be, those of {MAX_UNITS} units"
     )
-
-
-def _round(number: int | Fraction) -> str:
-    """A number to two digits, however large."""
-    return f"{Decimal(int(number)):.1e}" if number >= 10000 else f"{float(number):.2g}"
 
 
 def marginal_weights(units: int) -> np.ndarray:

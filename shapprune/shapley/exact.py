@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shapprune.game.layer_game import LayerGame
+from shapprune.game.protocol import Game
 from shapprune.shapley.partial import sum_marginals
 from shapprune.shapley.scores import Estimate, scorer
 from shapprune.shapley.unfinished import Unfinished
 
 
 @scorer("exact")
-def exact(game: LayerGame, checkpoint: Path | None = None) -> Estimate:
+def exact(game: Game, checkpoint: Path | None = None) -> Estimate:
     """Exact Shapley values of each example, from all 2^n coalitions.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
-from shapprune.game.layer_game import LayerGame
+from shapprune.game.protocol import PayoffGame
 from shapprune.shapley.draws import Draws, draw_coalitions
 from shapprune.shapley.scores import Estimate, scorer
 from shapprune.shapley.unfinished import Unfinished
@@ -19,7 +19,7 @@ _TOGETHER = 16  # points that share what is computed once for each example
 
 @scorer("coalition-gradient")
 def coalition_gradient(
-    game: LayerGame,
+    game: PayoffGame,
     points: int = 16,
     low: float = 0.0,
     high: float = 1.0,
@@ -67,11 +67,11 @@ def coalition_gradient(
         return ~drawn if paired and point % 2 else drawn
 
     unfinished = Unfinished(checkpoint, game, "coalition-gradient", points, low, high, paired, seed)
-    return _mean_gradient(points, coalitions, unfinished, together=2 if paired else 1)
+    return _mean_gradient(game, points, coalitions, unfinished, together=2 if paired else 1)
 
 
 @scorer("path-gradient")
-def path_gradient(game: LayerGame, points: int = 8, checkpoint: Path | None = None) -> Estimate:
+def path_gradient(game: PayoffGame, points: int = 8, checkpoint: Path | None = None) -> Estimate:
     """The payoff's gradient in the units' gates, averaged over the path on which all gates open together.
 
     It is the Aumann-Shapley value of the relaxed game, and integrated gradients of the rest of the network from the
@@ -94,7 +94,8 @@ def path_gradient(game: LayerGame, points: int = 8, checkpoint: Path | None = No
     _check_points(points)
     gates = (np.arange(points, dtype=np.float32)[:, None] + 0.5) / points
     unfinished = Unfinished(checkpoint, game, "path-gradient", points)
-    return _mean_gradient(points, lambda point: np.tile(gates[point], (1, game.units)), unfinished)._replace(draws=None)
+    found = _mean_gradient(game, points, lambda point: np.tile(gates[point], (1, game.units)), unfinished)
+    return found._replace(draws=None)
 
 
 def _check_points(points: int) -> None:
@@ -103,10 +104,9 @@ def _check_points(points: int) -> None:
 
 
 def _mean_gradient(
-    points: int, gates: Callable[[int], np.ndarray], unfinished: Unfinished, together: int = 1
+    game: PayoffGame, points: int, gates: Callable[[int], np.ndarray], unfinished: Unfinished, together: int = 1
 ) -> Estimate:
     """Mean over points of the gradient in the gates, [N, n], and its groups of points, [G, N, n]."""
-    game = unfinished.game
     kept = Draws(points, unfinished, together)
     for first in track(range(kept.seen, points, _TOGETHER), f"gradients of {game.layer}"):
         some = np.stack([gates(point) for point in range(first, min(first + _TOGETHER, points))])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from shapprune.core.progress import track
-from shapprune.game.layer_game import LayerGame
+from shapprune.game.protocol import Game
 from shapprune.shapley.enumeration import partial_weights, require_enumerable, sets_of_sizes
 from shapprune.shapley.scores import Estimate, scorer
 from shapprune.shapley.unfinished import Unfinished
@@ -19,7 +19,7 @@ _NUMBERS = 2**22  # in the weights of that many coalitions
 
 
 @scorer("partial")
-def partial(game: LayerGame, size: int = 1, end: str = "full", checkpoint: Path | None = None) -> Estimate:
+def partial(game: Game, size: int = 1, end: str = "full", checkpoint: Path | None = None) -> Estimate:
     """The part of the Shapley values that comes from coalitions near one end of the layer.
 
     phi_i = sum over S without i of |S|! (n-|S|-1)! / n! [v(S with i) - v(S)], where S lacks at most ``size`` units
@@ -45,7 +45,7 @@ def partial(game: LayerGame, size: int = 1, end: str = "full", checkpoint: Path 
     return sum_marginals(game, size, end, Unfinished(checkpoint, game, "partial", size, end))
 
 
-def sum_marginals(game: LayerGame, size: int, end: str, unfinished: Unfinished) -> Estimate:
+def sum_marginals(game: Game, size: int, end: str, unfinished: Unfinished) -> Estimate:
     """What `partial` returns, for a scoring on its way; with ``size=n`` it is exact."""
     n = game.units
     weights = partial_weights(n, size, end)
@@ -62,4 +62,4 @@ def sum_marginals(game: LayerGame, size: int, end: str, unfinished: Unfinished) 
         held = kept.sum(1, keepdim=True)
         total += game.value(kept).double().cpu().T @ torch.where(kept, inside[held], -outside[held])
         unfinished.save(f"coalition {stop} of {coalitions}", total=total, seen=stop)
-    return Estimate(total.to(game.images.device), unfinished=unfinished)
+    return Estimate(total.to(game.device), unfinished=unfinished)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
-from shapprune.game.layer_game import LayerGame
+from shapprune.game.protocol import Game
 from shapprune.shapley.draws import Draws, draw_orders
 from shapprune.shapley.scores import Estimate, UnitScores, scorer
 from shapprune.shapley.unfinished import Unfinished
@@ -22,7 +22,7 @@ _BETWEEN_TESTS = 4  # draws between two tests of whether all is decided
 
 @scorer("permutation")
 def permutation(
-    game: LayerGame,
+    game: Game,
     permutations: int = 5,
     shared: bool = False,
     antithetic: bool = False,
@@ -91,7 +91,7 @@ def permutation(
     return Estimate(*kept.result(), all_decided() if settle else None, unfinished)
 
 
-def _marginals(game: LayerGame, order: Tensor, depth: int) -> Tensor:
+def _marginals(game: Game, order: Tensor, depth: int) -> Tensor:
     """What each removal costs along orders [K, N, n], by unit: float64 [K, N, n]."""
     values = game.walk(order, depth).double().transpose(1, 2)  # [K, N, depth + 1]
     steps = values[..., :-1] - values[..., 1:]
@@ -101,7 +101,7 @@ def _marginals(game: LayerGame, order: Tensor, depth: int) -> Tensor:
     return torch.empty_like(steps).scatter_(2, order, steps)
 
 
-def _draw(game: LayerGame, draw: int, seed: int, shared: bool, antithetic: bool) -> np.ndarray:
+def _draw(game: Game, draw: int, seed: int, shared: bool, antithetic: bool) -> np.ndarray:
     """The removal orders of a draw, int [N, n]."""
     if not antithetic:
         return draw_orders(game, draw, seed, shared)

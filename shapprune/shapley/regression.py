@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.core.progress import track
-from shapprune.game.layer_game import LayerGame
+from shapprune.game.protocol import Game
 from shapprune.shapley.designs import SAMPLINGS, WEIGHTINGS, Design, every_coalition, random_coalitions
 from shapprune.shapley.draws import SHARED, generator
 from shapprune.shapley.least_squares import Ends, Penalty, Sums, fit
@@ -25,7 +25,7 @@ _BYTES = 2**28  # in the sums of images that are solved together
 
 @scorer("regression")
 def regression(
-    game: LayerGame,
+    game: Game,
     coalitions: int = 512,
     sampling: str = "leverage",
     weighting: str = "kernel",

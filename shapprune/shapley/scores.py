@@ -184,7 +184,7 @@ class Estimate(NamedTuple):
 
 
 def scorer(criterion: str) -> Callable[[Callable[..., Tensor | Estimate]], Callable[..., UnitScores]]:
-    """Make a function of a LayerGame, which returns values or an Estimate, return UnitScores with their cost.
+    """Make a function of a game, which returns values or an Estimate, return UnitScores with their cost.
 
     The cost of a scoring that went on from a checkpoint is that of all its parts.
     """

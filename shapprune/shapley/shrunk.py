@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shapprune.game.layer_game import LayerGame
+from shapprune.game.protocol import PayoffGame
 from shapprune.shapley.gradient import path_gradient
 from shapprune.shapley.permutation import permutation
 from shapprune.shapley.scores import UnitScores
 
 
 def shrunk(
-    game: LayerGame,
+    game: PayoffGame,
     permutations: int = 2,
     points: int = 8,
     antithetic: bool = True,

@@ -17,7 +17,7 @@ from torch import Tensor
 from shapprune.core.checkpoint import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
-    from shapprune.game.layer_game import LayerGame
+    from shapprune.game.protocol import Game
 
 INTERVAL = 10.0  # seconds of work between two writes; a shorter scoring leaves no file
 
@@ -41,7 +41,7 @@ class Unfinished:
         seconds: the time it has taken.
     """
 
-    def __init__(self, path: Path | None, game: LayerGame, criterion: str, *options: object):
+    def __init__(self, path: Path | None, game: Game, criterion: str, *options: object):
         self.game = game
         self._path, self._criterion, self._options = path, criterion, options
         self.saved: dict[str, Any] = {}
@@ -83,13 +83,8 @@ class Unfinished:
 
     def _of(self) -> str:
         """What decides the outcome, as text."""
-        game = self.game
-        parts = [
-            *self._options,
-            *(game.terms, game.model, game.examples, game.images, game.labels),
-            *chain.from_iterable(game.model.state_dict().items()),
-        ]
-        return f"{self._criterion} of {game.layer}, {_digest(parts)}"
+        parts = chain(self._options, self.game.identity())
+        return f"{self._criterion} of {self.game.layer}, {_digest(parts)}"
 
 
 def _digest(parts: Iterable[object]) -> str:

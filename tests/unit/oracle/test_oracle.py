@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import combinations, permutations
 from math import factorial
 
@@ -178,14 +177,9 @@ def test_bad_input():
 
 
 @pytest.mark.parametrize("units", [25, 1200])
-def test_too_many_coalitions_are_refused_with_the_time_they_would_take(units):
+def test_too_many_coalitions_are_refused_before_any_is_valued(units):
     wide = LayerGame(randomise(ConvNetwork(hidden=units)), "fc", images(2), labels(2))
     for refused in (oracle.coalition_table, oracle.example_tables, shapley.exact):
-        with pytest.raises(ShapPruneError) as error:
+        with pytest.raises(ShapPruneError, match=rf"2\^{units} coalitions of the {units} units of layer 'fc' .* 2\^20"):
             refused(wide)
-        assert re.fullmatch(
-            rf"2\^{units} = [\d.e+-]+ coalitions of the {units} units of layer 'fc' would take about "
-            r"[\d.e+-]+ (seconds|minutes|hours|days|years); "
-            r"at most 2\^20 can be enumerated, those of 20 units",
-            str(error.value),
-        )
+    assert wide.evaluations == 0

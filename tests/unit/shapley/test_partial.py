@@ -160,8 +160,8 @@ def test_sets_by_rank_of_many():
     [
         (0, "full", "size = 0, at least 1 is needed"),
         (1, "middle", "end 'middle'; allowed: empty, full"),
-        (6, "full", r"5\.6e\+7 coalitions of the 60 units of layer 'by hand' would take about .* at most 2\^20 can be"),
-        (60, "empty", r"2\^60 = 1\.2e\+18 coalitions of the 60 units"),
+        (6, "full", r"5\.6e\+7 coalitions of the 60 units of layer 'by hand' .* at most 2\^20"),
+        (60, "empty", r"2\^60 coalitions of the 60 units"),
     ],
 )
 def test_bad_input(size, end, message):
