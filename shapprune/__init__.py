@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from shapprune.core.version import __version__
+
 if TYPE_CHECKING:
     from shapprune import gpu, oracle, shapley
     from shapprune.core.errors import ShapPruneError
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from shapprune.pruning.curves import RemovalCurve, auc, removal_curve
     from shapprune.pruning.removal import remove_units
     from shapprune.shapley.scores import UnitScores
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Latency": "shapprune.networks.latency",
@@ -53,6 +53,7 @@ __all__ = [
     "RemovalCurve",
     "ShapPruneError",
     "UnitScores",
+    "__version__",
     "auc",
     "choose_for_loss",
     "choose_for_size",

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import platform
 import resource
-from importlib import metadata
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.version import __version__
 from shapprune.gpu.leases import lease
 
 __all__ = ["DEVICES", "choose_device", "lease", "machine_facts"]
@@ -50,6 +50,6 @@ def machine_facts(device: str) -> dict[str, Any]:
     versions = {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "shapprune": metadata.version("shapprune"),
+        "shapprune": __version__,
     }
     return {"device": name, "peak_memory_mb": round(peak, 1), "versions": versions}

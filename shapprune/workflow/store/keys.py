@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.core.paths import REPOSITORY
+from shapprune.core.paths import REPOSITORY, repository_file
 
 SCHEMA = 1  # raised when records of the store change their form
 
@@ -46,7 +46,7 @@ class Task:
     @cached_property
     def code(self) -> Mapping[str, str]:
         """The fingerprint of each file of its code."""
-        return code_of(REPOSITORY / "scripts" / f"{self.stage}.py", self.functions)
+        return code_of(repository_file(f"scripts/{self.stage}.py"), self.functions)
 
     @cached_property
     def key(self) -> str:
