@@ -1,4 +1,4 @@
-"""Partial Shapley values: by hand, then against the definition with removal sets, and where they are exact."""
+"""Partial values: by hand, against their definition, and exact where all sizes count."""
 
 from __future__ import annotations
 
@@ -12,14 +12,8 @@ import torch
 
 import shapprune
 from shapprune import LayerGame, ShapPruneError, oracle, shapley
-from shapprune.shapley.enumeration import marginal_weights, sets_by_rank, sets_of_sizes
+from tests.games import POINTS, conv_game
 from tests.toys import ConvNetwork, HandGame, MaxNetwork, images, labels, randomise, squared_error
-
-POINTS = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 2.0], [2.0, 1.0]])
-
-
-def conv_game(layer="features.4", count=6, **options):
-    return LayerGame(randomise(ConvNetwork()), layer, images(count), labels(count), **options)
 
 
 def test_max_network_by_hand():
@@ -104,19 +98,6 @@ def test_wide_layers(units, size, end):
     np.testing.assert_allclose(s.values[0], a * size / units, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("units", [1, 2, 7, 512, 4096])
-def test_weights_of_marginals(units):
-    weights = marginal_weights(units)
-    for s in {0, 1, 2, units // 2, units - 2, units - 1} & set(range(units)):
-        # factorials of 4,096 are whole numbers of any length here
-        expected = factorial(s) * factorial(units - s - 1) / factorial(units)
-        assert weights[s] == pytest.approx(expected, rel=1e-9)
-    assert (weights[[0, -1]] == 1 / units).all()
-    assert np.array_equal(weights, weights[::-1])
-    if units <= 512:
-        assert (weights > 0).all()
-
-
 def test_splitting_and_chunks_change_nothing(monkeypatch):
     g = conv_game(count=9)
     whole = shapley.partial(g, 3)
@@ -133,26 +114,6 @@ def test_one_unit():
     g = LayerGame(randomise(ConvNetwork(hidden=1)), "fc", images(3), labels(3))
     for end in ("full", "empty"):
         np.testing.assert_allclose(shapley.partial(g, end=end).values[:, 0], g.full - g.empty, atol=1e-7)
-
-
-@pytest.mark.parametrize("units", range(1, 9))
-def test_sets_by_rank(units):
-    for size in range(units + 1):
-        masks = sets_by_rank(np.arange(comb(units, size)), size, units)
-        numbers = [sum(1 << unit for unit in units) for units in combinations(range(units), size)]
-        assert (masks @ (1 << np.arange(units))).tolist() == sorted(numbers)
-    every = sets_of_sizes(range(units + 1), units, 0, 2**units)
-    assert every.sum(1).tolist() == sorted(every.sum(1))
-    parts = [sets_of_sizes(range(units + 1), units, start, min(start + 3, 2**units)) for start in range(0, 2**units, 3)]
-    assert np.array_equal(np.concatenate(parts), every)
-
-
-def test_sets_by_rank_of_many():
-    total = comb(300, 292)
-    masks = sets_by_rank(np.array([0, 1, total - 1]), 292, 300)
-    assert (masks.sum(1) == 292).all()
-    assert not masks[0, 292:].any()
-    assert not masks[2, :8].any()
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
-"""Regression values: by hand, against enumeration and plain least squares on the same rows, their draws and errors."""
+"""Regression values: by hand, against enumeration, and what is drawn for them."""
 
 from __future__ import annotations
 
 import importlib
-from math import comb
 
 import numpy as np
 import pytest
@@ -11,53 +10,9 @@ import torch
 
 import shapprune
 from shapprune import LayerGame, ShapPruneError, shapley
-from shapprune.shapley.designs import SAMPLINGS, every_coalition, random_coalitions
-from tests.toys import ConvNetwork, HandGame, MaxNetwork, images, labels, randomise, squared_error
-
-POINTS = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 2.0], [2.0, 1.0]])
-# Paper B's code: ordinary least squares on sets of uniform size.
-PAPER_B = {"sampling": "uniform", "weighting": "none", "constrained": False, "paired": False, "shared": True}
-
-
-def conv_game(layer="features.4", count=6, hidden=8, **options):
-    return LayerGame(randomise(ConvNetwork(hidden=hidden)), layer, images(count), labels(count), **options)
-
-
-def third_order_game(units=8, seed=0):
-    """All units, pairs and triples are worth a random number; the seed is that of the second example's too."""
-    random = np.random.default_rng(seed)
-    one, two, three = (torch.from_numpy(random.normal(size=(2,) + (units,) * order)) for order in (1, 2, 3))
-
-    def worth(masks):
-        return (
-            torch.einsum("ei,cei->ce", one, masks)
-            + torch.einsum("eij,cei,cej->ce", two, masks, masks)
-            + torch.einsum("eijk,cei,cej,cek->ce", three, masks, masks, masks)
-        )
-
-    return HandGame(units, worth, examples=2)
-
-
-class Recorded:
-    """A game that keeps the coalitions it was asked for, and what they were worth."""
-
-    def __init__(self, game, monkeypatch):
-        self._rows, value = [], game.value
-
-        def recorded(coalitions):
-            worth = value(coalitions)
-            self._rows.append((np.asarray(coalitions), worth.double().cpu().numpy()))
-            return worth
-
-        monkeypatch.setattr(game, "value", recorded)
-        _ = game.full, game.empty
-        self.examples = len(game)
-        self._rows.clear()
-
-    def rows(self):
-        """Masks bool [C, N, n] and payoffs [C, N] of all proper coalitions so far."""
-        masks = [kept if kept.ndim == 3 else np.repeat(kept[:, None], self.examples, axis=1) for kept, _ in self._rows]
-        return np.concatenate(masks), np.concatenate([worth for _, worth in self._rows])
+from shapprune.shapley.designs import SAMPLINGS
+from tests.games import PAPER_B, Recorded, conv_game, max_game, third_order_game
+from tests.toys import ConvNetwork, HandGame, images, labels, randomise, squared_error
 
 
 def off_a_constant(values):
@@ -65,24 +20,21 @@ def off_a_constant(values):
     return values - values.mean(1, keepdims=True)
 
 
-# By hand
-
-
-def max_game():
+def solved_max_game():
     """The max network, and its Shapley values by hand.
 
     Unit i adds c_i to an output that is right, so v(S) = -(T - sum of c over S)^2 with T the sum of all c. Of a game in
     which no three units interact the value is the mean of the first and the last marginal contribution, here
     (2 T c_i - c_i^2 + c_i^2) / 2 = T c_i.
     """
-    g = LayerGame(MaxNetwork(), "hidden", POINTS, POINTS.amax(1), payoff=squared_error)
+    g = max_game()
     c = (g.activations * torch.tensor([1.0, 0.5, 0.5, 0.0])).double().numpy()
     return g, c * c.sum(1, keepdims=True)
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_max_network_by_hand(sampling):
-    g, hand = max_game()
+    g, hand = solved_max_game()
     np.testing.assert_allclose(hand.mean(0), [0.375, 0.375, 1.75, 0])
     for options in ({}, {"shared": True}, {"coalitions": 14}):
         np.testing.assert_allclose(shapley.regression(g, sampling=sampling, **options).values, hand, atol=1e-6)
@@ -90,7 +42,7 @@ def test_max_network_by_hand(sampling):
 
 def test_pairs_are_exact_where_no_three_units_interact():
     # v(S) - v(complement of S) is linear in S then, so that a few pairs tell all.
-    g, hand = max_game()
+    g, hand = solved_max_game()
     s = shapley.regression(g, coalitions=12)
     assert s.draws is not None
     np.testing.assert_allclose(s.values, hand, atol=1e-5)
@@ -105,9 +57,6 @@ def test_units_that_just_add_up():
     for options in ({}, {"paired": False}, {"sampling": "kernel"}, {"sampling": "uniform"}, PAPER_B):
         values = shapley.regression(g, 100, **options).values
         np.testing.assert_allclose(values[0], a, atol=1e-9)
-
-
-# All coalitions
 
 
 @pytest.mark.parametrize("payoff", ["loss", "accuracy", "margin", squared_error])
@@ -137,99 +86,6 @@ def test_what_is_exact_on_a_game_of_third_order():
     assert abs(free - exact).max() > 0.1
     assert abs(off_a_constant(plain) - off_a_constant(exact)).max() > 0.1
     assert np.corrcoef(plain[0], exact[0])[0, 1] > 0.95
-
-
-@pytest.mark.parametrize("weighting", ["kernel", "none"])
-def test_all_coalitions_against_plain_least_squares(weighting):
-    g = third_order_game(5)
-    masks = (np.arange(1, 31)[:, None] >> np.arange(5)) & 1
-    sizes = masks.sum(1)
-    weights = np.ones(30) if weighting == "none" else 4 / ([comb(5, s) for s in sizes] * sizes * (5 - sizes))
-    rows = np.hstack([masks, np.ones((30, 1))]) * np.sqrt(weights)[:, None]
-    worth = g.value(masks > 0).numpy() * np.sqrt(weights)[:, None]
-    expected = np.linalg.lstsq(rows, worth, rcond=None)[0][:5].T
-    found = shapley.regression(g, sampling="leverage", weighting=weighting, constrained=False).values
-    np.testing.assert_allclose(found, expected, atol=1e-9)
-    # Draws by the kernel that repeat themselves tend to the kernel under either weighting.
-    kernel, none = (shapley.regression(g, sampling="kernel", weighting=each).values for each in ("kernel", "none"))
-    assert torch.equal(kernel, none)
-
-
-# Drawn coalitions, against least squares on the rows themselves
-
-
-@pytest.mark.parametrize("coalitions", [5, 9, 40])
-@pytest.mark.parametrize("shared", [False, True])
-def test_constrained_draws_against_plain_least_squares(coalitions, shared, monkeypatch):
-    g = conv_game()
-    rows = Recorded(g, monkeypatch)
-    s = shapley.regression(g, coalitions, sampling="kernel", paired=False, shared=shared)
-    masks, worth = rows.rows()
-    full, empty = g.full.double().numpy(), g.empty.double().numpy()
-    plane = np.eye(6) - 1 / 6
-    for e in range(len(g)):
-        rest = worth[:, e] - empty[e] - (full - empty)[e] / 6 * masks[:, e].sum(1)
-        z = np.linalg.lstsq(masks[:, e] @ plane, rest, rcond=1e-9)[0]  # of least norm where there are few rows
-        np.testing.assert_allclose(s.values[e], (full - empty)[e] / 6 + z, atol=2e-6)
-    np.testing.assert_allclose(s.values.sum(1), full - empty, atol=1e-6)
-
-
-@pytest.mark.parametrize("coalitions", [4, 10, 50])
-def test_paper_b_against_plain_least_squares(coalitions, monkeypatch):
-    g = conv_game(payoff="accuracy", count=20)
-    rows = Recorded(g, monkeypatch)
-    s = shapley.regression(g, coalitions, **PAPER_B)
-    masks, worth = rows.rows()
-    assert (masks == masks[:, :1]).all()
-    _, different = np.unique(masks[:, 0], axis=0, return_index=True)  # duplicates collapse, as in a dictionary
-    assert coalitions < 50 or len(different) < coalitions
-    x, y = masks[different, 0].astype(float), worth[different]
-    expected = np.linalg.lstsq(x - x.mean(0), y - y.mean(0), rcond=1e-9)[0].T
-    np.testing.assert_allclose(s.values, expected, atol=2e-6)
-    # The regression of the mean payoff is the mean of those of the examples.
-    np.testing.assert_allclose(s.aggregate(), expected.mean(0), atol=2e-6)
-
-
-@pytest.mark.parametrize("coalitions", [12, 60])
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize(("l1", "l2"), [(0.003, 0.0), (0.003, 0.02), (0.0, 0.02), (10.0, 0.0)])
-def test_penalties_against_scikit_learn(coalitions, shared, l1, l2, monkeypatch):
-    linear_model = pytest.importorskip("sklearn.linear_model")
-    g = conv_game("fc")
-    rows = Recorded(g, monkeypatch)
-    options = {"sampling": "kernel", "paired": False, "constrained": False}
-    s = shapley.regression(g, coalitions, shared=shared, l1=l1, l2=l2, **options)
-    masks, worth = rows.rows()
-    for e in range(len(g)):
-        # 1 / (2 C) sum of squares + alpha (ratio sum |phi| + (1 - ratio) / 2 sum phi^2)
-        if l1:
-            model = linear_model.ElasticNet(alpha=l1 + l2, l1_ratio=l1 / (l1 + l2), tol=1e-12, max_iter=1_000_000)
-        else:
-            model = linear_model.Ridge(alpha=l2 * coalitions, tol=1e-12)
-        model.fit(masks[:, e].astype(float), worth[:, e])
-        np.testing.assert_allclose(s.values[e], model.coef_, atol=3e-6)
-    assert (s.values == 0).any() == (l1 > 0)
-    assert s.standard_error().isfinite().all()
-
-
-def test_a_ridge_keeps_the_sum_and_pulls_towards_the_mean():
-    g = conv_game()
-    values = [shapley.regression(g, 40, l2=l2).values for l2 in (0.0, 0.05, 1e6)]
-    for each in values:
-        np.testing.assert_allclose(each.sum(1), (g.full - g.empty).double(), atol=1e-6)
-    spread = [float(each.std(1).mean()) for each in values]
-    assert spread[0] > spread[1] > spread[2]
-    np.testing.assert_allclose(values[2], ((g.full - g.empty) / 6)[:, None].expand(-1, 6), atol=1e-5)
-
-
-def test_a_lasso_that_does_not_settle_is_said(monkeypatch):
-    module = importlib.import_module("shapprune.shapley.least_squares")
-    monkeypatch.setattr(module, "_MOST_STEPS", 30)
-    with pytest.warns(UserWarning, match=r"the lasso with l1 = 0.0001 is off by .* after 30 steps"):
-        shapley.regression(conv_game("fc"), 6, constrained=False, paired=False, l1=1e-4)
-
-
-# Properties
 
 
 def test_null_player_and_symmetry():
@@ -321,85 +177,6 @@ def test_more_units_than_coalitions():
         # What 20 pairs see of 512 numbers: their projection, a share of 20 / 511 of the sum of squares
         share = (s.values**2).sum(1) / (a**2).sum()
         assert ((share > 0.005) & (share < 0.15)).all()
-
-
-# What is drawn
-
-
-def randoms(count):
-    return [np.random.default_rng([7, each]) for each in range(count)]
-
-
-@pytest.mark.parametrize(
-    ("units", "draws", "paired"), [(5, 9, True), (5, 20, False), (6, 12, True), (6, 31, False), (6, 2, True)]
-)
-def test_leverage_draws_no_coalition_twice_and_all_sizes_alike(units, draws, paired):
-    design = random_coalitions(units, draws, paired, "leverage", "kernel", randoms(4000))
-    kept = design.kept(slice(0, draws))
-    numbers = np.sort(kept @ (1 << np.arange(units)), axis=1)
-    assert (np.diff(numbers, axis=1) > 0).all()
-    of_size = np.stack([(kept.sum(2) == size).sum(1) for size in range(1, units)], axis=1)
-    there = np.array([comb(units, size) for size in range(1, units)])
-    level = of_size[:, there > of_size.max(0)]  # sizes of which not all are there
-    step = 2 if paired else 1  # with its complement a set of half the units brings another one
-    assert (level.max(1) - level.min(1) <= step).all()
-    # Every coalition of a size is as likely as every other, and as its weight says: counts are binomial.
-    share = np.array([(numbers == number).any(1).mean() for number in range(1, 2**units - 1)])
-    sizes = np.bitwise_count(np.arange(1, 2**units - 1))
-    mass = (units - 1) / (sizes * (units - sizes)) / there[sizes - 1]
-    np.testing.assert_allclose(
-        share * design.weights[sizes], mass, rtol=0, atol=5 * (mass / (4000 * share) ** 0.5).max()
-    )
-
-
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-@pytest.mark.parametrize("paired", [False, True])
-def test_weights_make_sums_over_draws_unbiased(sampling, paired):
-    units, draws = 5, 8
-    design = random_coalitions(units, draws, paired, sampling, "kernel", randoms(4000))
-    kept = design.kept(slice(0, draws))
-    weights, _ = design.counts(kept, slice(0, draws))
-    numbers = kept @ (1 << np.arange(units))
-    every = every_coalition(units, sampling, "kernel").weights
-    scale = 1.0
-    if sampling == "kernel":  # weights are told but for a factor
-        scale = sum(comb(units, s) * every[s] for s in range(1, units)) / weights.sum(1).mean()
-    for number in range(1, 2**units - 1):
-        sums = np.where(numbers == number, weights, 0).sum(1) * scale
-        # the mean of 4,000 sums, within five of its standard errors
-        assert abs(sums.mean() - every[number.bit_count()]) < 5 * sums.std() / 4000**0.5
-
-
-def test_uniform_sizes_and_collapsed_duplicates():
-    design = random_coalitions(4, 6, False, "uniform", "none", randoms(500))
-    kept = design.kept(slice(0, 6))
-    assert [(kept.sum(2) == size).mean() for size in (1, 2, 3)] == pytest.approx([1 / 3] * 3, abs=0.05)
-    weights, _ = design.counts(kept, slice(0, 6))
-    for masks, counted in zip(kept, weights, strict=True):
-        assert counted.sum() == len(np.unique(masks, axis=0))
-    pairs = random_coalitions(4, 6, True, "uniform", "none", randoms(500))
-    kept = pairs.kept(slice(0, 6))
-    weights, _ = pairs.counts(kept, slice(0, 6))
-    assert (kept[:, ::2] == ~kept[:, 1::2]).all()
-    for masks, counted in zip(kept, weights, strict=True):
-        assert counted.sum() == len(np.unique(masks, axis=0))
-
-
-@pytest.mark.parametrize("units", [70, 512, 1500])
-@pytest.mark.parametrize("sampling", SAMPLINGS)
-def test_draws_of_wide_layers(units, sampling):
-    design = random_coalitions(units, 100, True, sampling, "kernel", randoms(2))
-    kept = design.kept(slice(0, 100))
-    sizes = kept.sum(2)
-    assert sizes.min() >= 1
-    assert sizes.max() <= units - 1
-    weights, spreads = design.counts(kept, slice(0, 100))
-    assert np.isfinite(weights).all()
-    assert (weights > 0).all()
-    assert (spreads == 1).all()
-
-
-# Errors
 
 
 @pytest.mark.parametrize("how", ["mean", "mean+2std"])

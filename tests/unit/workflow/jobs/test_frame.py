@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 
 import pytest
+
+from shapprune.gpu import leases
 
 
 def run(tmp_path, body):
@@ -57,3 +60,35 @@ def test_planning_imports_nothing_heavy(package):
     code = f"import {package}, sys; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("given", "log"),
+    [
+        ("gpus=2, slots=3", "on GPU a, b\na,b\n"),
+        ("gpus=1", "on GPU a\na\n"),
+        ("gpus=0", "\n"),
+        ("", "a,b\n"),
+        ("gpus=3", "error: 3 GPUs are asked for and 2 are visible: a, b\n"),
+    ],
+)
+def test_a_job_of_the_workflow_holds_what_its_rule_asks_for(given, log, monkeypatch, tmp_path):
+    folder = tmp_path / "locks"
+    monkeypatch.setenv(leases.LOCKS, str(folder))
+    for name in (leases.SWITCH, "SLURM_JOB_ID", "CUDA_DEVICE_ORDER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "a,b")
+    code = f"""
+        import json, os, pathlib, sys
+        from shapprune.workflow.jobs.frame import job
+        with job("logs/rule/job.log", {given}):
+            assert not {{"torch", "numpy"}} & set(sys.modules)
+            print(os.environ["CUDA_VISIBLE_DEVICES"])
+            for path in pathlib.Path({str(folder)!r}).glob("*.json"):
+                assert json.loads(path.read_text())["work"] == os.path.abspath("logs/rule/job.log")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode == (1 if "error" in log else 0)
+    assert (tmp_path / "logs" / "rule" / "job.log").read_text() == log

@@ -1,4 +1,4 @@
-"""Architectures: sizes published for them, layer tables against modules, and what is refused."""
+"""Architectures as they are built: the built-in ones and those of one's own."""
 
 from __future__ import annotations
 
@@ -6,61 +6,16 @@ import sys
 
 import pytest
 import torch
-from torch import fx, nn
+from torch import fx
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.data import sets as data
-from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.builders import build, builder_of
-from shapprune.networks.resnet import Shortcut
 from shapprune.networks.storage import load_weights
-from shapprune.networks.tables import ARCHITECTURES, layer_table, without_batchnorm
+from shapprune.networks.tables import ARCHITECTURES, layer_table
 from shapprune.networks.training import evaluate
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
-CASES = {  # architecture, options: shape, parameters, prunable layers, units
-    ("mlp", ()): (GREY, 784 * 256 + 256 + 256 * 256 + 256 + 2570, 2, 512),
-    ("mlp", (("widths", (30, 20)), ("nonlinearity", "leaky_relu"))): (GREY, 23550 + 620 + 210, 2, 50),
-    ("mlp", (("width", 2024), ("nonlinearity", "leaky_relu"))): (GREY, 5_707_690, 2, 4048),
-    ("mlp", (("width", 2024),)): (COLOUR, 10_338_602, 2, 4048),
-    ("lenet5", ()): (GREY, 40_165, 4, 155),
-    ("lenet5", (("widths", (8, 9, 36, 17)),)): (GREY, 8_046, 4, 70),
-    ("lenet5", (("widths", (20, 50, 800, 500)),)): (GREY, 1_071_880, 4, 1370),
-    ("fmnist_cnn", ()): (GREY, 16_849_994, 3, 4192),
-    ("vgg16", ()): (COLOUR, 15_253_578, 15, 5248),
-    ("resnet20", ()): (COLOUR, 269_722, 9, 336),
-    ("resnet56", ()): (COLOUR, 853_018, 27, 1008),
-}
-
-
-@pytest.mark.parametrize(("case", "expected"), CASES.items(), ids=[str(case) for case in CASES])
-def test_sizes_and_layer_tables(case, expected):
-    architecture, options = case[0], dict(case[1])
-    shape, parameters, layers, units = expected
-    model = build(architecture, shape, 10, **options).eval()
-    assert sum(each.numel() for each in model.parameters()) == parameters
-    table = layer_table(architecture, options, shape)
-    assert (len(table), sum(table.values())) == (layers, units)
-
-    called = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(lambda *_, name=name: called.append(name))
-    outputs = model(torch.rand(2, *shape))
-    assert outputs.shape == (2, 10)
-    modules = dict(model.named_modules())
-    assert [name for name in called if name in table] == list(table)  # each is there, and in forward order
-    assert called[-1] not in table
-    for name, count in table.items():
-        assert modules[name].weight.shape[0] == count
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_which_layers_a_batchnorm_follows(architecture):
-    shape = COLOUR if architecture in ("vgg16", "resnet20", "resnet56") else GREY
-    graph = UnitGraph(build(architecture, shape).eval(), torch.rand(2, *shape))
-    layers = layer_table(architecture, {})
-    assert without_batchnorm(architecture, layers) == [name for name in layers if graph.norm_of(name) is None]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -121,14 +76,6 @@ def test_an_architecture_of_ones_own(tmp_path, monkeypatch):
         build("own_models:wrong")
     with pytest.raises(ShapPruneError, match=r"list them with their units"):
         layer_table("own_models:build", {"width": 3})
-
-
-def test_the_shortcut_pads_half_before_and_half_behind():
-    maps = torch.arange(2 * 3 * 3.0).view(1, 2, 3, 3)
-    out = Shortcut(2, 4)(maps)
-    assert out.shape == (1, 4, 2, 2)
-    assert torch.equal(out[:, 1:3], maps[:, :, ::2, ::2])
-    assert not out[:, [0, 3]].any()
 
 
 @pytest.mark.data

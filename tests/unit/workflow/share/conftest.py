@@ -1,0 +1,30 @@
+"""A folder with an empty database of MLflow."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory) -> Path:
+    """A database with MLflow's tables and nothing in them."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def folder(database, tmp_path, monkeypatch) -> Path:
+    """A folder for results, with a space and a plus in its name and an empty database in place."""
+    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    folder = tmp_path / "a study+" / "results"
+    (folder / "mlflow").mkdir(parents=True)
+    shutil.copy(database, folder / "mlflow")
+    return folder

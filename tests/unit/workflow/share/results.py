@@ -1,0 +1,197 @@
+"""A finished study as it lies in a folder, and what MLflow has of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shapprune.core.files import write_json
+from shapprune.core.tables import write_table
+from shapprune.workflow.share import logged
+from shapprune.workflow.share import mlflow as tracking
+from shapprune.workflow.stages.columns import (
+    CURVES,
+    ESTIMATORS,
+    FINE_TUNE,
+    LOW_DATA,
+    OVERLAPS,
+    TRAINING,
+    UNTRAINED,
+)
+from shapprune.workflow.study import config as study
+
+CONFIG = {
+    "study": "fake",
+    "networks": {
+        "small": {"architecture": "mlp", "options": {"widths": [2, 2]}, "data": "digits", "train": {"epochs": 3}}
+    },
+    "criteria": {
+        "random": {},
+        "shapley": {"method": "permutation", "permutations": 2, "aggregates": ["mean", "mean+2std"]},
+    },
+    "scoring": {"trials": 2},
+    "curves": {"images": 100},
+    "estimators": {"compared": {"permutation": {"over": {"permutations": [2, 5]}}}},
+    "low_data": {"ratios": [0.5], "trials": 1},
+    "fine_tune": {"criteria": ["random"], "images": [0, 50]},
+    "untrained": {"criteria": ["shapley"], "networks": {"fresh": {"architecture": "mlp", "data": "digits"}}},
+    "compress": {"criteria": ["random"], "sizes": {"half": {"ratio": 0.5}}, "train": {"epochs": 2}},
+}
+MACHINE = {"device": "cpu", "versions": {"python": "3.11.7", "torch": "2.13.0"}, "peak_memory_mb": 100.5}
+GAME = {"images": 100, "site": "activation", "payoff": "loss", "precision": "tf32"}
+MD5 = "0123456789abcdef0123456789abcdef"
+
+
+def task(name: str, **parts) -> dict:
+    return {"stage": "some", "key": f"key of {name}", "parts": parts}
+
+
+class Results:
+    """A finished study as it lies in a folder, but for what MLflow is not told; no network was ever there."""
+
+    def __init__(self, folder: Path, overlay: dict | None = None) -> None:
+        self.folder, self.run = folder, folder / "small" / "seed0"
+        self.fresh = folder / "fresh" / "seed0" / "untrained.json"
+        self.config = study.validate(CONFIG | (overlay or {}))
+        self.orders = [
+            (name, aggregate, trial)
+            for name, entry in self.config["criteria"].items()
+            for aggregate in entry["aggregates"]
+            for trial in range(entry["trials"])
+        ]
+        self._network()
+        for name, _, trial in self.orders:
+            self._scores(name, trial)
+        names = {"net": "small", "seed": 0, "layer": "fc1", "units": 2}
+        write_json(
+            self.run / "oracle" / "fc1.json", {**names, **GAME, **MACHINE, "evaluations": 4, "task": task("fc1")}
+        )
+        self._estimators()
+        self._measured()
+        self._compressed()
+        write_json(folder / "run_config.yaml", self.config)
+        (folder / "figures").mkdir(exist_ok=True)
+        (folder / "figures" / "auc.svg").write_text("<svg/>")
+
+    def _network(self) -> None:
+        data = {"name": "digits", "shape": [1, 8, 8], "classes": 10, "train": 1437, "test": 360, "md5": MD5}
+        sizes = {"parameters": 150, "macs": 140, "test_loss": 0.5, "test_accuracy": 0.75}
+        network = self.config["networks"]["small"]
+        parts = {key: network[key] for key in ("architecture", "options", "train")}
+        facts = {"net": "small", "seed": 0, "network": network, "data": data, **sizes, **MACHINE}
+        write_json(self.run / "model.json", {**facts, "task": task("model", **parts)})
+        epochs = [
+            dict.fromkeys(TRAINING, 0.5 / epoch) | {"epoch": epoch, "seconds": 2.0, "validation_loss": ""}
+            for epoch in (1, 2, 3)
+        ]
+        names = {"net": "small", "seed": 0}
+        write_table(self.table("training"), ["net", "seed", *TRAINING], [names | row for row in epochs])
+
+    def _scores(self, criterion: str, trial: int) -> None:
+        names = {"net": "small", "seed": 0, "layer": "fc1", "units": 2, "criterion": criterion, "trial": trial}
+        how = {"method": self.config["criteria"][criterion]["method"], "options": {"deep": {"a+b": True}}}
+        cost = {
+            "evaluations": 10 + trial,
+            "seconds": 0.5,
+            "standard_error": {"mean": [1.0, 3.0], "mean+2std": [2.0, 2.0]},
+        }
+        path = self.run / "scores" / criterion / "fc1" / f"trial{trial}.json"
+        write_json(path, names | how | cost | GAME | MACHINE | {"task": task(f"{criterion}{trial}")})
+
+    def _estimators(self) -> None:
+        names = {"net": "small", "seed": 0, "layer": "fc1", "units": 2, "truth": "exact Shapley", "setting": ""}
+        rows = [
+            dict.fromkeys(ESTIMATORS, 0.5)
+            | names
+            | {"evaluations": evaluations, "gap": ""}
+            | {"estimator": "permutation", "repetition": repetition, "spearman": repetition}
+            for evaluations in (4, 10)
+            for repetition in (0, 1)
+        ]
+        truth = dict.fromkeys(ESTIMATORS, "") | names | {"estimator": "exact Shapley"}
+        write_table(self.run / "estimators" / "fc1.csv", ESTIMATORS, [truth, *rows])
+        tasks = {"permutation/permutations=2": task("two"), "truth": task("truth")}
+        write_json(self.run / "estimators" / "fc1.json", {"task": {"key": "fc1"}, "made_of": tasks})
+
+    def _measured(self) -> None:
+        low = "ratio0.5"
+        for path, label in (
+            ("curves/fc1", "{}/{}/{}"),
+            ("oracle/fc1_overlap", "{}/{}/{}"),
+            ("low_data", f"{{}}/{{}}/{low}/{{}}"),
+            ("fine_tuned/random", f"{{}}/{{}}/{low}/{{}}"),
+        ):
+            tasks = {label.format(*order): task(f"{path} {order}") for order in self.orders}
+            write_json(self.run / f"{path}.json", {"task": {"key": path}, "made_of": tasks})
+        curves, areas, overlaps, chains = [], [], [], []
+        for criterion, aggregate, trial in self.orders:
+            order = {"net": "small", "seed": 0, "criterion": criterion, "aggregate": aggregate, "trial": trial}
+            layer = order | {"layer": "fc1"}
+            points = [
+                {"removed": removed, "loss": removed + trial, "accuracy": 0.9 - removed / 4} for removed in range(3)
+            ]
+            curves += [layer | {"units": 2} | point for point in points]
+            areas += [order | {"layer": each, "auc_loss": 1 + trial, "auc_accuracy": 0.25} for each in ("fc1", "all")]
+            overlaps += [layer | dict.fromkeys(OVERLAPS[-7:], 0.5) | {"size": size} for size in (1, 2)]
+            steps = [
+                {"step": step, "loss": step + trial, "accuracy": 0.5, "parameters": 9, "macs": 8} for step in (0, 1)
+            ]
+            where = {"layer": "fc1", "units_left": ""}
+            chains += [order | {"ratio": 0.5, "repair": "none"} | where | step for step in steps]
+        write_table(self.table("curves"), CURVES, curves)
+        write_table(self.table("auc"), [*CURVES[:6], "auc_loss", "auc_accuracy"], areas)
+        write_table(self.table("oracle"), OVERLAPS, overlaps)
+        write_table(self.table("low_data"), LOW_DATA, chains)
+        tuned = [row | {"images": images, "epochs": 1} for row in chains if row["step"] for images in (0, 50)]
+        write_table(self.table("fine_tune"), FINE_TUNE, [row for row in tuned if row["criterion"] == "random"])
+        fresh = {"net": "fresh", "seed": 0, "criterion": "shapley", "aggregate": "mean"}
+        write_table(self.fresh.with_suffix(".csv"), UNTRAINED, [fresh | where | step for step in steps])
+        write_json(self.fresh, {"task": {"key": "fresh"}, "made_of": {"shapley/fc1": task("fresh shapley")}})
+
+    def _compressed(self) -> None:
+        names = {"net": "small", "seed": 0, "criterion": "random", "aggregate": "mean", "target": "half"}
+        sizes = {
+            "parameters": 50,
+            "macs": 40,
+            "loss_before": 2.0,
+            "accuracy_before": 0.25,
+            "loss": 1.0,
+            "accuracy": 0.5,
+        }
+        epochs = [dict.fromkeys(TRAINING, 0.5) | {"epoch": epoch, "seconds": 1.5} for epoch in (1, 2)]
+        facts = {**names, **sizes, "validation_loss": 1.0, "validation_accuracy": 0.5, "epochs": 2, "history": epochs}
+        key = task("half", to={"ratio": 0.5}, train={"epochs": 2})
+        write_json(self.run / "compressed" / "random" / "mean" / "half.json", {**facts, **MACHINE, "task": key})
+
+    def table(self, name: str) -> Path:
+        return self.folder / "tables" / f"{name}.csv"
+
+    def runs(self) -> list[logged.LoggedRun]:
+        scores = [self.run / "scores" / name for name in self.config["criteria"]]
+        names = ("low_data", "curves/fc1", "oracle/fc1_overlap", "fine_tuned/random")
+        measured = [self.run / f"{name}.csv" for name in names]
+        manifests = [self.run / "model.json"], scores, [self.run / "oracle" / "fc1.json"]
+        manifests = (
+            *manifests,
+            [self.run / "estimators" / "fc1.csv"],
+            measured,
+            [self.run / "compressed" / "random"],
+            [self.fresh.with_suffix(".csv")],
+        )
+        return logged.collect(self.config, *(map(str, each) for each in manifests), self.folder / "tables")
+
+    def mirror(self, **changed: object) -> dict:
+        paths = [self.folder / "run_config.yaml", self.folder / "figures" / "auc.svg", self.table("auc")]
+        files = {str(path.relative_to(self.folder)): path for path in paths}
+        return tracking.mirror(self.runs(), files, self.folder / "mlflow")
+
+
+def runs(uri: str) -> dict[str, object]:
+    """All runs by their names; a name that is there twice is an error."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    (experiment,) = (each for each in client.search_experiments() if each.name == "shapprune")
+    found = client.search_runs([experiment.experiment_id])
+    named = {run.info.run_name: run for run in found}
+    assert len(named) == len(found)
+    return named

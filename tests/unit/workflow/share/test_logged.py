@@ -1,0 +1,43 @@
+"""What a study's runs in MLflow are made of."""
+
+from __future__ import annotations
+
+from shapprune.workflow.study import config as study
+from tests.unit.workflow.share.results import Results
+
+
+def test_records_are_of_what_a_person_cares_about(tmp_path):
+    logged_runs = {run.name: run for run in Results(tmp_path).runs()}
+    assert list(logged_runs) == [
+        f"fake {study.digest(Results(tmp_path).config)}",
+        "small/seed0",
+        *(f"{name}/fc1/trial{trial} small/seed0" for name in ("random", "shapley") for trial in (0, 1)),
+        "coalitions/fc1 small/seed0",
+        "permutation/fc1 small/seed0",
+        *("random/mean small/seed0", "shapley/mean small/seed0", "shapley/mean+2std small/seed0"),
+        *("random/mean/half small/seed0", "shapley fresh/seed0"),
+    ]
+    metrics = logged_runs["shapley/mean+2std small/seed0"].metrics
+    assert ("auc_loss", 1.5, 0) in metrics  # of all layers, the mean over the trials
+    assert ("auc_loss/fc1", 1.5, 0) in metrics
+    assert [value for name, value, _ in metrics if name == "removal_loss/fc1"] == [0.5, 1.5, 2.5]
+    assert ("low_data_loss/ratio0.5", 1.5, 1) in metrics
+    assert ("fine_tune_loss/ratio0.5/images_50", 1.5, 0) in logged_runs["random/mean small/seed0"].metrics
+    estimator = logged_runs["permutation/fc1 small/seed0"]
+    assert [(value, at) for name, value, at in estimator.metrics if name == "estimator_spearman"] == [
+        (0.5, 4),
+        (0.5, 10),
+    ]
+    assert estimator.params["over"] == {"permutations": [2, 5]}
+    compressed = logged_runs["random/mean/half small/seed0"]
+    assert ("accuracy", 0.5, 0) in compressed.metrics
+    assert ("epoch/train_loss", 0.5, 2) in compressed.metrics
+    assert (compressed.key, compressed.seconds, compressed.params["to"]) == ("key of half", 3.0, {"ratio": 0.5})
+    assert ("untrained_loss", 2.0, 1) in logged_runs["shapley fresh/seed0"].metrics
+    assert logged_runs["shapley fresh/seed0"].params["method"] == "permutation"
+    assert ("oracle_gap/fc1", 0.5, 2) in metrics
+    assert ("evaluations", 10.5, 0) in metrics
+    assert ("standard_error/mean", 2.0, 0) in logged_runs["random/fc1/trial1 small/seed0"].metrics
+    assert logged_runs["small/seed0"].seconds == 6.0
+    store = logged_runs["random/fc1/trial1 small/seed0"].tags["shapprune.store"]
+    assert store == "data/store/ke/key of random1"

@@ -1,0 +1,67 @@
+"""A study of everything, and the keys of its units."""
+
+from __future__ import annotations
+
+import pytest
+
+from shapprune.workflow.study import config as study
+from shapprune.workflow.study.plan import Plan
+
+CONFIG = {
+    "networks": {
+        "one": {
+            "architecture": "lenet5",
+            "data": "fashion-mnist-sample",
+            "options": {"widths": [4, 6, 8, 5]},
+            "seeds": [0, 1],
+            "train": {"epochs": 3, "augment": ["flip"]},
+        },
+        "two": {"architecture": "mlp", "data": "digits", "options": {"widths": [9, 6]}, "train": {"epochs": 2}},
+    },
+    "splits": {"validation": 200},
+    "scoring": {"images": 20, "trials": 2},
+    "criteria": {
+        "norms": {"method": "weight-norm", "norm": "l1"},
+        "taylor": {},
+        "walks": {"method": "permutation", "permutations": 2, "aggregates": ["mean", "mean+2std"]},
+        "staged": {"method": "rescored", "of": "permutation", "options": {"permutations": 2}},
+        "gradient": {"method": "coalition-gradient", "points": 2},
+    },
+    "curves": {"images": 100},
+    "oracle": {"max_units": 6, "images": 50},
+    "estimators": {
+        "max_units": 8,
+        "compared": {
+            "shared": {"method": "permutation", "shared": True, "over": {"permutations": [1, 2]}},
+            "taylor": {},
+        },
+    },
+    "low_data": {"ratios": [0.5], "images": 20, "trials": 2},
+    "fine_tune": {"criteria": ["taylor", "walks"], "images": [0, 50], "train": {"epochs": 2}},
+    "untrained": {
+        "criteria": ["walks"],
+        "images": 30,
+        "networks": {"fresh": {"architecture": "mlp", "data": "digits", "options": {"widths": [7, 5]}}},
+    },
+    "compress": {"criteria": ["norms", "gradient"], "sizes": {"half": {"ratio": 0.5}}, "train": {"epochs": 2}},
+}
+
+
+def all_keys(config: dict) -> dict[tuple, str]:
+    """(network, rule, names of the task) -> key, of all tasks of a study."""
+    plan = Plan(study.validate(config))
+    return {
+        (task["names"]["net"], job.rule, f"{job.place or task['names']}", label): task["key"]
+        for job in plan.jobs()
+        for label, task in job.tasks.items()
+    }
+
+
+def changed(before: dict, after: dict) -> set[tuple]:
+    """The tasks of both whose keys differ."""
+    return {task for task in before.keys() & after.keys() if before[task] != after[task]}
+
+
+@pytest.fixture(scope="module")
+def before() -> dict[tuple, str]:
+    return all_keys(CONFIG)

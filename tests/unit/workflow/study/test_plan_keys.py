@@ -1,0 +1,238 @@
+"""Keys of a study's units: what changes them, and what does not."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from shapprune.networks.recipe import Recipe
+from shapprune.workflow.store import keys
+from shapprune.workflow.store.keys import code_of, fingerprint
+from tests.unit.workflow.study.study_keys import CONFIG, all_keys, changed
+
+ROOT = Path(__file__).resolve().parents[4]
+SCORES = {"score_layers", "score_layer"}
+OF_SCORES, STUDY = {"measure_curves", "search_oracle"}, {"study_estimators"}
+TUNED, FRESH, SMALL = {"fine_tune_pruned"}, {"prune_untrained"}, {"compress_network"}
+CHAINS = {"steps", "prune_layers", "evaluate_pruned"} | TUNED
+ALL = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | {"train_network", "tabulate_coalitions"}  # of a trained network
+
+
+@pytest.fixture(scope="module")
+def before() -> dict[tuple, str]:
+    return all_keys(CONFIG)
+
+
+# What is changed -> which rules' tasks have another key. All are tasks of network `one` where that is said, and of one
+# criterion where that is said.
+CHANGES = {
+    "study": ("other", set()),
+    "device": ("cpu", set()),
+    "memory_mb": (7, set()),
+    "gpu_slots": (4, set()),
+    "store": ("elsewhere", set()),
+    "networks.one.options.widths": ([4, 6, 8, 6], ALL),
+    "networks.one.data": ("fashion-mnist", ALL),
+    "networks.one.train.epochs": (4, ALL),
+    "networks.one.train.batch": (32, ALL),
+    "networks.one.train.optimizer": ("adam", ALL),
+    "networks.one.train.lr": (0.01, ALL),
+    "networks.one.train.momentum": (0.5, ALL),
+    "networks.one.train.nesterov": (True, ALL),
+    "networks.one.train.weight_decay": (0.1, ALL),
+    "networks.one.train.schedule": ("cosine", ALL),
+    "networks.one.train.milestones": ([1], ALL),
+    "networks.one.train.gamma": (0.5, ALL),
+    "networks.one.train.warmup": (1, ALL),
+    "networks.one.train.label_smoothing": (0.1, ALL),
+    "networks.one.train.augment": ([], ALL),
+    "networks.one.train.patience": (2, ALL),
+    "splits.validation": (201, ALL),
+    "scoring.images": (21, SCORES | OF_SCORES | SMALL),
+    "scoring.site": ("output", (ALL | FRESH) - {"train_network"}),
+    "scoring.payoff": ("margin", (ALL | FRESH) - {"train_network"}),
+    "scoring.precision": ("fp32", (ALL | FRESH) - {"train_network"}),
+    "criteria.norms.norm": ("l2", {"score_layers"} | OF_SCORES | (CHAINS - TUNED) | SMALL),
+    "criteria.walks.permutations": (3, {"score_layer"} | OF_SCORES | CHAINS | FRESH),
+    "criteria.walks.shared": (True, {"score_layer"} | OF_SCORES | CHAINS | FRESH),
+    "criteria.staged.options.permutations": (3, {"score_layer"} | OF_SCORES | (CHAINS - TUNED)),
+    "criteria.gradient.points": (3, {"score_layer"} | OF_SCORES | (CHAINS - TUNED) | SMALL),
+    "curves.images": (90, {"measure_curves"} | STUDY),
+    "oracle.images": (60, {"tabulate_coalitions", "search_oracle"} | STUDY),
+    "estimators.repetitions": (3, STUDY),
+    "estimators.converged": (100, STUDY),
+    "estimators.compared.shared.shared": (False, STUDY),
+    "low_data.images": (21, CHAINS),
+    "low_data.test_images": (100, {"evaluate_pruned"} | TUNED),
+    "fine_tune.train": ({"epochs": 3}, TUNED),
+    "untrained.images": (31, FRESH),
+    "untrained.networks.fresh.options.widths": ([8, 5], FRESH),
+    "untrained.networks.fresh.data": ("mnist", FRESH),
+    "compress.sizes.half.ratio": (0.4, SMALL),
+    "compress.sizes.half.multiple": (2, SMALL),
+    "compress.sizes.half": ({"ratio": 0.5, "skip": ["conv1"], "networks": ["one"]}, SMALL),
+    "compress.sizes": ({"half": {"parameters": 500}}, SMALL),
+    "compress.train": ({"epochs": 3}, SMALL),
+}
+# These say which tasks there are; what was there keeps its key.
+WHICH = {
+    "networks.one.seeds": [0, 1, 2],
+    "networks.one.layers": ["conv1", "conv2"],
+    "scoring.trials": 3,
+    "criteria.walks.trials": 3,
+    "criteria.walks.aggregates": ["mean", "mean+2std", "abs"],
+    "oracle.max_units": 5,
+    "estimators.max_units": 5,
+    "estimators.compared.shared.over": {"permutations": [1, 2, 5]},
+    "low_data.ratios": [0.25, 0.5],
+    "low_data.trials": 3,
+    "low_data.criteria": ["taylor", "walks"],
+    "low_data.repair": ["none", "batchnorm"],
+    "fine_tune.criteria": ["taylor"],
+    "fine_tune.images": [0, 50, "all"],
+    "fine_tune.trials": 1,
+    "untrained.criteria": ["walks", "taylor"],
+    "untrained.networks.fresh.seeds": [0, 1],
+    "untrained.networks.fresh.layers": ["fc2"],
+    "compress.criteria": ["norms"],
+    "compress.sizes.other": {"widths": {"conv1": 2}, "networks": ["one"]},
+    "compress.sizes.half.networks": ["one"],
+}
+NAMES = {"one", "norms", "walks", "staged", "gradient", "fresh", "half", "other", "shared"}
+
+
+def with_value(key: str, value: object) -> dict:
+    config = copy.deepcopy(CONFIG)
+    *path, last = key.split(".")
+    inner = config
+    for name in path:
+        inner = inner.setdefault(name, {})
+    inner[last] = value
+    return config
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_a_value_changes_what_reads_it(key, before):
+    value, rules = CHANGES[key]
+    found = changed(before, all_keys(with_value(key, value)))
+    assert {task[1] for task in found} == rules
+    part, name, *_ = [*key.split("."), ""]
+    if part == "networks":
+        assert {task[0] for task in found} == {name}
+    if part == "criteria":
+        assert all(name in f"{place}/{label}" for _, _, place, label in found)
+
+
+@pytest.mark.parametrize("key", WHICH)
+def test_what_is_there_keeps_its_key_when_there_is_more(key, before):
+    after = all_keys(with_value(key, WHICH[key]))
+    kept = changed(before, after)
+    if key in ("networks.one.layers",):  # the steps of chains follow from the layers
+        assert {task[1] for task in kept} == CHAINS | SMALL
+    elif key == "oracle.max_units":  # the truth about a layer that has no table any more is another
+        assert {task[1] for task in kept} == STUDY
+    else:
+        assert not kept
+    assert after.keys() != before.keys()
+
+
+def test_every_key_of_the_schema_is_tried():
+    from tests.contract.test_schema import leaves
+
+    tried = {".".join("NAME" if part in NAMES else part for part in key.split(".")) for key in {**CHANGES, **WHICH}}
+    untried = {key for key in leaves() if key not in tried and not any(each.startswith(f"{key}.") for each in tried)}
+    assert untried <= {
+        "networks.NAME.architecture",
+        *(
+            "datasets",
+            "criteria.NAME.method",
+            "estimators.compared.NAME.method",
+            "networks.NAME.weights.url",
+            "networks.NAME.weights.sha256",
+        ),
+        *("low_data.skip", "tracking", "fine_tune.ratios"),
+        *("untrained.networks.NAME.architecture", "compress.sizes.NAME.skip"),
+        *(f"compress.sizes.NAME.{size}" for size in ("parameters", "macs", "widths")),
+        *(f"{section}.train.{field.name}" for section in ("fine_tune", "compress") for field in fields(Recipe)),
+    }
+
+
+def test_the_name_of_a_criterion_is_in_no_key(before):
+    config = copy.deepcopy(CONFIG)
+    config["criteria"] = {f"my-{name}": {"method": name} | entry for name, entry in config["criteria"].items()}
+    for section in ("fine_tune", "untrained", "compress"):
+        config[section]["criteria"] = [f"my-{name}" for name in config[section]["criteria"]]
+    assert set(all_keys(config).values()) == set(before.values())
+
+
+def test_options_are_in_the_key_with_their_defaults(before):
+    assert not changed(before, all_keys(with_value("criteria.walks.shared", False)))
+    assert not changed(before, all_keys(with_value("networks.one.train.batch", 64)))
+
+
+# An edited file -> the tasks of which rules have another key, and of which criteria where not of all.
+EDITS = {
+    "shapprune/shapley/permutation.py": ({"score_layer"} | OF_SCORES | STUDY | CHAINS | FRESH, None),
+    "shapprune/criteria/heuristics.py": ({"score_layers"} | OF_SCORES | STUDY | CHAINS | SMALL, {"norms", "taylor"}),
+    "shapprune/criteria/rescored.py": ({"score_layer"} | OF_SCORES | (CHAINS - TUNED), {"staged"}),
+    "shapprune/shapley/gradient.py": ({"score_layer"} | OF_SCORES | (CHAINS - TUNED) | SMALL, {"gradient"}),
+    "shapprune/game/engine.py": ((ALL | FRESH) - {"train_network"}, None),
+    "shapprune/networks/training.py": (ALL | FRESH, None),
+    "shapprune/pruning/protocols/low_data.py": (CHAINS | FRESH, None),
+    "shapprune/pruning/protocols/compress.py": (SMALL, None),
+    "shapprune/pruning/repair.py": (CHAINS | FRESH, None),
+    "shapprune/pruning/curves.py": ({"measure_curves"} | STUDY | CHAINS | FRESH | SMALL, None),
+    "shapprune/oracle/sets.py": ({"tabulate_coalitions", "search_oracle"} | STUDY, None),
+    "shapprune/oracle/tabulated.py": (STUDY, None),
+    "scripts/train_network.py": (ALL, None),
+    "scripts/measure_curves.py": ({"measure_curves"}, None),
+    **dict.fromkeys(
+        [
+            *(
+                "shapprune/workflow/figures/removal.py",
+                "shapprune/workflow/stages/collect.py",
+                "shapprune/workflow/study/config.py",
+                "shapprune/core/errors.py",
+            ),
+            *(
+                "shapprune/criteria/catalog.py",
+                "shapprune/workflow/store/store.py",
+                "shapprune/workflow/study/plan.py",
+                "shapprune/workflow/study/schema.py",
+            ),
+            *("shapprune/gpu/device.py", "shapprune/gpu/leases.py", "shapprune/gpu/devices.py"),
+        ],
+        (set(), None),
+    ),
+}
+
+
+@pytest.mark.parametrize("file", EDITS)
+def test_an_edit_changes_what_it_makes(file, before, monkeypatch):
+    assert (ROOT / file).is_file()
+    rules, criteria = EDITS[file]
+    edited = lambda path: "edited" if path == ROOT / file else fingerprint(path)  # noqa: E731
+    monkeypatch.setattr(keys, "fingerprint", edited)
+    code_of.cache_clear()
+    found = changed(before, all_keys(CONFIG))
+    code_of.cache_clear()
+    assert {task[1] for task in found} == rules
+    if criteria is not None:
+        of = {task for task in found for name in criteria if name in f"{task[2]}/{task[3]}"}
+        assert of == found
+        assert {name for task in found for name in CONFIG["criteria"] if name in f"{task[2]}/{task[3]}"} == criteria
+
+
+def test_planning_imports_no_torch():
+    code = (
+        "import sys, yaml; from shapprune.workflow.study import config as s;"
+        "from shapprune.workflow.study.plan import Plan;"
+        "Plan(s.validate(s.read('config.yaml'))).expected(); import shapprune.workflow.store.work;"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,0 +1,207 @@
+"""Mistakes that a key makes by itself: in its name, its type or its bounds; and the defaults of what is left out."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import math
+from collections.abc import Iterator
+
+import pytest
+
+from shapprune.workflow.study import config as study
+from shapprune.workflow.study.config import ConfigError
+from shapprune.workflow.study.schema import schema
+from tests.unit.workflow.study.mistakes import (
+    ESTIMATOR,
+    GONE,
+    NET,
+    OWN,
+    SHA256,
+    WEIGHTS,
+    changed,
+    problems,
+    told_in_one_sentence,
+)
+
+JUNK = [None, True, 0, -1.5, math.nan, "", "x", [], [None], [[1]], {}, {"x": None}]
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+def test_whatever_a_key_holds_there_is_no_traceback(default, junk):
+    config = default
+    config["networks"]["own"] = OWN | {"layers": {"conv1": 3}, "weights": {"url": "https://x.org/w", "sha256": SHA256}}
+    config["datasets"]["mine"] = "my.data:load"
+
+    def keys(value: object, key: str = "") -> Iterator[str]:
+        for name, each in value.items() if isinstance(value, dict) else ():
+            yield f"{key}{name}"
+            yield from keys(each, f"{key}{name}.")
+
+    for key in keys(config):
+        with contextlib.suppress(ConfigError):
+            study.validate(changed(config, {key: junk}))
+
+
+def test_keys_that_are_not_text(config):
+    config["networks"][20] = config["networks"]["lenet5"]
+    config[True] = 1
+    found = problems(config)
+    assert "networks.20: a key is text, not 20; put it in quotes" in found
+    assert "true: a key is text, not true; put it in quotes" in found
+
+
+def test_defaults_take_the_place_of_what_is_left_out(config):
+    least = {
+        "networks": {"net": {"architecture": "lenet5", "data": "mnist", "train": {"epochs": 1}}},
+        "criteria": {"permutation": {}, "weight_norm": {}},
+    }
+    full = study.validate(least)
+    for name, rule in schema()["properties"].items():
+        for key, each in rule.get("properties", {}).items():
+            if "default" in each and key != "train":
+                assert full[name][key] == each["default"]
+    recipe = {
+        key: each["default"] for key, each in schema()["$defs"]["recipe"]["properties"].items() if "default" in each
+    }
+    assert full["networks"]["net"].pop("train") == recipe | {"epochs": 1}
+    for section in ("fine_tune", "compress"):
+        assert full[section]["train"] == recipe | schema()["properties"][section]["properties"]["train"]["default"]
+    assert full["networks"]["net"] == {"architecture": "lenet5", "data": "mnist", "options": {}, "seeds": [0]}
+    assert full["criteria"]["permutation"] == {
+        "method": "permutation",
+        "trials": 3,
+        "aggregates": ["mean"],
+        "permutations": 5,
+        "shared": False,
+        "antithetic": False,
+        "settle": [],
+        "settle_by": "mean",
+        "depth": 1.0,
+    }
+    assert full["criteria"]["weight_norm"]["trials"] == 1
+    assert full["low_data"]["criteria"] == ["permutation", "weight_norm"]
+
+
+def test_fractions_are_floats_however_they_are_written(config):
+    full = study.validate(changed(config, {f"{NET}.train.weight_decay": 0}))
+    assert isinstance(full["networks"]["lenet5"]["train"]["weight_decay"], float)
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "abs", "mean+2std", "mean+0.5std", "p97.7", "p5", "p100"])
+def test_aggregates(config, aggregate):
+    study.validate(changed(config, {"criteria.taylor.aggregates": [aggregate]}))
+
+
+MISTAKES = [
+    # the changes, the key of the mistake, what its sentence must say
+    ({"studdy": "x"}, "studdy", "unknown key; did you mean 'study'? allowed: compress, criteria"),
+    ({"study": "a/b"}, "study", "'a/b' is not a name of letters, digits"),
+    ({"study": "name\n"}, "study", "is not a name of letters"),
+    ({"study": 7}, "study", "7 is not text"),
+    ({"device": "gpu"}, "device", "'gpu' is unknown; did you mean 'cpu'? allowed: auto, cpu, cuda"),
+    ({"networks": GONE}, "networks", "missing"),
+    ({"networks": None}, "networks", "an empty value is not a mapping"),
+    ({"networks": ["lenet5"]}, "networks", "['lenet5'] is not a mapping"),
+    ({"networks.a b": OWN | {"layers": {"c": 1}}}, "networks.a b", "'a b' is not a name of letters"),
+    ({"networks./etc": OWN | {"layers": {"c": 1}}}, "networks./etc", "'/etc' is not a name of letters"),
+    ({f"{NET}.train": GONE, f"{NET}.trian": {}}, f"{NET}.trian", "unknown key; did you mean 'train'? allowed: arch"),
+    ({f"{NET}.train": GONE}, NET, "give either 'train' or 'weights'"),
+    (
+        {f"{NET}.seeds": [0], f"{NET}.weights": {"url": "https://x.org/w", "sha256": SHA256}},
+        NET,
+        "give either 'train' or 'weights', not both",
+    ),
+    ({f"{NET}.data": GONE}, f"{NET}.data", "missing"),
+    (
+        {f"{NET}.architecture": "my.models:"},
+        f"{NET}.architecture",
+        "'my.models:' is not the name of an architecture or",
+    ),
+    ({f"{NET}.architecture": "my/models.py:build"}, f"{NET}.architecture", "a function as package.module:function"),
+    ({f"{NET}.options": {"widths": math.inf}}, f"{NET}.options.widths", "inf is not a finite number"),
+    ({f"{NET}.seeds": []}, f"{NET}.seeds", "is empty"),
+    ({f"{NET}.seeds": [0, 1, 0]}, f"{NET}.seeds", "0 is there twice"),
+    ({f"{NET}.seeds": [-1]}, f"{NET}.seeds[0]", "-1 is not at least 0"),
+    ({f"{NET}.seeds": [True]}, f"{NET}.seeds[0]", "true is not a whole number"),
+    ({f"{NET}.seeds": 3}, f"{NET}.seeds", "3 is not a list"),
+    ({f"{NET}.layers": ["fc1", "fc1"]}, f"{NET}.layers", "'fc1' is there twice"),
+    ({f"{NET}.layers": []}, f"{NET}.layers", "is empty"),
+    ({f"{NET}.layers": "conv1"}, f"{NET}.layers", "'conv1' is not a list or a mapping"),
+    ({"networks.own": OWN | {"layers": {"conv1": 0}}}, "networks.own.layers.conv1", "0 is not at least 1"),
+    ({"networks.own": OWN | {"layers": {"a/b": 1}}}, "networks.own.layers.a/b", "is not the name of a module"),
+    ({f"{NET}.train.epochs": GONE}, f"{NET}.train.epochs", "missing"),
+    ({f"{NET}.train.epochs": 12.0}, f"{NET}.train.epochs", "12.0 is not a whole number"),
+    ({f"{NET}.train.epochs": -1}, f"{NET}.train.epochs", "-1 is not at least 0"),
+    ({f"{NET}.train.lr": "1e-3"}, f"{NET}.train.lr", "'1e-3' is not a number; numbers are written"),
+    ({f"{NET}.train.lr": "fast"}, f"{NET}.train.lr", "'fast' is not a number"),
+    ({f"{NET}.train.lr": 0}, f"{NET}.train.lr", "0 is not above 0"),
+    ({f"{NET}.train.lr": math.nan}, f"{NET}.train.lr", "nan is not a finite number"),
+    ({f"{NET}.train.lr": True}, f"{NET}.train.lr", "true is not a number"),
+    ({f"{NET}.train.momentum": 1}, f"{NET}.train.momentum", "1 is not at least 0 and below 1"),
+    ({f"{NET}.train.gamma": 2}, f"{NET}.train.gamma", "2 is not above 0 and at most 1"),
+    ({f"{NET}.train.optimizer": "adamax"}, f"{NET}.train.optimizer", "did you mean 'adam"),
+    ({f"{NET}.train.optimizer": 1}, f"{NET}.train.optimizer", "1 is not text"),
+    ({f"{NET}.train.augment": ["flip", "crops"]}, f"{NET}.train.augment[1]", "did you mean 'crop'?"),
+    ({"datasets": {"mine": "no colon"}}, "datasets.mine", "'no colon' is not a function as package.module:function"),
+    ({"splits.validation": datetime.date(2020, 1, 1)}, "splits.validation", "2020-01-01 is a date; put it in quotes"),
+    ({"splits": [1000]}, "splits", "[1000] is not a mapping"),
+    ({"scoring.images": 0}, "scoring.images", "0 is not at least 1"),
+    ({"scoring.trials": "3"}, "scoring.trials", "'3' is not a whole number; numbers are written without quotes"),
+    ({"scoring.payoff": "acuracy"}, "scoring.payoff", "did you mean 'accuracy'? allowed: accuracy, loss, margin"),
+    ({"criteria": {}}, "criteria", "is empty"),
+    ({"criteria.apoz": None}, "criteria.apoz", "write {}"),
+    ({"criteria.mine": {"method": 5}}, "criteria.mine.method", "5 is not text"),
+    (
+        {"criteria.shapley.aggregates": ["median"]},
+        "criteria.shapley.aggregates[0]",
+        "'median' is not an aggregate such",
+    ),
+    ({"criteria.shapley.aggregates": ["p101"]}, "criteria.shapley.aggregates[0]", "'p101' is not an aggregate"),
+    ({"criteria.shapley.trials": 0}, "criteria.shapley.trials", "0 is not at least 1"),
+    ({"oracle.max_units": 21}, "oracle.max_units", "21 is not between 1 and 20"),
+    ({"low_data.ratios": [0.5, 1.5]}, "low_data.ratios[1]", "1.5 is not strictly between 0 and 1"),
+    ({"low_data.ratios": [1]}, "low_data.ratios[0]", "1 is not strictly between 0 and 1"),
+    ({"low_data.test_images": "some"}, "low_data.test_images", "'some' is not a number of images from 1 on, or all"),
+    (WEIGHTS | {f"{NET}.weights": 3}, f"{NET}.weights", "3 is not text or a mapping"),
+    (WEIGHTS | {f"{NET}.weights": {"url": "https://x.org/w"}}, f"{NET}.weights.sha256", "missing"),
+    (WEIGHTS | {f"{NET}.weights": {"url": "x.org/w", "sha256": SHA256}}, f"{NET}.weights.url", "https://"),
+    (
+        WEIGHTS | {f"{NET}.weights": {"url": "https://x.org/w", "sha256": "abc"}},
+        f"{NET}.weights.sha256",
+        "'abc' is not a SHA-256 of 64 hexadecimal digits",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "fragment"), MISTAKES, ids=lambda each: each if isinstance(each, str) else ""
+)
+def test_a_mistake_is_told_in_one_sentence(config, changes, key, fragment):
+    told_in_one_sentence(config, changes, key, fragment)
+
+
+PROTOCOL_MISTAKES = [
+    # the changes, the key of the mistake, what its sentence must say
+    (
+        {ESTIMATOR: {"method": "permutation", "over": {"permutations": [1], "depth": [0.5]}}},
+        f"{ESTIMATOR}.over",
+        "has the entries permutations, depth, but one is allowed",
+    ),
+    ({"estimators.repetitions": 0}, "estimators.repetitions", "0 is not at least 1"),
+    ({"fine_tune.images": [0, "most"]}, "fine_tune.images[1]", "'most' is not a number of images from 0 on, or all"),
+    ({"fine_tune.images": [-1]}, "fine_tune.images[0]", "-1 is not a number of images from 0 on, or all"),
+    ({"fine_tune.train.lr": 0}, "fine_tune.train.lr", "0 is not above 0"),
+    ({"low_data.repair": ["batch-norm", "none"]}, "low_data.repair[0]", "did you mean 'batchnorm'?"),
+    ({"compress.sizes.half": {}}, "compress.sizes.half", "give either 'ratio' or 'widths' or 'parameters' or 'macs'"),
+    ({"compress.sizes.half.macs": 3}, "compress.sizes.half", "'macs', not both"),
+    ({"compress.sizes.half.ratio": 1}, "compress.sizes.half.ratio", "1 is not strictly between 0 and 1"),
+    ({"compress.train.epochs": GONE}, "compress.train.epochs", "missing"),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "fragment"), PROTOCOL_MISTAKES, ids=lambda each: each if isinstance(each, str) else ""
+)
+def test_a_mistake_in_a_protocol_is_told_in_one_sentence(default, changes, key, fragment):
+    told_in_one_sentence(default, changes, key, fragment)
