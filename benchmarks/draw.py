@@ -21,9 +21,8 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocat
 
 from benchmarks.quality import AGGREGATES, BASELINE, CONVERGED, FAMILIES, RUN, SHARED
 from shapprune.core.files import whole
-from shapprune.workflow.figures import Style, criterion_styles, save
-from shapprune.workflow.figures.layout import PLAIN, grid, legend, require, styled
-from shapprune.workflow.figures.styles import OKABE_ITO
+from shapprune.workflow.figures.layout import PLAIN, grid, legend, require, save, styled
+from shapprune.workflow.figures.styles import OKABE_ITO, Style, criterion_styles
 
 _NEAR_ONE = 1.005  # just above 1: where the axis of correlations would be endless
 _SPEARMAN_TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 1)

@@ -15,6 +15,7 @@ from shapprune.workflow.study import config as study
 from shapprune.workflow.jobs import frame
 from shapprune.gpu.leases import describe
 from shapprune.workflow.study import layers as studied
+from shapprune.workflow.figures import catalog as figures
 from shapprune.criteria.catalog import lookup
 from shapprune.core.errors import ShapPruneError
 from shapprune.workflow.study.plan import Plan
@@ -209,21 +210,16 @@ def compressed():
     ]
 
 
-FIGURES = expand(
-    "results/figures/{figure}.{format}",
-    figure=[
-        *expand("{net}/training", net=[net for net, network in NETWORKS.items() if "train" in network]),
-        *expand("{net}/{kind}", net=NETWORKS, kind=["scores", "curves_loss", "curves_accuracy", "auc", "auc_layers"]),
-        *dict.fromkeys(small_layers("{net}/oracle")),
-        *dict.fromkeys(small_layers("{net}/oracle_accuracy")),
-        *dict.fromkeys(compared_layers("{net}/estimators_cost")),
-        *dict.fromkeys(compared_layers("{net}/estimators_pruning")),
-        *expand("{net}/low_data_{kind}_{of}", net=NETWORKS, kind=["steps", "final"], of=["loss", "accuracy"]),
-        *expand("{net}/fine_tune", net=NETWORKS if FINE_TUNED else []),
-        *expand("{net}/untrained", net=UNTRAINED),
-        *expand("{net}/compress", net=[net for net, criteria in COMPRESSED.items() if criteria]),
-    ],
-    format=["svg", "png"],
+FIGURES = figures.paths(
+    {
+        "studied": NETWORKS,
+        "trained": [net for net, network in NETWORKS.items() if "train" in network],
+        "tabulated": small_layers("{net}"),
+        "compared": compared_layers("{net}"),
+        "fine_tuned": NETWORKS if FINE_TUNED else [],
+        "compressed": [net for net, criteria in COMPRESSED.items() if criteria],
+        "untrained": UNTRAINED,
+    }
 )
 
 
@@ -231,15 +227,4 @@ def table(name, title):
     """A table of the study that the report offers."""
     return report(
         f"results/tables/{name}.csv", caption="../report/tables.rst", category="Study", labels={"table": title}
-    )
-
-
-def drawing(kind, caption, experiment, **labels):
-    """The SVG of a figure of a network, shown in the report."""
-    return report(
-        f"results/figures/{{net}}/{kind}.svg",
-        caption=f"../report/{caption}.rst",
-        category="{net}",
-        subcategory=experiment,
-        labels=labels,
     )

@@ -6,13 +6,13 @@ with job(snakemake.log[0], snakemake.threads):
     import pandas as pd
 
     from shapprune.core.files import write_json
-    from shapprune.workflow import figures
+    from shapprune.workflow.figures.styles import criterion_styles
     from shapprune.workflow.share import headlines
     from shapprune.workflow.stages import collect
     from shapprune.workflow.store.keys import digest
 
     given, output = snakemake.input, snakemake.output
-    labels = {order: style.label for order, style in figures.criterion_styles(snakemake.params.criteria).items()}
+    labels = {order: style.label for order, style in criterion_styles(snakemake.params.criteria).items()}
     areas = headlines.areas(pd.read_csv(given.auc), labels)
     steps = headlines.low_data(pd.read_csv(given.low_data), labels)
     collect.write(output.auc, areas)

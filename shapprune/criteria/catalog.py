@@ -55,6 +55,7 @@ class Criterion:
         about: one line for people, with the source.
         options: its options by name.
         random: whether it draws at random, so that trials differ by more than their images.
+        shapley: whether its scores are estimates of Shapley values, or of a part of them.
         walks: whether it costs many evaluations, so that the workflow gives each layer a job (and a GPU) of its own.
         gradient: whether it needs the gradient of the payoff.
         resumes: whether it comes in draws or stages and goes on from a checkpoint when it was cut off.
@@ -67,6 +68,7 @@ class Criterion:
     about: str
     options: Mapping[str, Option] = field(default_factory=dict)
     random: bool = False
+    shapley: bool = False
     walks: bool = False
     gradient: bool = False
     resumes: bool = False
@@ -139,6 +141,7 @@ CATALOG: dict[str, Criterion] = {
     "exact": Criterion(
         "shapprune.shapley.exact:exact",
         "Shapley value by enumeration of all coalitions",
+        shapley=True,
         walks=True,
         resumes=True,
         max_units=20,
@@ -150,6 +153,7 @@ CATALOG: dict[str, Criterion] = {
             "size": Option(int, 1, minimum=1, about="the most units that a coalition lacks or holds"),
             "end": Option(str, "full", choices=("full", "empty"), about="the end that the coalitions are near to"),
         },
+        shapley=True,
         walks=True,
         resumes=True,
     ),
@@ -170,6 +174,7 @@ CATALOG: dict[str, Criterion] = {
             "depth": Option(float, 1.0, minimum=0.01, maximum=1, about="share of each order that is walked"),
         },
         random=True,
+        shapley=True,
         walks=True,
         resumes=True,
     ),
@@ -189,6 +194,7 @@ CATALOG: dict[str, Criterion] = {
             "l2": Option(float, 0.0, minimum=0, about="weight of a ridge"),
         },
         random=True,
+        shapley=True,
         walks=True,
         resumes=True,
     ),
@@ -202,6 +208,7 @@ CATALOG: dict[str, Criterion] = {
             "paired": Option(bool, False, about="every other coalition is the complement of the one before"),
         },
         random=True,
+        shapley=True,
         walks=True,
         gradient=True,
         resumes=True,
@@ -215,6 +222,7 @@ CATALOG: dict[str, Criterion] = {
             "antithetic": Option(bool, True, about="walk every other order as the reverse of the one before"),
         },
         random=True,
+        shapley=True,
         walks=True,
         gradient=True,
         resumes=True,
@@ -236,6 +244,7 @@ CATALOG: dict[str, Criterion] = {
         "shapprune.shapley.gradient:path_gradient",
         "gradients of the payoff in the units' gates as they open together (Aumann-Shapley value)",
         {"points": Option(int, 8, minimum=1, about="points on the path")},
+        shapley=True,
         walks=True,
         gradient=True,
         resumes=True,

@@ -45,8 +45,8 @@ def compress_sizes(compress: pd.DataFrame, networks: pd.DataFrame, styles: Style
     names = _names(sizes)
     if sizes.nunique() == 1:
         figure, panels = grid(2, size=(4, 0.9 + 0.2 * len(order)), room=0, sharey=True)
-        for axes, (of, title) in zip(panels, _PANELS.items(), strict=True):
-            draw_ranking(axes, order, of, bars=False, pale=of != "accuracy")
+        for axes, (measure, title) in zip(panels, _PANELS.items(), strict=True):
+            draw_ranking(axes, order, measure, bars=False, pale=measure != "accuracy")
             axes.locator_params(axis="x", nbins=4)
             axes.axvline(intact, color="black", linewidth=0.8)
             axes.set_title(title, loc="left")
@@ -56,9 +56,9 @@ def compress_sizes(compress: pd.DataFrame, networks: pd.DataFrame, styles: Style
     # Names that stand upright need height.
     longest = max(len(line) for name in names for line in name.split("\n"))
     figure, panels = grid(2, size=None if level(names) else (3.4, 2.4 + 0.06 * longest))
-    for axes, (of, title) in zip(panels, _PANELS.items(), strict=True):
+    for axes, (measure, title) in zip(panels, _PANELS.items(), strict=True):
         for style, rows in by_style(table, styles):
-            draw_line(axes, rows, "parameters", of, style, pale=of != "accuracy")
+            draw_line(axes, rows, "parameters", measure, style, pale=measure != "accuracy")
         axes.axhline(intact, **_INTACT.line)
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())

@@ -60,16 +60,16 @@ def estimators_pruning(estimators: pd.DataFrame, styles: Styles) -> Figure:
     require(estimators, "estimators")
     is_truth = estimators["estimator"] == estimators["truth"]
     table, truths = _as_criteria(estimators[~is_truth]), estimators[is_truth]
-    measures = [(layer, of) for layer, rows in truths.groupby("layer", sort=False) for of in _measured(rows)]
+    measures = [(layer, measure) for layer, rows in truths.groupby("layer", sort=False) for measure in _measured(rows)]
     figure, panels = grid(len(measures), columns=2 if len(measures) <= 8 else 4)
-    for axes, (layer, of) in zip(panels, measures, strict=True):
+    for axes, (layer, measure) in zip(panels, measures, strict=True):
         here = table[table["layer"] == layer]
         for style, rows in by_style(here, styles):
-            _draw_path(axes, rows, of, style)
-        axes.axhline(truths[truths["layer"] == layer][of].mean(), **_TRUTH.line)
+            _draw_path(axes, rows, measure, style)
+        axes.axhline(truths[truths["layer"] == layer][measure].mean(), **_TRUTH.line)
         axes.set_title(_title(here, layer), loc="left")
         axes.set_xlabel("Spearman correlation with the truth")
-        axes.set_ylabel("area under the loss curve" if of == "auc_loss" else "mean gap to the oracle")
+        axes.set_ylabel("area under the loss curve" if measure == "auc_loss" else "mean gap to the oracle")
     order = [style for style, _ in ranked(table, styles, "auc_loss")]
     legend(figure, [*order, _TRUTH], "smallest area first")
     return figure
@@ -90,7 +90,7 @@ def _title(rows: pd.DataFrame, layer: object) -> str:
     return f"{layer} ({int(rows['units'].iloc[0])})"
 
 
-def _draw_path(axes: Axes, rows: pd.DataFrame, of: str, style: Style) -> None:
+def _draw_path(axes: Axes, rows: pd.DataFrame, measure: str, style: Style) -> None:
     """The sizes of an estimator, means of all runs, joined from the cheapest on."""
-    means = rows.groupby("setting")[["evaluations", "spearman", of]].mean().sort_values("evaluations")
-    axes.plot(means["spearman"], means[of], **style.line | {"linewidth": 0.7})
+    means = rows.groupby("setting")[["evaluations", "spearman", measure]].mean().sort_values("evaluations")
+    axes.plot(means["spearman"], means[measure], **style.line | {"linewidth": 0.7})

@@ -41,19 +41,21 @@ def fine_tune_amounts(fine_tune: pd.DataFrame, styles: Styles) -> Figure:
         figure, panels = grid(2 * len(ratios), columns=2, size=(4, 0.9 + 0.2 * lines), room=0)
     else:
         figure, panels = grid(2 * len(ratios), columns=2)
-    for axes, (ratio, of) in zip(panels, ((ratio, of) for ratio in ratios for of in ("accuracy", "loss")), strict=True):
+    for axes, (ratio, measure) in zip(
+        panels, ((ratio, measure) for ratio in ratios for measure in ("accuracy", "loss")), strict=True
+    ):
         here = table[table["ratio"] == ratio]
         axes.set_title(removed(ratio), loc="left")
         if single:
-            draw_ranking(axes, ranked(here, styles, of), of, bars=False)
+            draw_ranking(axes, ranked(here, styles, measure), measure, bars=False)
             axes.locator_params(axis="x", nbins=4)
-            axes.set_xlabel(f"test {of}, training images: {amounts[0]}")
+            axes.set_xlabel(f"test {measure}, training images: {amounts[0]}")
             continue
         for style, rows in by_style(here, styles):
-            draw_line(axes, rows, "place", of, style)
+            draw_line(axes, rows, "place", measure, style)
         name_places(axes, range(len(amounts)), amounts)
-        axes.set_ylabel(f"test {of}")
-        if of == "loss":
+        axes.set_ylabel(f"test {measure}")
+        if measure == "loss":
             scale_loss([axes])
     if not single:
         figure.supxlabel("training images")

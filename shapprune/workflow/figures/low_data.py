@@ -28,13 +28,13 @@ _SIZES = ["parameters", "macs"]
 
 
 @styled()
-def low_data_curves(low_data: pd.DataFrame, styles: Styles, of: str = "accuracy") -> Figure:
+def low_data_curves(low_data: pd.DataFrame, styles: Styles, measure: str = "accuracy") -> Figure:
     """Accuracy or loss after each pruned layer, one panel a ratio; of several repairs, one panel each in its row.
 
     Args:
         low_data: rows of ``low_data.csv`` of one network.
         styles: of `criterion_styles`.
-        of: ``accuracy`` or ``loss``.
+        measure: ``accuracy`` or ``loss``.
     """
     require(low_data, "pruning with little data")
     parts, columns = _parts(low_data)
@@ -43,30 +43,30 @@ def low_data_curves(low_data: pd.DataFrame, styles: Styles, of: str = "accuracy"
     figure, panels = grid(len(parts), columns, size, sharex=True, sharey=True)
     for axes, (title, here) in zip(panels, parts.items(), strict=True):
         for style, rows in by_style(here, styles):
-            draw_line(axes, rows, "step", of, style)
+            draw_line(axes, rows, "step", measure, style)
         axes.set_title(title, loc="left")
         name_places(axes, steps.index, steps)
-    if of == "loss":
+    if measure == "loss":
         scale_loss(panels)
     last = low_data[low_data["step"] == low_data["step"].max()]
-    order = ranked(last, styles, of)
+    order = ranked(last, styles, measure)
     figure.supxlabel("layers pruned so far, from output to input")
-    figure.supylabel(f"test {of}")
+    figure.supylabel(f"test {measure}")
     legend(figure, [style for style, _ in order], "best first")
     return figure
 
 
 @styled()
-def low_data_final(low_data: pd.DataFrame, styles: Styles, of: str = "accuracy") -> Figure:
+def low_data_final(low_data: pd.DataFrame, styles: Styles, measure: str = "accuracy") -> Figure:
     """Accuracy or loss when all layers are pruned, best criterion on top, in the panels of `low_data_curves`.
 
     Args:
         low_data: rows of ``low_data.csv`` of one network.
         styles: of `criterion_styles`.
-        of: ``accuracy`` or ``loss``.
+        measure: ``accuracy`` or ``loss``.
     """
     require(low_data, "pruning with little data")
-    intact = low_data[low_data["step"] == 0][[of, *_SIZES]].mean()
+    intact = low_data[low_data["step"] == 0][[measure, *_SIZES]].mean()
     parts, repairs = _parts(low_data[low_data["step"] == low_data["step"].max()])
     columns = repairs or min(3, len(parts))
     lines = low_data.groupby(["criterion", "aggregate"]).ngroups
@@ -74,11 +74,11 @@ def low_data_final(low_data: pd.DataFrame, styles: Styles, of: str = "accuracy")
     sharex: Literal["row"] | bool = "row" if repairs else False
     figure, panels = grid(len(parts), columns, (4, 0.9 + 0.2 * lines), room=0, sharex=sharex)
     for axes, (title, here) in zip(panels, parts.items(), strict=True):
-        draw_ranking(axes, ranked(here, styles, of), of, bars=False)
+        draw_ranking(axes, ranked(here, styles, measure), measure, bars=False)
         parameters, macs = here[_SIZES].mean() / intact[_SIZES]
         axes.set_title(f"{title}\nleft: {parameters:.0%} parameters, {macs:.0%} MACs", loc="left")
-        axes.axvline(intact[of], color="black", linewidth=0.8)
-        axes.set_xlabel(f"test {of} (line: intact network)")
+        axes.axvline(intact[measure], color="black", linewidth=0.8)
+        axes.set_xlabel(f"test {measure} (line: intact network)")
     return figure
 
 

@@ -28,13 +28,13 @@ _DARK = 0.25  # shade below which text is white
 
 
 @styled()
-def removal_curves(curves: pd.DataFrame, styles: Styles, of: str = "loss") -> Figure:
+def removal_curves(curves: pd.DataFrame, styles: Styles, measure: str = "loss") -> Figure:
     """Loss or accuracy against the share of removed units, one panel a layer.
 
     Args:
         curves: rows of ``curves.csv`` of one network.
         styles: of `criterion_styles`.
-        of: ``loss`` or ``accuracy``.
+        measure: ``loss`` or ``accuracy``.
     """
     require(curves, "removal curves")
     layers = curves["layer"].unique()
@@ -45,14 +45,14 @@ def removal_curves(curves: pd.DataFrame, styles: Styles, of: str = "loss") -> Fi
         shown = np.linspace(0, units, min(units, _POINTS) + 1).round()
         here = here[here["removed"].isin(shown)].assign(share=lambda rows: rows["removed"] / rows["units"])
         for style, rows in by_style(here, styles):
-            draw_line(axes, rows, "share", of, style)
+            draw_line(axes, rows, "share", measure, style)
         axes.set_title(f"{layer} ({units})", loc="left")
         axes.xaxis.set_major_formatter(PercentFormatter(1))
-    if of == "loss":
+    if measure == "loss":
         scale_loss(panels)
-    order = ranked(curves, styles, of)
+    order = ranked(curves, styles, measure)
     figure.supxlabel("units removed")
-    figure.supylabel(f"test {of}")
+    figure.supylabel(f"test {measure}")
     legend(figure, [style for style, _ in order], "best first")
     return figure
 

@@ -90,17 +90,18 @@ def criterion_styles(criteria: Mapping[str, Mapping[str, Any]]) -> dict[tuple[st
     and, of Shapley values, by filled and open markers.
 
     Args:
-        criteria: the configuration's ``criteria``, as `shapprune.workflow.study.config.validate` returns them.
+        criteria: name -> settings, ``criteria`` or ``estimators.compared`` of a configuration that
+            `shapprune.workflow.study.config.validate` returned; an estimator's only aggregate is the mean.
 
     Returns:
         A style for each (criterion, aggregate), and one for each of what tables hold beside the study's own criteria.
     """
     styles: dict[tuple[str, str], Style] = {}
     members: dict[bool, dict[str, int]] = {True: {}, False: {}}  # strong and muted colours: how often each was given
-    for name, entry in criteria.items():
-        method, aggregates = entry["method"], entry["aggregates"]
-        scorer = entry.get("of", method)  # what is scored again in stages looks like what scores it
-        shapley = lookup(scorer).function.startswith("shapprune.shapley.")
+    for name, settings in criteria.items():
+        method, aggregates = settings["method"], settings.get("aggregates", ["mean"])
+        scorer = settings.get("of", method)  # a criterion made of another looks like that one
+        shapley = lookup(scorer).shapley
         colour = name if shapley else method
         for aggregate in aggregates:
             look: dict[str, Any] = {"colour": _GREY, "dashes": _DOTS}

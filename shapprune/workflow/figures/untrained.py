@@ -42,10 +42,10 @@ def untrained_steps(
     table = untrained.assign(left=(untrained["units_left"] / untrained["layer"].map(layers)).fillna(1))
     steps = steps_of(table)
     figure, (accuracy, left) = grid(2, size=None if level(steps) else (3.4, 3.0))
-    for axes, of in ((accuracy, "accuracy"), (left, "left")):
+    for axes, measure in ((accuracy, "accuracy"), (left, "left")):
         for style, rows in by_style(table, styles):
-            draw_line(axes, rows, "step", of, style, band=False)
-            draw_seeds(axes, rows, "step", of, style)
+            draw_line(axes, rows, "step", measure, style, band=False)
+            draw_seeds(axes, rows, "step", measure, style)
         name_places(axes, steps.index, steps)
     accuracy.set_ylabel("test accuracy")
     left.set_ylabel("units left in the layer")

@@ -62,12 +62,12 @@ def test_code_of_the_user_counts_with_what_it_imports(tmp_path, monkeypatch):
     (package / "other.py").write_text("width = 3\n")
     (package / "unused.py").write_text("")
     keys._module_file.cache_clear()
-    found = code_of(ROOT / "scripts" / "plot_auc.py", ("mine.models:build",))
+    found = code_of(ROOT / "scripts" / "plot.py", ("mine.models:build",))
     names = {name for name in found if not name.startswith(("scripts/", "shapprune/"))}
     assert names == {"mine/models.py", "mine/other.py", "mine/parts/blocks.py", "mine/far.py", "mine/parts/models.py"}
     for path in (package / "models.py", package / "parts" / "models.py"):  # of one name, and both count
         assert found[path.relative_to(tmp_path).as_posix()] == fingerprint(path)
-    assert code_of(ROOT / "scripts" / "plot_auc.py", ("not.there:build",)).keys() < found.keys()
+    assert code_of(ROOT / "scripts" / "plot.py", ("not.there:build",)).keys() < found.keys()
 
 
 def test_code_that_was_edited_since_is_refused(monkeypatch):
