@@ -63,7 +63,7 @@ TABLES = expand(
     "results/tables/{table}.csv",
     table=[
         *("networks", "training", "scores", "curves", "auc", "oracle", "estimators", "low_data"),
-        *("fine_tune", "untrained", "compress", "timing"),
+        *("fine_tune", "untrained", "compress", "timing", "headline"),
     ],
 )
 

@@ -20,6 +20,7 @@ rule write_metrics:
         networks="results/tables/networks.csv",
         auc="results/tables/auc.csv",
         low_data="results/tables/low_data.csv",
+        headline="results/tables/headline.csv",
     output:
         metrics="metrics/metrics.json",
         auc="metrics/auc.csv",

@@ -3,9 +3,8 @@
 from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads):
-    import pandas as pd
-
     from shapprune.core.files import write_json
+    from shapprune.workflow.figures.layout import read_table
     from shapprune.workflow.figures.styles import criterion_styles
     from shapprune.workflow.share import headlines
     from shapprune.workflow.stages import collect
@@ -13,9 +12,9 @@ with job(snakemake.log[0], snakemake.threads):
 
     given, output = snakemake.input, snakemake.output
     labels = {order: style.label for order, style in criterion_styles(snakemake.params.criteria).items()}
-    areas = headlines.areas(pd.read_csv(given.auc), labels)
-    steps = headlines.low_data(pd.read_csv(given.low_data), labels)
+    areas = headlines.areas(read_table(given.auc), labels)
+    steps = headlines.low_data(read_table(given.low_data), labels)
     collect.write(output.auc, areas)
     collect.write(output.low_data, steps)
-    write_json(output.metrics, headlines.metrics(pd.read_csv(given.networks), areas, steps))
+    write_json(output.metrics, headlines.metrics(read_table(given.headline), read_table(given.networks), areas, steps))
     write_json(output.manifest, {"study": digest(snakemake.params.expected)})

@@ -29,7 +29,6 @@ class Row:
         measure: ``loss`` or ``accuracy``, where the function draws either; else empty.
         styles: whose styles it takes, ``criteria`` or ``estimators`` of the configuration; empty for none.
         facts: what else it takes from the configuration; rules/figures.smk has the values.
-        headline: whether the report's first page shows it.
     """
 
     name: str
@@ -43,7 +42,6 @@ class Row:
     measure: str = ""
     styles: str = "criteria"
     facts: tuple[str, ...] = ()
-    headline: bool = False
 
     @property
     def labels(self) -> dict[str, str]:
@@ -67,7 +65,7 @@ FIGURES: Mapping[str, Row] = {row.name: row for row in (
     Row("curves_accuracy", "removal:removal_curves", ("curves",), "studied",
         "Removal curves", "Layer by layer", caption="curves", rule="curves", measure="accuracy"),
     Row("auc", "removal:auc_bars", ("auc",), "studied",
-        "Areas under the curves", "All layers", caption="auc", rule="auc", headline=True),
+        "Areas under the curves", "All layers", caption="auc", rule="auc"),
     Row("auc_layers", "removal:auc_layers", ("auc",), "studied",
         "Areas under the curves", "Layer by layer", caption="auc_layers", rule="auc"),
     Row("oracle", "oracle:oracle_overlap", ("oracle",), "tabulated",
@@ -85,7 +83,7 @@ FIGURES: Mapping[str, Row] = {row.name: row for row in (
     Row("low_data_final_loss", "low_data:low_data_final", ("low_data",), "studied",
         "Low data", "In the end", caption="low_data_final", rule="low_data", measure="loss"),
     Row("low_data_final_accuracy", "low_data:low_data_final", ("low_data",), "studied",
-        "Low data", "In the end", caption="low_data_final", rule="low_data", measure="accuracy", headline=True),
+        "Low data", "In the end", caption="low_data_final", rule="low_data", measure="accuracy"),
     Row("fine_tune", "fine_tune:fine_tune_amounts", ("fine_tune",), "fine_tuned",
         "Fine-tuning", "Against the training images", caption="fine_tune", rule="fine_tune"),
     Row("compress", "compress:compress_sizes", ("compress", "networks"), "compressed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from shapprune.workflow.figures.layout import (
     by_style,
@@ -17,6 +17,7 @@ from shapprune.workflow.figures.layout import (
     name_places,
     ranked,
     require,
+    short,
     styled,
 )
 from shapprune.workflow.figures.styles import Styles, reference
@@ -41,7 +42,7 @@ def compress_sizes(compress: pd.DataFrame, networks: pd.DataFrame, styles: Style
     sizes = compress.groupby("target")["parameters"].mean().sort_values()
     table = compress.assign(parameters=compress["target"].map(sizes))
     order = ranked(table, styles, "accuracy")
-    intact, whole = networks["test_accuracy"].mean(), _count(networks["parameters"].mean())
+    intact, whole = networks["test_accuracy"].mean(), short(networks["parameters"].mean())
     names = _names(sizes)
     if sizes.nunique() == 1:
         figure, panels = grid(2, size=(4, 0.9 + 0.2 * len(order)), room=0, sharey=True)
@@ -50,7 +51,7 @@ def compress_sizes(compress: pd.DataFrame, networks: pd.DataFrame, styles: Style
             axes.locator_params(axis="x", nbins=4)
             axes.axvline(intact, color="black", linewidth=0.8)
             axes.set_title(title, loc="left")
-        left = f"{', '.join(sizes.index.astype(str))}: {_count(sizes.iloc[0])} parameters"
+        left = f"{', '.join(sizes.index.astype(str))}: {short(sizes.iloc[0])} parameters"
         figure.supxlabel(f"test accuracy, {left} (line: intact network, {whole})")
         return figure
     # Names that stand upright need height.
@@ -70,17 +71,12 @@ def compress_sizes(compress: pd.DataFrame, networks: pd.DataFrame, styles: Style
     return figure
 
 
-def _count(number: float) -> str:
-    """A number in three digits, such as 40.2k."""
-    return EngFormatter(sep="")(float(f"{number:.3g}"))
-
-
 def _names(sizes: pd.Series) -> dict[str, float]:
     """What is written at which number of parameters: the names of the sizes, and the number."""
     place = np.log(sizes)
     group = (place.diff() > _NEAR * (place.max() - place.min())).cumsum()
     names = {}
     for _, some in sizes.groupby(group):
-        counts = dict.fromkeys(_count(each) for each in (some.min(), some.max()))
+        counts = dict.fromkeys(short(each) for each in (some.min(), some.max()))
         names["\n".join([*some.index.astype(str), "–".join(counts)])] = float(np.exp(place[some.index].mean()))
     return names

@@ -14,14 +14,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.core.files import whole
 from shapprune.workflow.figures.styles import Style, Styles
 
 # Names are text even where a network is called 1 or a criterion null; images are numbers or the word "all".
-_TEXT = ("net", "layer", "criterion", "aggregate", "repair", "images", "estimator", "setting", "truth")
+_TEXT = ("net", "layer", "criterion", "aggregate", "repair", "images", "estimator", "setting", "truth", "target")
 PLAIN = StrMethodFormatter("{x:g}")
 _INK = "#333333"
 _PALE = 0.45
@@ -39,13 +39,18 @@ def styled() -> Iterator[None]:
         yield
 
 
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A table of the study; names stay text."""
+    return pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=["", "nan"])
+
+
 def read(path: str | Path, net: str) -> pd.DataFrame:
     """The rows of one network in a table of the study.
 
     Raises:
         ShapPruneError: there are none.
     """
-    table = pd.read_csv(path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=["", "nan"])
+    table = read_table(path)
     rows = table[table["net"] == net]
     if rows.empty:
         raise ShapPruneError(f"{path} has no rows of network {net!r}, so there is nothing to draw")
@@ -141,6 +146,11 @@ def removed(ratio: float) -> str:
 def steps_of(table: pd.DataFrame) -> pd.Series:
     """The layer that each step prunes, in the order of the steps."""
     return table.groupby("step")["layer"].first().fillna("intact")
+
+
+def short(number: float) -> str:
+    """A number in three digits, such as 40.2k."""
+    return EngFormatter(sep="")(float(f"{number:.3g}"))
 
 
 def level(names: Iterable[str]) -> bool:

@@ -1,0 +1,104 @@
+"""The headline of a study in words: a table of the report's first page, and lines for a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from shapprune.workflow.figures.layout import short
+
+_COLUMNS = {
+    "net": "network",
+    "question": "what was asked",
+    "best": "best",
+    "result": "result",
+    "following": "next best criterion",
+    "left": "what is left",
+    "seconds": "time to score",
+    "intact": "intact network",
+}
+
+
+def in_words(headline: pd.DataFrame, labels: Mapping[tuple[str, str], str]) -> list[dict[str, str]]:
+    """The rows of a headline as a person reads them, by column.
+
+    Args:
+        headline: what `shapprune.workflow.share.headlines.headline` returns.
+        labels: (criterion, aggregate) -> its name for people.
+    """
+    return [_row_in_words({str(name): value for name, value in row.items()}, labels) for _, row in headline.iterrows()]
+
+
+def as_rst(rows: Iterable[Mapping[str, str]]) -> str:
+    """The headline as a table of reStructuredText."""
+    lines = [".. list-table::", "   :header-rows: 1", "   :class: headline", ""]
+    for row in (_COLUMNS, *rows):
+        for place, column in enumerate(_COLUMNS):
+            cell = row[column].replace("\\", "\\\\").replace("_", r"\_").replace("*", r"\*")
+            lines.append(f"   {'  ' if place else '* '}- {cell}")
+    return "\n".join(lines) + "\n"
+
+
+def as_text(study: str, rows: Iterable[Mapping[str, str]]) -> str:
+    """The headline as lines for a terminal."""
+    lines, net = [f"Study {study}: the best criteria"], None
+    for row in rows:
+        if row["net"] != net:
+            net = row["net"]
+            lines.append(f"{net} (intact: {row['intact']})")
+        lines.append(f"  {row['question'] + ':':<52} {row['result']:<24} {row['best']}")
+    return "\n".join(lines) + "\n"
+
+
+def _row_in_words(row: Mapping[str, Any], labels: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    number = _percent if row["measure"] == "accuracy" else _loss
+    return {
+        "net": str(row["net"]),
+        "question": _question(str(row["protocol"]), dict(part.split("=", 1) for part in str(row["setting"]).split())),
+        "best": _criterion(row, labels, ""),
+        "result": number(row["value"], row["deviation"]),
+        "following": ""
+        if pd.isna(row["next_value"])
+        else f"{number(row['next_value'])} {_criterion(row, labels, 'next_')}",
+        "left": "" if pd.isna(row["parameters"]) else _left(row),
+        "seconds": "" if pd.isna(row["seconds"]) else f"{row['seconds']:.2g} s",
+        "intact": f"{_percent(row['intact_accuracy'])}",
+    }
+
+
+def _question(protocol: str, setting: Mapping[str, str]) -> str:
+    """What a protocol asks, in few words."""
+    share = f"{100 * float(setting['ratio']):g}% of all units" if "ratio" in setting else ""
+    images = setting.get("images", "").replace("all", "all training")
+    return {
+        "auc": "units leave one layer",
+        "low_data": f"{share} leave, nothing retrained",
+        "fine_tune": f"{share} leave, {images} images retrain",
+        "compress": f"compressed to {setting.get('target')}, retrained",
+        "untrained": "harmful units leave random weights",
+    }[protocol]
+
+
+def _criterion(row: Mapping[str, Any], labels: Mapping[tuple[str, str], str], prefix: str) -> str:
+    label = labels[row[f"{prefix}criterion"], row[f"{prefix}aggregate"]]
+    repair = row[f"{prefix}repair"]
+    return label if repair == "none" else f"{label}, {repair}"
+
+
+def _left(row: Mapping[str, Any]) -> str:
+    """How much of the network is left, and what that is a share of."""
+    shares = (
+        f"{row[size] / row[f'intact_{size}']:.0%} of {short(row[f'intact_{size}'])}" for size in ("parameters", "macs")
+    )
+    return "{} parameters, {} MACs".format(*shares)
+
+
+def _percent(value: float, deviation: float = math.nan) -> str:
+    return f"{100 * value:.1f}%" if math.isnan(deviation) else f"{100 * value:.1f} ± {100 * deviation:.1f}%"
+
+
+def _loss(value: float, deviation: float = math.nan) -> str:
+    return f"loss +{value:.3f}" + ("" if math.isnan(deviation) else f" ± {deviation:.3f}")
