@@ -17,6 +17,7 @@ report: $(READY) ## run the default study (minutes) and write results/report.htm
 	    [ -n "$$(find results/figures results/tables results/run_config.yaml report -newer results/report.html)" ]; then \
 	    $(BIN)/snakemake --report results/report.html --report-stylesheet report/style.css --quiet all; \
 	fi
+	@cat results/headline.txt
 	@echo "The report is $(CURDIR)/results/report.html"
 
 ui: $(READY) ## show the results in MLflow at 127.0.0.1:5000 (another port: PORT=...)

@@ -44,12 +44,12 @@ def as_rst(rows: Iterable[Mapping[str, str]]) -> str:
 
 def as_text(study: str, rows: Iterable[Mapping[str, str]]) -> str:
     """The headline as lines for a terminal."""
-    lines, net = [f"Study {study}: the best criteria"], None
+    lines, net = [f"Study {study}: what was asked, the result, the best criterion"], None
     for row in rows:
         if row["net"] != net:
             net = row["net"]
-            lines.append(f"{net} (intact: {row['intact']})")
-        lines.append(f"  {row['question'] + ':':<52} {row['result']:<24} {row['best']}")
+            lines.append(f"{net}, intact: {row['intact']}")
+        lines.append(f"  {row['question']:<48}{row['result']:<22}{row['best']}")
     return "\n".join(lines) + "\n"
 
 
@@ -64,7 +64,7 @@ def _row_in_words(row: Mapping[str, Any], labels: Mapping[tuple[str, str], str])
         if pd.isna(row["next_value"])
         else f"{number(row['next_value'])} {_criterion(row, labels, 'next_')}",
         "left": "" if pd.isna(row["parameters"]) else _left(row),
-        "seconds": "" if pd.isna(row["seconds"]) else f"{row['seconds']:.2g} s",
+        "seconds": "" if pd.isna(row["seconds"]) else _duration(row["seconds"]),
         "intact": f"{_percent(row['intact_accuracy'])}",
     }
 
@@ -94,6 +94,12 @@ def _left(row: Mapping[str, Any]) -> str:
         f"{row[size] / row[f'intact_{size}']:.0%} of {short(row[f'intact_{size}'])}" for size in ("parameters", "macs")
     )
     return "{} parameters, {} MACs".format(*shares)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 0.1:
+        return "under 0.1 s"
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _percent(value: float, deviation: float = math.nan) -> str:
