@@ -34,10 +34,10 @@ def in_words(headline: pd.DataFrame, labels: Mapping[tuple[str, str], str]) -> l
 
 def as_rst(rows: Iterable[Mapping[str, str]]) -> str:
     """The headline as a table of reStructuredText."""
-    lines = [".. list-table::", "   :header-rows: 1", "   :class: headline", ""]
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: auto", "   :class: headline", ""]
     for row in (_COLUMNS, *rows):
         for place, column in enumerate(_COLUMNS):
-            cell = row[column].replace("\\", "\\\\").replace("_", r"\_").replace("*", r"\*")
+            cell = (row[column] or "–").replace("\\", "\\\\").replace("_", r"\_").replace("*", r"\*")
             lines.append(f"   {'  ' if place else '* '}- {cell}")
     return "\n".join(lines) + "\n"
 
