@@ -6,7 +6,7 @@ with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
     from shapprune.core.files import write_json
-    from shapprune.workflow.share import logged
+    from shapprune.workflow.share import headlines, logged
     from shapprune.workflow.share import mlflow as tracking
     from shapprune.workflow.study import config
 
@@ -21,6 +21,8 @@ with job(snakemake.log[0], snakemake.threads):
         given.compressed,
         given.untrained,
         results / "tables",
+        results / "benchmarks",
+        headlines.points(headlines.read(results / "tables" / "headline.csv")),
     )
     files = {str(Path(path).relative_to(results)): Path(path) for path in [given.config, *given.tables, *given.figures]}
     told = tracking.mirror(found, files, results / "mlflow")

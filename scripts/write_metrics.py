@@ -16,5 +16,7 @@ with job(snakemake.log[0], snakemake.threads):
     steps = headlines.low_data(read_table(given.low_data), labels)
     collect.write(output.auc, areas)
     collect.write(output.low_data, steps)
-    write_json(output.metrics, headlines.metrics(read_table(given.headline), read_table(given.networks), areas, steps))
+    write_json(
+        output.metrics, headlines.metrics(headlines.read(given.headline), read_table(given.networks), areas, steps)
+    )
     write_json(output.manifest, {"study": digest(snakemake.params.expected)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,11 +10,14 @@ import pytest
 from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 
+from shapprune.workflow.figures.catalog import FIGURES
 from shapprune.workflow.study import config as study
 
 ROOT = Path(__file__).resolve().parents[2]
 # As Snakemake sets it up, but names that do not exist are errors.
 JINJA = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+Category = namedtuple("Category", "name")
+FIRST = ("auc.svg", "low_data_final_accuracy.svg")  # figures of the first page
 SMALL = {
     "criteria": {"taylor": {}},
     "networks": {
@@ -31,16 +35,32 @@ SMALL = {
 
 @pytest.mark.parametrize("overlay", [{}, SMALL], ids=["default", "small"])
 @pytest.mark.parametrize("path", sorted(ROOT.glob("report/*.rst")), ids=lambda path: path.stem)
-def test_texts_are_whole(path, overlay):
+def test_texts_are_whole(path, overlay, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("results").mkdir()
+    Path("results/headline.rst").write_text("The headline.\n")
+    figure = Path("results/auc.svg")
+    figure.write_text("<svg\nwidth='1'>" + 3000 * "<g>\n" + "</svg>")  # lines of the page are limited
     config = study.validate(study.merge(study.read(ROOT / "config.yaml"), overlay))
     params = SimpleNamespace(digest=study.digest(config))
     wildcards = SimpleNamespace(net=next(iter(config["networks"])))
     # Snakemake adds a link to each file of the report.
     files = [SimpleNamespace(target="run_config.yaml", job=SimpleNamespace(params=params))]
+    category = Category("net")
+    categories = {category: {category: [SimpleNamespace(target=name, path=figure) for name in FIRST]}}
     text = path.read_text() + "\n\n.. _run_config.yaml: javascript:show()\n"
     snakemake = SimpleNamespace(config=config, wildcards=wildcards, params=params)
-    html = publish_parts(JINJA.from_string(text).render(snakemake=snakemake, files=files), writer="html")["body"]
+    html = publish_parts(
+        JINJA.from_string(text).render(snakemake=snakemake, files=files, categories=categories), writer="html"
+    )["body"]
     assert "System Message" not in html
     assert "{{" not in html
+    if path.stem == "workflow":
+        assert html.index("The headline.") < html.index("<img") < html.index("How it was done")
+        assert html.count("data:image/svg+xml,%3Csvg%0A\nwidth") == len(FIRST)
     if path.stem in ("workflow", "config"):
         assert params.digest in html
+
+
+def test_figures_of_the_first_page_are_in_the_table():
+    assert {name.removesuffix(".svg") for name in FIRST} <= FIGURES.keys()

@@ -174,11 +174,17 @@ def metrics(
     return found
 
 
+def read(path: str | Path) -> pd.DataFrame:
+    """A headline that was written as CSV."""
+    text = dict.fromkeys(("net", "setting", "criterion", "aggregate", "repair"), str)
+    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={"value": [""], "deviation": [""]})
+
+
 def points(headline: pd.DataFrame) -> list[tuple[str, float]]:
-    """The headline as metrics: ``best/{net}/{protocol}/{setting}/{measure}`` and the value."""
-    place = headline.fillna({"setting": ""})[["net", "protocol", "setting", "measure", "value"]]
+    """The headline as metrics: a name such as ``best/lenet5/low_data/ratio_0.5/accuracy``, and the value."""
+    place = headline[["net", "protocol", "setting", "measure", "value"]]
     return [
-        ("/".join(["best", net, protocol, *setting.split(), measure]), float(value))
+        ("/".join(["best", net, protocol, *setting.replace("=", "_").split(), measure]), float(value))
         for net, protocol, setting, measure, value in place.itertuples(index=False)
     ]
 

@@ -54,7 +54,7 @@ class LoggedRun:
         params: by name; nested mappings become dotted names.
         metrics: the points.
         tags: further ones.
-        seconds: how long the result took.
+        seconds: how long the result took; of a study, how long at least one of its jobs was at work.
         data: facts of the data sets (`shapprune.data.prepared.write_prepared`).
     """
 
@@ -79,6 +79,8 @@ def collect(
     compressed: Iterable[str],
     untrained: Iterable[str],
     tables: Path,
+    benchmarks: Path,
+    headline: Iterable[tuple[str, float]],
 ) -> list[LoggedRun]:
     """What there is to log of a finished study, the study itself first.
 
@@ -93,6 +95,8 @@ def collect(
         compressed: the folders of compressed networks.
         untrained: the tables of untrained networks, with manifests beside them.
         tables: the folder of the study's tables.
+        benchmarks: the folder of Snakemake's benchmarks, a file a job.
+        headline: metrics of the study's own run (`shapprune.workflow.share.headlines.points`).
 
     Raises:
         ShapPruneError: a manifest is missing or damaged.
@@ -111,8 +115,10 @@ def collect(
         *(run for path in untrained for run in _untrained(config, Path(path))),
     ]
     name, key = config["study"], study.digest(config)
+    finished, seconds = _worked(benchmarks)
+    metrics = [*((metric, value, 0) for metric, value in headline), ("seconds", seconds, 0), *_means(runs)]
     return [
-        LoggedRun("study", f"{name} {key}", key, time.time(), config, _headlines(runs), data=[*data.values()]),
+        LoggedRun(*("study", f"{name} {key}", key, finished, config, metrics), seconds=seconds, data=[*data.values()]),
         *runs,
     ]
 
@@ -256,7 +262,7 @@ def _untrained(config: Mapping[str, Any], path: Path) -> Iterator[LoggedRun]:
         )
 
 
-def _headlines(runs: Iterable[LoggedRun]) -> list[Point]:
+def _means(runs: Iterable[LoggedRun]) -> list[Point]:
     """What studies are compared by, means over the seeds."""
     values = defaultdict(list)
     for run in runs:
@@ -265,6 +271,24 @@ def _headlines(runs: Iterable[LoggedRun]) -> list[Point]:
             if name in ("test_accuracy", "auc_loss", "auc_accuracy"):
                 values["/".join([name, *of])].append(value)
     return [(name, fmean(each), 0) for name, each in values.items()]
+
+
+def _worked(benchmarks: Path) -> tuple[float, float]:
+    """When the last job ended, and for how many seconds at least one was at work.
+
+    Jobs at the same time count once and pauses do not count. A job that restored its results counts for as long as that
+    took.
+    """
+    spans = []
+    for path in benchmarks.rglob("*.tsv"):
+        (row,) = _rows(path, delimiter="\t")
+        end = path.stat().st_mtime  # written when the job ends
+        spans.append((end - float(row["s"]), end))
+    seconds, finished = 0.0, 0.0
+    for start, end in sorted(spans):
+        seconds += max(0.0, end - max(start, finished))
+        finished = max(finished, end)
+    return finished or time.time(), seconds
 
 
 def _keys(manifests: Iterable[Path]) -> dict[tuple[str, str], dict[str, str]]:
@@ -305,9 +329,9 @@ def _epochs(history: Iterable[Mapping[str, Any]]) -> Iterator[Point]:
             yield f"epoch/{name}", _number(row[name]), int(row["epoch"])
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
+def _rows(path: Path, delimiter: str = ",") -> Iterator[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
-        yield from csv.DictReader(file)
+        yield from csv.DictReader(file, delimiter=delimiter)
 
 
 def _number(text: str | float) -> float:

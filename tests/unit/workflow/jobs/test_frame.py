@@ -52,6 +52,7 @@ def test_anything_else_has_its_traceback_in_the_log(tmp_path):
         "shapprune.workflow.study.config",
         "shapprune.data.sets",
         "shapprune.criteria.catalog",
+        "shapprune.workflow.figures.catalog",
         "shapprune.workflow.share.mlflow",
     ],
 )

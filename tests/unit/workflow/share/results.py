@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from shapprune.core.files import write_json
@@ -68,6 +69,7 @@ class Results:
         self._estimators()
         self._measured()
         self._compressed()
+        self._benchmarks()
         write_json(folder / "run_config.yaml", self.config)
         (folder / "figures").mkdir(exist_ok=True)
         (folder / "figures" / "auc.svg").write_text("<svg/>")
@@ -162,6 +164,14 @@ class Results:
         key = task("half", to={"ratio": 0.5}, train={"epochs": 2})
         write_json(self.run / "compressed" / "random" / "mean" / "half.json", {**facts, **MACHINE, "task": key})
 
+    def _benchmarks(self) -> None:
+        """Two jobs at the same time, from 100 to 105 and from 103 to 109; after a pause, one from 200 to 201."""
+        for name, seconds, end in (("train", 5.0, 105), ("score", 6.0, 109), ("prune", 1.0, 201)):
+            path = self.folder / "benchmarks" / name / "job.tsv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"s\th:m:s\n{seconds}\t-\n")
+            os.utime(path, (end, end))
+
     def table(self, name: str) -> Path:
         return self.folder / "tables" / f"{name}.csv"
 
@@ -177,7 +187,8 @@ class Results:
             [self.run / "compressed" / "random"],
             [self.fresh.with_suffix(".csv")],
         )
-        return logged.collect(self.config, *(map(str, each) for each in manifests), self.folder / "tables")
+        folders = self.folder / "tables", self.folder / "benchmarks"
+        return logged.collect(self.config, *(map(str, each) for each in manifests), *folders, [("best/small", 0.5)])
 
     def mirror(self, **changed: object) -> dict:
         paths = [self.folder / "run_config.yaml", self.folder / "figures" / "auc.svg", self.table("auc")]

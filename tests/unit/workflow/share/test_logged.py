@@ -41,3 +41,9 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
     assert logged_runs["small/seed0"].seconds == 6.0
     store = logged_runs["random/fc1/trial1 small/seed0"].tags["shapprune.store"]
     assert store == "data/store/ke/key of random1"
+
+
+def test_a_study_lasts_as_long_as_a_job_was_at_work(tmp_path):
+    parent, *_ = Results(tmp_path).runs()
+    assert (parent.finished, parent.seconds) == (201, 9 + 1)  # jobs at the same time count once, the pause does not
+    assert {("best/small", 0.5, 0), ("seconds", 10.0, 0)} < set(parent.metrics)

@@ -38,6 +38,8 @@ def test_study_is_mirrored_once(folder):
     parent = found[f"fake {study.digest(results.config)}"]
     assert parent.info.run_id == told["run"]
     assert parent.data.metrics["auc_loss/small/shapley/mean_2std"] == 1.5
+    assert parent.data.metrics["best/small"] == 0.5
+    assert parent.info.end_time - parent.info.start_time == 1000 * parent.data.metrics["seconds"] == 10_000
     assert parent.data.params["networks.small.options.widths"] == "[2, 2]"
     children = [run for run in found.values() if run is not parent]
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {told["run"]}
