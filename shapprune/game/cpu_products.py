@@ -34,7 +34,7 @@ class Product(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""
-        run = _onednn()
+        run = onednn_linear()
         if run is None or values.numel() == 0 or torch.is_autocast_enabled("cpu"):
             return F.linear(values, self._weight, self._bias)
         rows = values.reshape(-1, values.shape[-1])
@@ -113,20 +113,20 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def forward(ctx, rows: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.save_for_backward(back)
-        run = _onednn()
+        run = onednn_linear()
         assert run is not None
         return run(rows, weight, bias)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[no-untyped-def, override]
         (back,) = ctx.saved_tensors
-        run = _onednn()
+        run = onednn_linear()
         assert run is not None
         return run(gradient.contiguous(), back, None), None, None, None
 
 
 @cache
-def _onednn() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
+def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
     """The linear layer of oneDNN: with float32 on an AMD processor it is twice as fast as what torch takes by itself.
 
     It does not belong to torch's public interface. So it is tried first, and where it fails there is None.

@@ -16,6 +16,32 @@ Places = tuple[Tensor, Tensor, Tensor]
 _STEPS = 8
 
 
+def active_first(orders: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+    """Move the units that are null players to the end of removal orders.
+
+    Args:
+        orders: removal orders of each example, int [K, N, n].
+        active: the units of each example that are no null players, bool [N, n].
+
+    Returns:
+        The orders with the active units first, int [K, N, n]; the units of either kind stay in their order. And how
+        many active units are gone after each step of the orders given, int [K, N, n + 1].
+
+    >>> import torch
+    >>> from shapprune.game.walks import active_first
+    >>> leaving, gone = active_first(torch.tensor([[[2, 0, 1]]]), torch.tensor([[True, True, False]]))
+    >>> leaving.tolist(), gone.tolist()
+    ([[[0, 1, 2]]], [[[0, 0, 1, 2]]])
+    """
+    units = orders.shape[2]
+    leaves = active[None].expand(len(orders), -1, -1).gather(2, orders)
+    so_far = leaves.cumsum(2)
+    steps = torch.arange(1, units + 1, device=orders.device)
+    # This is faster than a stable sort.
+    place = torch.where(leaves, so_far, active.sum(1)[:, None] + steps - so_far) - 1
+    return torch.empty_like(orders).scatter_(2, place, orders), torch.nn.functional.pad(so_far, (1, 0))
+
+
 def walk_rows(
     entry: Entry, chunks: Iterable[tuple[slice, Tensor]], leaving: Tensor, lengths: np.ndarray, limit: int
 ) -> Iterator[tuple[Tensor, Places]]:
