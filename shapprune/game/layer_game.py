@@ -59,18 +59,19 @@ class LayerGame(PayoffGame):
     Raises:
         ShapPruneError: the network cannot be cut at the layer, or images, labels and outputs do not fit.
 
-    >>> import torch
-    >>> from torch import nn
-    >>> from shapprune import LayerGame
-    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    >>> images, labels = torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1])
-    >>> game = LayerGame(model, "0", images, labels)
-    >>> game.units
-    3
-    >>> game.value(torch.tensor([[True, True, True], [True, False, False]])).shape  # 2 coalitions, 5 images
-    torch.Size([2, 5])
-    >>> game.evaluations
-    2.0
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from shapprune import LayerGame
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> images, labels = torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1])
+        >>> game = LayerGame(model, "0", images, labels)
+        >>> game.units
+        3
+        >>> game.value(torch.tensor([[True, True, True], [True, False, False]])).shape  # 2 coalitions, 5 images
+        torch.Size([2, 5])
+        >>> game.evaluations
+        2.0
     """
 
     def __init__(

@@ -28,14 +28,15 @@ class TabulatedGame(LayerGame):
     Raises:
         ShapPruneError: as `example_tables`.
 
-    >>> import torch
-    >>> from torch import nn
-    >>> from shapprune import LayerGame, shapley
-    >>> from shapprune.oracle.tabulated import TabulatedGame
-    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    >>> game = TabulatedGame(LayerGame(model, "0", torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1])))
-    >>> shapley.exact(game).evaluations
-    8.0
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from shapprune import LayerGame, shapley
+        >>> from shapprune.oracle.tabulated import TabulatedGame
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> game = TabulatedGame(LayerGame(model, "0", torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1])))
+        >>> shapley.exact(game).evaluations
+        8.0
     """
 
     def __init__(self, game: LayerGame):
