@@ -7,14 +7,15 @@ from torch import Tensor
 
 from shapprune.core.errors import unknown
 from shapprune.game.layer_game import LayerGame
+from shapprune.game.protocol import Game
 from shapprune.shapley.draws import SHARED, generator
 from shapprune.shapley.scores import scorer
 
 
 @scorer("random")
-def random(game: LayerGame, seed: int = 0) -> Tensor:
+def random(game: Game, seed: int = 0) -> Tensor:
     """A uniform random number on [0, 1) for each unit, values [1, n]."""
-    return torch.from_numpy(generator(seed, game.layer, SHARED, 0).random((1, game.units))).to(game.images.device)
+    return torch.from_numpy(generator(seed, game.layer, SHARED, 0).random((1, game.units))).to(game.device)
 
 
 @scorer("weight-norm")
@@ -70,7 +71,7 @@ def taylor(game: LayerGame, signed: bool = False) -> Tensor:
 
 
 @scorer("leave-one-out")
-def leave_one_out(game: LayerGame) -> Tensor:
+def leave_one_out(game: Game) -> Tensor:
     """What the payoff loses when the unit alone leaves the whole layer, v(all) - v(all but the unit); values [N, n].
 
     It costs n evaluations, and one for the whole layer.

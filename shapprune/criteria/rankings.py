@@ -15,7 +15,7 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.criteria.heuristics import by_unit
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.payoffs import minus_loss
-from shapprune.graph.unit_graph import LAYERS
+from shapprune.graph.operations import LAYERS
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
 from shapprune.shapley.scores import scorer

@@ -11,14 +11,14 @@ import torch
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
-from shapprune.game.layer_game import LayerGame
+from shapprune.game.protocol import PayoffGame
 from shapprune.shapley.scores import Estimate, scorer
 from shapprune.shapley.unfinished import Unfinished
 
 
 @scorer("rescored")
 def rescored(
-    game: LayerGame,
+    game: PayoffGame,
     of: str = "coalition-gradient",
     stages: int = 16,
     aggregate: str = "mean+2std",

@@ -1,4 +1,4 @@
-"""Criteria: functions of a LayerGame that return UnitScores. The table of them is `shapprune.criteria.catalog`."""
+"""Criteria: functions of a game that return UnitScores. The table of them is `shapprune.criteria.catalog`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from shapprune.core.resolve import resolve_function
 from shapprune.criteria.catalog import CATALOG, check_options, lookup
 
 if TYPE_CHECKING:
-    from shapprune.game.layer_game import LayerGame
+    from shapprune.game.protocol import Game
     from shapprune.shapley.scores import UnitScores
 
 __all__ = ["CATALOG", "lookup", "score"]
 
 
 def score(
-    game: LayerGame, criterion: str, *, seed: int = 0, checkpoint: Path | None = None, **options: object
+    game: Game, criterion: str, *, seed: int = 0, checkpoint: Path | None = None, **options: object
 ) -> UnitScores:
     """Score the units of a layer by any criterion of the catalog.
 

@@ -11,11 +11,12 @@ class Cost:
     Attributes:
         evaluations: the count so far.
 
-    >>> from shapprune.game.cost import Cost
-    >>> cost = Cost()
-    >>> cost.add(5)
-    >>> cost.evaluations
-    5.0
+    Example:
+        >>> from shapprune.game.cost import Cost
+        >>> cost = Cost()
+        >>> cost.add(5)
+        >>> cost.evaluations
+        5.0
     """
 
     def __init__(self) -> None:

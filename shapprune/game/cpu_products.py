@@ -1,6 +1,6 @@
-"""Linear layers, and convolutions of maps of a few positions, as matrix products that a CPU is fast with.
+"""Linear layers, and convolutions of the smallest maps, as matrix products that are fast on a CPU.
 
-For the part of a network that coalitions run, and only there: float32, with a gradient in the values but not in the
+They replace layers in the part of a network that coalitions run: float32, with a gradient in the values but not in the
 weights. Results differ from those of the layers by rounding.
 """
 
@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# A convolution becomes a matrix only if that is not larger, in bytes.
+# Size limit of a convolution's matrix, in bytes.
 _LARGEST = 64 * 2**20
 
 
 class Product(nn.Module):
-    """A linear layer, by oneDNN where this torch lets it.
+    """A linear layer, computed by oneDNN if this torch offers it.
 
     Args:
         weight: [out, in].
@@ -34,7 +34,7 @@ class Product(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """[..., in] -> [..., out]."""
-        run = _onednn()
+        run = onednn_linear()
         if run is None or values.numel() == 0 or torch.is_autocast_enabled("cpu"):
             return F.linear(values, self._weight, self._bias)
         rows = values.reshape(-1, values.shape[-1])
@@ -48,19 +48,19 @@ class Product(nn.Module):
 
 
 class MapProduct(Product):
-    """A convolution as the matrix from all of its input to all of its output.
+    """A convolution as one matrix from its whole input to its whole output.
 
     Args:
         convolution: one that `suits`.
-        size: height and width of what comes in.
-        out_size: of what goes out.
+        size: height and width of its input.
+        out_size: height and width of its output.
     """
 
     def __init__(self, convolution: nn.Conv2d, size: Sequence[int], out_size: Sequence[int]):
         weight = convolution.weight.detach()
         out, channels, *kernel = weight.shape
         matrix = weight.new_zeros(*out_size, out, *size, channels)
-        # Along each axis, the place of the kernel that leads from an output position to an input position.
+        # Along each axis, the place in the kernel that connects an output position with an input position.
         taps = [
             [_tap(to, at, convolution, axis) for to in range(out_size[axis]) for at in range(size[axis])]
             for axis in (0, 1)
@@ -76,60 +76,61 @@ class MapProduct(Product):
         self._shape = (*out_size, out)
 
     def forward(self, values: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, out, h, w], both best with their channels last in memory."""
+        """[N, C, H, W] -> [N, out, h, w]; both should have their channels last in memory."""
         return super().forward(values.movedim(1, -1).flatten(1)).reshape(-1, *self._shape).movedim(-1, 1)
 
 
 def suits(convolution: nn.Conv2d, size: Sequence[int], out_size: Sequence[int]) -> bool:
-    """Whether a convolution is cheaper as a matrix: its kernel has more places than the map, so many meet padding.
+    """Whether a convolution is faster as a matrix: its kernel has more places than its input, so many meet padding.
 
     Args:
         convolution: the layer.
-        size: height and width of what comes in.
-        out_size: of what goes out.
+        size: height and width of its input.
+        out_size: height and width of its output.
     """
     weight = convolution.weight
-    entries = weight.shape[0] * weight.shape[1] * math.prod(size) * math.prod(out_size)
+    numbers = weight.shape[0] * weight.shape[1] * math.prod(size) * math.prod(out_size)
     return (
         weight.dtype == torch.float32
         and convolution.groups == 1
         and convolution.padding_mode == "zeros"
         and not isinstance(convolution.padding, str)
         and math.prod(size) < weight.shape[2:].numel()
-        and entries * weight.element_size() <= _LARGEST
+        and numbers * weight.element_size() <= _LARGEST
     )
 
 
 def _tap(to: int, at: int, convolution: nn.Conv2d, axis: int) -> int:
-    """The place of the kernel between two positions; -1 where there is none, too large where it is past its end."""
+    """The place in the kernel that connects two positions; -1, or past the end of the kernel, if there is none."""
     offset = at + int(convolution.padding[axis]) - to * convolution.stride[axis]
     place, rest = divmod(offset, convolution.dilation[axis])
     return -1 if rest else place
 
 
 class _Differentiable(torch.autograd.Function):
-    """The product with a gradient in the rows."""
+    """The product of oneDNN with a gradient in the rows."""
 
     @staticmethod
     def forward(ctx, rows: Tensor, weight: Tensor, bias: Tensor | None, back: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         ctx.save_for_backward(back)
-        run = _onednn()
+        run = onednn_linear()
         assert run is not None
         return run(rows, weight, bias)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[no-untyped-def, override]
         (back,) = ctx.saved_tensors
-        run = _onednn()
+        run = onednn_linear()
         assert run is not None
         return run(gradient.contiguous(), back, None), None, None, None
 
 
 @cache
-def _onednn() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
-    """The linear layer of oneDNN: with float32 on an AMD processor it is twice as fast as what torch takes by itself.
+def onednn_linear() -> Callable[[Tensor, Tensor, Tensor | None], Tensor] | None:
+    """The linear layer of oneDNN, or None if this torch does not have it.
 
-    It does not belong to torch's public interface. So it is tried first, and where it fails there is None.
+    With float32 on AMD processors it is twice as fast as the one that torch chooses. It is not in torch's public
+    interface, so it is tried on a small product first.
     """
 
     def run(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a coalition is worth to an example: functions of outputs and labels, higher = better."""
+"""Payoffs: what a coalition is worth to an example, from the network's outputs and the label; higher = better."""
 
 from __future__ import annotations
 
@@ -15,20 +15,32 @@ _FEW_CLASSES = 32
 
 
 def minus_loss(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Minus the cross-entropy of each example, float [N]."""
+    """Minus the cross-entropy of each example, float [N].
+
+    Args:
+        outputs: of the network before any softmax, float [N, classes].
+        labels: classes, int [N].
+    """
     if outputs.is_cuda or outputs.shape[1] > _FEW_CLASSES:
         return -F.cross_entropy(outputs, labels, reduction="none")
-    # As positions of one image: a CPU goes along the longer axis, four times as fast with ten classes.
+    # Examples as positions of one image: with ten classes this is four times as fast on a CPU.
     return -F.cross_entropy(outputs.t()[None], labels[None], reduction="none")[0]
 
 
 def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
-    """1 where the label has the largest output, else 0, float [N]."""
+    """1 if the label has the largest output, else 0, float [N]; arguments as for `minus_loss`."""
     return (outputs.argmax(1) == labels).to(outputs.dtype)
 
 
 def margin(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Output of the label minus the largest other output, float [N]."""
+    """Output of the label minus the largest other output, float [N]; arguments as for `minus_loss`.
+
+    Example:
+        >>> import torch
+        >>> from shapprune.game.payoffs import margin
+        >>> margin(torch.tensor([[1.0, 4.0, 2.0]]), torch.tensor([1])).tolist()
+        [2.0]
+    """
     own = outputs.gather(1, labels[:, None])[:, 0]
     others = outputs.scatter(1, labels[:, None], -torch.inf)
     return own - others.amax(1)
@@ -38,10 +50,13 @@ PAYOFFS: dict[str, Payoff] = {"loss": minus_loss, "accuracy": accuracy, "margin"
 
 
 def find_payoff(payoff: str | Payoff) -> Payoff:
-    """The payoff of a name, or the function itself.
+    """Look up a payoff.
+
+    Args:
+        payoff: a name of `PAYOFFS`, or a function of (outputs, labels), which is returned as it is.
 
     Raises:
-        ShapPruneError: no payoff of that name.
+        ShapPruneError: an unknown name.
     """
     if callable(payoff):
         return payoff
@@ -51,14 +66,14 @@ def find_payoff(payoff: str | Payoff) -> Payoff:
 
 
 def require_finite(values: Tensor, what: str) -> None:
-    """Refuse values of which any is infinite or not a number.
+    """Raise unless all values are finite.
 
     Args:
         values: [N, ...], a row an example.
-        what: what they are, for the message.
+        what: what the values are, for the message.
 
     Raises:
-        ShapPruneError: with the first of them and its example.
+        ShapPruneError: a value is not finite; the message names the first and its example.
     """
     wrong = ~torch.isfinite(values)
     if wrong.any():
@@ -69,10 +84,10 @@ def require_finite(values: Tensor, what: str) -> None:
 
 
 def check_labels(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
-    """Refuse outputs and labels that a payoff of `PAYOFFS` cannot use; functions of the user's own take what they like.
+    """Raise unless a payoff of `PAYOFFS` can use the outputs and labels; other functions may take any.
 
     Raises:
-        ShapPruneError: outputs that are not [N, classes], or labels that are not whole numbers of a class.
+        ShapPruneError: the outputs are not [N, classes], or a label is not the number of a class.
     """
     if payoff not in PAYOFFS.values():
         return

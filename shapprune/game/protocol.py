@@ -25,28 +25,29 @@ class Game(Protocol):
         examples: a number for each example that seeds its draws, int [N].
         device: where values are.
 
-    A game without a network, in which each unit is worth a number of its own:
+    Example:
+        A game without a network, in which each unit is worth a number of its own:
 
-    >>> import torch
-    >>> from shapprune import shapley
-    >>> from shapprune.game.cost import Cost
-    >>> from shapprune.game.protocol import Game
-    >>> class Additive(Game):
-    ...     layer, units, examples, device = "additive", 3, [0], torch.device("cpu")
-    ...     def __init__(self):
-    ...         self.cost = Cost()
-    ...     @property
-    ...     def evaluations(self):
-    ...         return self.cost.evaluations
-    ...     def value(self, coalitions):
-    ...         kept = torch.as_tensor(coalitions).double()
-    ...         self.cost.add(len(kept))
-    ...         worth = kept @ torch.tensor([3.0, -1.0, 0.5]).double()
-    ...         return worth if worth.dim() == 2 else worth[:, None]
-    ...     def identity(self):
-    ...         return [self.layer]
-    >>> shapley.exact(Additive()).aggregate("mean").round(decimals=6).tolist()
-    [3.0, -1.0, 0.5]
+        >>> import torch
+        >>> from shapprune import shapley
+        >>> from shapprune.game.cost import Cost
+        >>> from shapprune.game.protocol import Game
+        >>> class Additive(Game):
+        ...     layer, units, examples, device = "additive", 3, [0], torch.device("cpu")
+        ...     def __init__(self):
+        ...         self.cost = Cost()
+        ...     @property
+        ...     def evaluations(self):
+        ...         return self.cost.evaluations
+        ...     def value(self, coalitions):
+        ...         kept = torch.as_tensor(coalitions).double()
+        ...         self.cost.add(len(kept))
+        ...         worth = kept @ torch.tensor([3.0, -1.0, 0.5]).double()
+        ...         return worth if worth.dim() == 2 else worth[:, None]
+        ...     def identity(self):
+        ...         return [self.layer]
+        >>> shapley.exact(Additive()).aggregate("mean").round(decimals=6).tolist()
+        [3.0, -1.0, 0.5]
     """
 
     layer: str

@@ -1,4 +1,4 @@
-"""The part of a network after a cut, made ready to be run many times."""
+"""Prepare the part of a network after a cut, so that it runs fast many times."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from shapprune.game.cpu_products import MapProduct, Product, suits
 from shapprune.graph.cut import Cut
 
-# A CPU convolves faster with the channels last in memory, but for maps of fewer positions than this (3x3 convolutions
-# of oneDNN: 1.5 to 3.7 times as fast on 32 x 32, 1.15 times on 7 x 7, 0.96 times on 4 x 4, 0.6 times on 2 x 2).
+# From so many positions on, a CPU convolves faster with the channels last in memory (3x3 convolutions of oneDNN:
+# 1.5 to 3.7 times as fast on 32 x 32, 1.15 times on 7 x 7, 0.96 times on 4 x 4, 0.6 times on 2 x 2).
 _SMALL_MAP = 36
 _NORMS: dict[type[nn.Module], type[nn.modules.batchnorm._BatchNorm]] = {
     nn.Conv1d: nn.BatchNorm1d,
@@ -24,17 +24,17 @@ _NORMS: dict[type[nn.Module], type[nn.modules.batchnorm._BatchNorm]] = {
 
 
 def make_ready(cut: Cut, shapes: Mapping[fx.Node, torch.Size], cuda: bool) -> bool | None:
-    """Fold BatchNorm into the convolutions before it and choose the layers' best forms and formats, in ``cut.after``.
+    """Fold BatchNorm into convolutions and choose the fastest form and memory format of each layer, in ``cut.after``.
 
-    The modules of the network itself are left alone. Outputs differ by rounding only.
+    The modules of the network itself are not changed. Outputs differ by rounding only.
 
     Args:
-        cut: the network, in evaluation mode.
+        cut: the network, in eval mode.
         shapes: shape of every tensor of the network.
-        cuda: whether it runs there; all convolutions have their channels last then.
+        cuda: whether it runs on CUDA, where all convolutions have their channels last.
 
     Returns:
-        Whether what enters should have its channels last; None where no convolution of maps follows.
+        Whether what enters should have its channels last; None if no convolution of maps follows.
     """
     rest = cut.after
     _fold_norms(rest)
@@ -44,7 +44,7 @@ def make_ready(cut: Cut, shapes: Mapping[fx.Node, torch.Size], cuda: bool) -> bo
         if node.op != "call_module":
             continue
         name, module = str(node.target), rest.get_submodule(str(node.target))
-        # Of exactly these types: others may make their weight anew in each call.
+        # Of exactly these types: a subclass may compute its weight in each call.
         if type(module) is nn.Linear and not cuda and module.weight.dtype == torch.float32:
             rest.set_submodule(name, Product(module.weight, module.bias))
         elif type(module) is nn.Conv2d:
@@ -60,7 +60,7 @@ def make_ready(cut: Cut, shapes: Mapping[fx.Node, torch.Size], cuda: bool) -> bo
             convolution = copy.deepcopy(convolution).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             rest.set_submodule(name, convolution)
     for node in list(rest.graph.nodes):
-        # What takes its channels first only, and a convolution whose format its input would otherwise decide.
+        # A view may fail on channels last; a convolution would take its format from its input.
         if (node.op == "call_method" and node.target == "view") or channels_last.get(str(node.target)) is False:
             value = node.all_input_nodes[0]
             with rest.graph.inserting_before(node):
@@ -77,7 +77,7 @@ def _fold_norms(rest: fx.GraphModule) -> None:
         before, norm = modules.get(str(value.target)), modules.get(str(node.target))
         if (
             isinstance(before, nn.Conv1d | nn.Conv2d | nn.Conv3d)
-            and type(norm) is _NORMS.get(type(before))  # of exactly these types: others may do more
+            and type(norm) is _NORMS.get(type(before))  # of exactly these types: a subclass may do more
             and norm.running_var is not None
             and len(value.users) == calls[value.target] == 1
         ):

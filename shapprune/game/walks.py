@@ -1,4 +1,4 @@
-"""The rows of walks along removal orders, packed into calls of the network."""
+"""Removal orders walked side by side, in calls of a network of about the same size."""
 
 from __future__ import annotations
 
@@ -12,28 +12,55 @@ from shapprune.game.engine import Entry, Walks
 
 Places = tuple[Tensor, Tensor, Tensor]
 
-# Walks side by side are few enough for so many steps in a call, so that little of it stays empty.
+# So few walks go side by side that a call holds at least this many steps: only its last step may be cut short.
 _STEPS = 8
+
+
+def active_first(orders: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
+    """Move the units that are null players to the end of removal orders.
+
+    Args:
+        orders: removal orders of each example, int [K, N, n].
+        active: the units of each example that are no null players, bool [N, n].
+
+    Returns:
+        The orders with the active units first, int [K, N, n]; the units of either kind stay in their order. And how
+        many active units are gone after each step of the orders given, int [K, N, n + 1].
+
+    Example:
+        >>> import torch
+        >>> from shapprune.game.walks import active_first
+        >>> leaving, gone = active_first(torch.tensor([[[2, 0, 1]]]), torch.tensor([[True, True, False]]))
+        >>> leaving.tolist(), gone.tolist()
+        ([[[0, 1, 2]]], [[[0, 0, 1, 2]]])
+    """
+    units = orders.shape[2]
+    leaves = active[None].expand(len(orders), -1, -1).gather(2, orders)
+    so_far = leaves.cumsum(2)
+    steps = torch.arange(1, units + 1, device=orders.device)
+    # This is faster than a stable sort.
+    place = torch.where(leaves, so_far, active.sum(1)[:, None] + steps - so_far) - 1
+    return torch.empty_like(orders).scatter_(2, place, orders), torch.nn.functional.pad(so_far, (1, 0))
 
 
 def walk_rows(
     entry: Entry, chunks: Iterable[tuple[slice, Tensor]], leaving: Tensor, lengths: np.ndarray, limit: int
 ) -> Iterator[tuple[Tensor, Places]]:
-    """What enters the network along walks, in calls of up to ``limit`` rows.
+    """What enters a network along removal orders, in calls of up to ``limit`` rows.
 
-    Walks go side by side, the longest first, so that the rows of a step are one block and the steps follow each other.
+    Walks go side by side, the longest first: the rows of a step are one block in memory, and the next step follows it.
     Nothing here waits for the device.
 
     Args:
-        entry: where it enters.
-        chunks: the examples in chunks, with what the entry has prepared for each.
-        leaving: the removal orders, int [K, N, n].
-        lengths: how many steps of each to run, int [K, N].
-        limit: rows in a call.
+        entry: where coalitions enter.
+        chunks: the examples in chunks, with what the entry prepared for each.
+        leaving: removal orders, int [K, N, n].
+        lengths: number of steps to walk along each order, int [K, N].
+        limit: the largest number of rows in a call.
 
     Yields:
-        What enters, [up to ``limit``, ...], to be used before the next call is made; and the draw, the example and the
-        number of units gone of each row, int [rows] each.
+        What enters, [rows, ...], which the next call may overwrite; and for each row its draw, its example and the
+        number of units gone, int [rows] each.
     """
     for examples, prepared in chunks:
         going = entry.walks(prepared)
@@ -54,14 +81,22 @@ def _side_by_side(
     first_example: int,
     limit: int,
 ) -> Iterator[tuple[Tensor, Places]]:
-    """Some walks (draw, example among the prepared, steps), the longest first."""
+    """The calls of some walks of prepared examples.
+
+    Args:
+        going: the walks.
+        leaving: removal orders of the prepared examples, int [K, e, n].
+        walks: draw, example among the prepared ones, and number of steps of each walk, the longest first.
+        first_example: the first of the prepared examples.
+        limit: the largest number of rows in a call.
+    """
     lengths = walks[2]
-    widths = np.searchsorted(-lengths, -np.arange(lengths[0]))  # walks that have a step 0, 1, ...
+    widths = np.searchsorted(-lengths, -np.arange(lengths[0]))  # number of walks that have a step 0, 1, ...
     begins = np.concatenate([[0], widths.cumsum()])
     steps = np.repeat(np.arange(len(widths)), widths)
     arrays = (*walks[:2], steps, np.arange(begins[-1]) - begins[steps])
     draw, example, step, walk = (torch.from_numpy(each).to(leaving.device, non_blocking=True) for each in arrays)
-    # Calls of about the same size: a small one costs more a row.
+    # Make calls of about the same size, because a row of a small one costs more.
     calls = -(-int(begins[-1]) // limit)
     limit = max(int(widths[0]), -(-int(begins[-1]) // calls))
     going.begin(example, leaving[draw, example], min(limit, int(begins[-1])))

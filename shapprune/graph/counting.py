@@ -5,21 +5,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from shapprune.graph.unit_graph import LAYERS
+from shapprune.graph.operations import LAYERS
 from shapprune.networks.modes import mode
 
 
 def count_parameters(model: nn.Module) -> int:
-    """How many numbers the parameters of ``model`` hold."""
+    """How many parameters a network has.
+
+    Example:
+        >>> from torch import nn
+        >>> from shapprune.graph.counting import count_parameters
+        >>> count_parameters(nn.Linear(4, 2))
+        10
+    """
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_macs(model: nn.Module, example: Tensor) -> int:
-    """Multiply-accumulate operations of the convolutions and linear layers for one image.
+    """How many multiply-accumulate operations the convolutions and linear layers take for one image.
 
     Args:
         model: the network.
-        example: images, [N, ...]; the count is for one of them.
+        example: images, [N, ...]; only the first is used.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from shapprune.graph.counting import count_macs
+        >>> count_macs(nn.Conv2d(1, 2, 3), torch.rand(1, 1, 8, 8))  # 36 positions, 2 x 9 weights
+        648
     """
     total = 0
 

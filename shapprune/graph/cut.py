@@ -1,7 +1,7 @@
-"""Cut a network in two at any value of its graph: what comes before runs once, what comes after runs often.
+"""Cut a network in two at any value of its graph, so that the part before runs once and the part after often.
 
-torch.fx records the graph, so the model needs no edits. Values that pass the cut beside the one it is made at
-(skip connections) are computed once, with the part before.
+torch.fx records the graph, so the network needs no edits. Other values that cross the cut, as skip connections do, are
+computed with the part before.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from shapprune.networks.modes import mode
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
-    """The graph of ``model`` as it runs in eval mode; its modules and parameters are shared, not copied.
+    """Record the graph of a network as it runs in eval mode. Modules and parameters are shared, not copied.
+
+    Args:
+        model: a network of one input; further arguments have their defaults.
 
     Raises:
         ShapPruneError: torch.fx cannot trace the model (with its reason), or the model takes more than one input.
@@ -33,7 +36,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
             needed.append(key)
         else:
             constants[key] = parameter.default
-    if not needed and constants:  # forward(x=None): the first input is the images all the same
+    if not needed and constants:  # forward(x=None): the first argument takes the images
         needed.append(next(iter(constants)))
         del constants[needed[0]]
     if len(needed) > 1:
@@ -43,14 +46,18 @@ def trace(model: nn.Module) -> fx.GraphModule:
     with mode(model, training=False):
         try:
             graph = fx.Tracer().trace(model, concrete_args=constants or None)
-        except Exception as error:  # fx passes on whatever the model's own code raises
+        except Exception as error:  # fx raises whatever the network's own code raises
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ShapPruneError(f"torch.fx cannot trace {name}: {reason}") from error
     return fx.GraphModule(model, graph, class_name=name)
 
 
 def node_shapes(traced: fx.GraphModule, images: Tensor) -> tuple[dict[fx.Node, torch.Size], object]:
-    """The shape of every tensor in the graph when it is run on ``images``, and the outputs.
+    """Run a graph on images; return the shape of every tensor in it, and the outputs.
+
+    Args:
+        traced: the graph.
+        images: [N, ...].
 
     Raises:
         ShapPruneError: the network fails on images of this shape.
@@ -74,7 +81,7 @@ def node_shapes(traced: fx.GraphModule, images: Tensor) -> tuple[dict[fx.Node, t
 
 
 def ignore_sizes(users: Iterable[fx.Node]) -> list[fx.Node]:
-    """The users of a value that look at its numbers, not only at its size."""
+    """Those users of a value that read its numbers and not only its size."""
 
     def only_size(node: fx.Node) -> bool:
         return (node.op == "call_method" and node.target in ("size", "dim")) or (
@@ -91,9 +98,9 @@ class Cut:
     """A network cut in two.
 
     Attributes:
-        after: (value at the cut, other values that cross it ...) -> outputs.
-        nodes: the nodes of the whole graph at and after the cut.
-        crossing: how many values cross it beside the one it is made at.
+        after: the part after: (value at the cut, other values that cross it ...) -> outputs.
+        nodes: the node of the cut and those after it, in the whole graph.
+        crossing: how many other values cross it.
     """
 
     after: fx.GraphModule
@@ -103,15 +110,32 @@ class Cut:
 
     @cached_property
     def before(self) -> fx.GraphModule:
-        """Images -> (value at the cut, other values that cross it ...); made when it is asked for."""
+        """The part before: images -> (value at the cut, other values that cross it ...)."""
         return self._make_before()
 
 
 def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:
-    """Cut the traced network right after the value ``site``."""
+    """Cut a traced network behind a value.
+
+    Args:
+        traced: the network.
+        site: the value.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from shapprune.graph.cut import cut_at, trace
+        >>> model, images = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.rand(5, 4)
+        >>> traced = trace(model)
+        >>> relu = next(node for node in traced.graph.nodes if node.target == "1")
+        >>> cut = cut_at(traced, relu)
+        >>> (hidden,) = cut.before(images)
+        >>> torch.equal(cut.after(hidden), model(images))
+        True
+    """
     nodes = list(traced.graph.nodes)
     after = {site}
-    constant: set[fx.Node] = set()  # parameters and what is made of them alone: each part has its own
+    constant: set[fx.Node] = set()  # parameters and values made of them alone: each part computes its own
     for node in nodes:
         inputs = node.all_input_nodes
         if node.op != "placeholder" and all(each in constant for each in inputs):

@@ -1,84 +1,26 @@
-"""A network's graph with what each operation means for units: where a unit is zeroed, and what it goes into next."""
+"""A network's graph in terms of units: where a unit is zeroed, and which layer it goes into next."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.graph.cut import ignore_sizes, node_shapes, trace
+from shapprune.graph.operations import LAYERS, Meaning, is_depthwise, meaning_of_function, meaning_of_module
 
 SITES = ("output", "norm", "activation")
-LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
-_NORMS = (nn.modules.batchnorm._BatchNorm,)
-_POOLS = (
-    nn.modules.pooling._MaxPoolNd,
-    nn.modules.pooling._AvgPoolNd,
-    nn.modules.pooling._AdaptiveAvgPoolNd,
-    nn.modules.pooling._AdaptiveMaxPoolNd,
-    nn.modules.dropout._DropoutNd,
-    nn.Identity,
-)
-# Element by element; those in the first row turn 0 into 0.
-_ZERO_KEEPING = (
-    *(
-        nn.ReLU,
-        nn.ReLU6,
-        nn.LeakyReLU,
-        nn.RReLU,
-        nn.PReLU,
-        nn.ELU,
-        nn.CELU,
-        nn.SELU,
-        nn.GELU,
-        nn.SiLU,
-        nn.Mish,
-    ),
-    *(nn.Hardswish, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Tanhshrink, nn.Softshrink, nn.Hardshrink),
-)
-_OTHER_ACTIVATIONS = (nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Softplus)
-
-_FUNCTIONS = {
-    "zero": {
-        *(
-            "relu",
-            "relu_",
-            "relu6",
-            "leaky_relu",
-            "leaky_relu_",
-            "elu",
-            "elu_",
-            "celu",
-            "selu",
-            "gelu",
-            "silu",
-        ),
-        *("mish", "hardswish", "tanh", "tanh_", "hardtanh", "softsign"),
-    },
-    "activation": {"sigmoid", "sigmoid_", "hardsigmoid", "logsigmoid", "softplus"},
-    "norm": {"batch_norm"},
-    "pass": {
-        *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
-        *("boolean_dispatch", "_max_pool2d", "dropout", "dropout2d", "feature_dropout"),
-        *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "contiguous", "mean", "amax"),
-        "stochastic_depth",
-    },
-    "flatten": {"flatten", "view", "reshape", "squeeze"},
-    "add": {"add", "iadd", "add_", "sub", "isub"},
-    "scale": {"mul", "imul", "mul_"},
-    "join": {"cat", "concat"},
-}
+SITES = ("output", "norm", "activation")
 
 
 class NextLinear(NamedTuple):
-    """The convolution or linear layer that a layer's units go into, and nothing else does.
+    """The only layer that reads a layer's units.
 
     Attributes:
-        module: that layer.
-        norm: the BatchNorm that follows it at once, if any.
+        module: the layer, a convolution or a linear one.
+        norm: the BatchNorm that directly follows it, or None.
         node: the value behind both.
     """
 
@@ -88,13 +30,35 @@ class NextLinear(NamedTuple):
 
 
 class UnitGraph:
-    """The traced network with what each operation means for units.
+    """A traced network, with what each of its operations does to units.
+
+    Args:
+        model: a network of one input that torch.fx can trace.
+        example: images, [N, ...], that the network can run on.
 
     Attributes:
-        traced: the graph module.
+        traced: the graph module; it shares modules and parameters with the network.
         shapes: shape of every tensor for the example.
         outputs: what the network returns for the example.
+        modules: the network's modules by name.
         calls: name of each convolution and linear layer -> the nodes that call it.
+
+    Raises:
+        ShapPruneError: the network cannot be traced, or fails on the example.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from shapprune.graph.unit_graph import UnitGraph
+        >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 2))
+        >>> graph = UnitGraph(model, torch.rand(1, 1, 8, 8))
+        >>> graph.units_of("0")
+        4
+        >>> site = graph.site("0", "activation")
+        >>> str(site.target), str(graph.past_pooling(site).target)  # the ReLU and the pooling
+        ('1', '2')
+        >>> graph.next_linear(graph.past_pooling(site)).module is model[4]
+        True
     """
 
     def __init__(self, model: nn.Module, example: Tensor):
@@ -107,12 +71,11 @@ class UnitGraph:
                 self.calls.setdefault(str(node.target), []).append(node)
 
     def is_depthwise(self, name: str) -> bool:
-        """Whether the layer filters each channel by itself: its units are those of the layer before."""
-        module = self.modules[name]
-        return isinstance(module, LAYERS[:3]) and 1 < module.groups == module.in_channels == module.out_channels
+        """Whether layer ``name`` filters each channel by itself, so that its units are those of the layer before."""
+        return is_depthwise(self.modules[name])
 
     def units_of(self, name: str) -> int:
-        """How many channels or neurons layer ``name`` puts out."""
+        """How many units, channels or neurons, layer ``name`` has."""
         module = self.modules[name]
         return int(module.out_features if isinstance(module, nn.Linear) else module.out_channels)
 
@@ -138,23 +101,28 @@ class UnitGraph:
     def site(self, name: str, site: str) -> fx.Node:
         """The value in which a unit of layer ``name`` is zeroed.
 
-        ``output``: what the layer puts out; ``norm``: after the BatchNorm that follows it; ``activation``: after the
-        last normalisation, non-linearity or depthwise convolution that works on the units one by one, so that
-        zeroing a unit there equals removing it. Where there is none, it is the site before.
+        Args:
+            name: the layer.
+            site: ``output``: the layer's output; ``norm``: behind the BatchNorm that follows it; ``activation``: behind
+                the last normalisation, non-linearity or depthwise convolution that works on each unit by itself, so
+                that zeroing a unit there equals removing it. A layer without one has the site before.
+
+        Raises:
+            ShapPruneError: an unknown site, or as `start`.
         """
         if site not in SITES:
             raise unknown("site", site, SITES)
         node = found = self.start(name)
         while site != "output" and len(users := ignore_sizes(node.users)) == 1:
             (node,) = users
-            what = self.meaning(node)
-            if what in ("zero", "activation", "depthwise") and site == "norm":
+            meaning = self.meaning(node)
+            if meaning in (Meaning.ZERO, Meaning.ACTIVATION, Meaning.DEPTHWISE) and site == "norm":
                 break
-            if what in ("norm", "zero", "activation", "depthwise"):
+            if meaning in (Meaning.NORM, Meaning.ZERO, Meaning.ACTIVATION, Meaning.DEPTHWISE):
                 found = node
                 if site == "norm":
                     break
-            elif what != "pass":
+            elif meaning is not Meaning.POOLING:
                 break
         return found
 
@@ -165,31 +133,31 @@ class UnitGraph:
         return module if isinstance(module, nn.modules.batchnorm._BatchNorm) else None
 
     def past_pooling(self, site: fx.Node) -> fx.Node:
-        """The last value after a site that only pooling and dropout lie between.
+        """The last value behind a site with only pooling and dropout between.
 
-        A gate >= 0 on a unit can as well be applied there: pooling works on each unit by itself and commutes with it.
-        There are fewer numbers, and the gradient in a closed gate is right (before a max-pooling all positions of a
-        closed unit tie at 0, and autograd picks one of them instead of the largest).
+        A gate of 0 or more on a unit may be applied there instead, because pooling works on each unit by itself and
+        commutes with the gate. There are fewer numbers. And the gradient in a closed gate is right: before a
+        max-pooling all positions of a closed unit tie at 0, and autograd picks one of them instead of the largest.
         """
-        while len(users := ignore_sizes(site.users)) == 1 and self.meaning(users[0]) == "pass":
+        while len(users := ignore_sizes(site.users)) == 1 and self.meaning(users[0]) is Meaning.POOLING:
             (site,) = users
         return site
 
     def next_linear(self, gate: fx.Node) -> NextLinear | None:
-        """The one layer that the units go into next, if it is linear in them and can be taken apart by units.
+        """The next layer, if it alone reads the units and its output is a sum of one contribution a unit, else None.
 
         Args:
-            gate: the value that gates are applied to; only flattening and dropout may lie before the layer.
+            gate: the value that gates are applied to, behind all pooling (`past_pooling`).
         """
         node, flattened = gate, False
         while len(users := ignore_sizes(node.users)) == 1:
             (node,) = users
-            what = self.meaning(node)
-            if what == "mixes":
+            meaning = self.meaning(node)
+            if meaning is Meaning.MIXES:
                 break
-            if what not in ("pass", "flatten"):
+            if meaning not in (Meaning.POOLING, Meaning.FLATTEN):
                 return None
-            flattened = flattened or what == "flatten"
+            flattened = flattened or meaning is Meaning.FLATTEN
         else:
             return None
         module = self.modules[str(node.target)]
@@ -199,57 +167,37 @@ class UnitGraph:
         elif not isinstance(module, nn.Linear) or (len(self.shapes[gate]) > 2 and not flattened):
             return None
         users = ignore_sizes(node.users)
-        if len(users) == 1 and self.meaning(users[0]) == "norm" and users[0].op == "call_module":
+        if len(users) == 1 and self.meaning(users[0]) is Meaning.NORM and users[0].op == "call_module":
             norm = self.modules[str(users[0].target)]
             if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_var is not None:
                 return NextLinear(module, norm, users[0])
         return NextLinear(module, None, node)
 
-    def meaning(self, node: fx.Node) -> str:
-        """What an operation does to units: norm, zero (element-wise, 0 stays 0), activation (element-wise), pass
-        (pooling, dropout), flatten, depthwise, add or scale (of tensors of the same channels), join (channels side by
-        side), mixes (an ordinary layer), output or other.
-        """
+    def meaning(self, node: fx.Node) -> Meaning:
+        """What an operation does to units."""
         if node.op == "output":
-            return "output"
+            return Meaning.OUTPUT
         if node.op == "call_module":
-            module = self.modules[str(node.target)]
-            if isinstance(module, LAYERS):
-                if self.is_depthwise(str(node.target)):
-                    return "depthwise"
-                return "mixes" if getattr(module, "groups", 1) == 1 else "other"
-            for what, kinds in (
-                ("norm", _NORMS),
-                ("zero", _ZERO_KEEPING),
-                ("activation", _OTHER_ACTIVATIONS),
-                ("pass", _POOLS),
-                ("flatten", (nn.Flatten,)),
-            ):
-                if isinstance(module, kinds):
-                    return what
-            return "other"
-        function = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-        for what, names in _FUNCTIONS.items():
-            if function in names or (function == "fn" and node.target in (F.max_pool2d, F.max_pool1d)):
-                return what if self._keeps_units(node, what) else "other"
-        return "other"
+            return meaning_of_module(self.modules[str(node.target)])
+        meaning = meaning_of_function(node)
+        return meaning if self._keeps_units(node, meaning) else Meaning.OTHER
 
-    def _keeps_units(self, node: fx.Node, what: str) -> bool:
-        """Whether a function leaves units where they are: same channels, or all positions of each side by side."""
+    def _keeps_units(self, node: fx.Node, meaning: Meaning) -> bool:
+        """Whether the shapes around a function are those of its meaning: the units stay where they are."""
         inputs = [each for each in node.all_input_nodes if each in self.shapes]
         after = self.shapes.get(node)
         if not inputs or after is None or len(after) < 2:
             return False
-        if what == "join":
+        if meaning is Meaning.JOIN:
             return bool((node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)) == 1)
-        if what == "add":
+        if meaning is Meaning.ADD:
             numbers = [each for each in (*node.args, *node.kwargs.values()) if not isinstance(each, fx.Node)]
             return not numbers and all(self.shapes[each] == after for each in inputs)
-        if what == "scale":
+        if meaning is Meaning.SCALE:
             return all(len(self.shapes[each]) == len(after) and self.shapes[each][1] == after[1] for each in inputs)
         before = self.shapes[inputs[0]]
         if len(before) < 2 or before[0] != after[0]:
             return False
-        if what == "flatten":
+        if meaning is Meaning.FLATTEN:
             return bool(after == before or (len(after) == 2 and after[1] == before[1:].numel()))
         return after[1] == before[1]

@@ -1,6 +1,6 @@
-"""The truth about small layers: the value of every coalition, what follows from it, and the best sets to remove.
+"""Small layers known completely: the value of every coalition, exact values of units, and the best sets to remove.
 
-Larger layers are searched instead (`search_sets`).
+In larger layers good sets are searched for (`search_sets`).
 """
 
 from shapprune.oracle.search import FoundSet, search_sets

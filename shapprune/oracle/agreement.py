@@ -1,4 +1,4 @@
-"""How near estimated scores of units come to the true ones."""
+"""How well estimated scores of units agree with the true ones."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from scipy import stats
 
 
 def spearman(one: ArrayLike, other: ArrayLike) -> float:
-    """Spearman's rank correlation of two scores [n]; nan where one of them is constant."""
+    """Spearman's rank correlation of two scores [n]; nan if one of them is constant.
+
+    Example:
+        >>> from shapprune.oracle.agreement import spearman
+        >>> round(spearman([1, 3, 2, 4], [1, 2, 3, 4]), 6)
+        0.8
+    """
     return _correlation(stats.spearmanr, one, other)
 
 
 def kendall(one: ArrayLike, other: ArrayLike) -> float:
-    """Kendall's rank correlation (tau-b) of two scores [n]; nan where one of them is constant."""
+    """Kendall's rank correlation (tau-b) of two scores [n]; nan if one of them is constant."""
     return _correlation(stats.kendalltau, one, other)
 
 
 def mse_ratio(scores: ArrayLike, truth: ArrayLike) -> float:
-    """Mean squared error of scores [n] over the variance of the true ones; 1 = no better than their mean.
+    """Mean squared error of scores [n], divided by the variance of the true ones.
 
-    It is nan where all true scores are equal.
+    1 is what the mean of the true scores reaches. It is nan if all true scores are equal.
     """
     scores, truth = np.asarray(scores, dtype=float), np.asarray(truth, dtype=float)
     variance = float(truth.var())
@@ -31,18 +37,18 @@ def mse_ratio(scores: ArrayLike, truth: ArrayLike) -> float:
 
 
 def bottom_overlap(scores: ArrayLike, truth: ArrayLike, share: float = 0.25) -> float:
-    """Share of the lowest units in common, of two scores [n]; of equal scores the lower index counts as lower.
+    """Share of the truly lowest units that are among the lowest by the estimated scores too.
 
     Args:
-        scores: one.
-        truth: the other.
-        share: how many are lowest, at least one unit.
+        scores: estimated scores, [n]; of equal ones the lower index counts as lower.
+        truth: true scores, [n].
+        share: share of the units that count as lowest, rounded down, at least one unit.
     """
     low = max(1, int(len(np.asarray(truth)) * share))
     lowest, true = (set(np.argsort(np.asarray(each), kind="stable")[:low].tolist()) for each in (scores, truth))
     return len(lowest & true) / low
 
 
-def _correlation(of: Callable[..., Any], one: ArrayLike, other: ArrayLike) -> float:
+def _correlation(correlate: Callable[..., Any], one: ArrayLike, other: ArrayLike) -> float:
     one, other = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
-    return float(of(one, other).statistic) if np.ptp(one) and np.ptp(other) else float("nan")
+    return float(correlate(one, other).statistic) if np.ptp(one) and np.ptp(other) else float("nan")

@@ -1,4 +1,4 @@
-"""Good sets of units to remove from a layer that is too large to value all its coalitions."""
+"""Search for good sets of units to remove from a layer that has too many coalitions to value them all."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _CHUNK = 256  # coalitions in a call
 
 @dataclass(frozen=True)
 class FoundSet:
-    """The best set of its size that was found.
+    """The best set of one size that was found.
 
     Attributes:
         size: how many units are removed, s.
-        units: which, in increasing order.
-        value: mean payoff of what is left.
-        exhaustive: whether all sets of that size were valued, so that it is an oracle set. Otherwise it is a heuristic:
-            its value is a lower bound of the oracle set's, and how far below it lies is not known.
+        units: the units that are removed, in increasing order.
+        value: mean payoff of the units that are kept.
+        exhaustive: whether all sets of that size were valued, so that this is an oracle set. If not, ``value`` is a
+            lower bound of the oracle set's value; how far below is not known.
     """
 
     size: int
@@ -38,25 +38,36 @@ class FoundSet:
 
 
 def search_sets(game: Game, budget: int = 20_000, beam: int = 4, swaps: bool = True, seed: int = 0) -> list[FoundSet]:
-    """Look for the sets of units whose joint removal costs least, of every size.
+    """Search for the set of each size whose removal costs least.
 
-    All sets are valued of as many sizes as half the budget allows, from both ends: few units removed, and few kept. In
-    between a beam search removes one unit after the other from the best sets of the size before (``beam=1`` is greedy
-    removal), and what is left of the budget goes into swaps: a removed unit comes back for one that was kept, as long
-    as that helps.
+    Half the budget goes to exhaustive search, from both ends: all sets of few removed units, and of few kept ones. The
+    sizes between are reached by beam search: each of the best sets of a size loses one unit more (``beam=1`` is greedy
+    removal). The rest of the budget goes to swaps: a removed unit changes places with a kept one, as long as the best
+    set of its size gets better.
 
     Args:
         game: the layer.
-        budget: the most coalitions to value; every one counts once.
-        beam: how many sets of each size are carried on, fewer where the budget is short.
-        swaps: whether to swap units in the end.
-        seed: of which swaps are tried where there are too many.
+        budget: the largest number of coalitions to value; one that comes again is not valued again.
+        beam: how many sets of each size are continued; fewer if the budget is short.
+        swaps: whether to swap units at the end.
+        seed: seed of the choice of swaps that are tried if not all can be.
 
     Returns:
-        A set of every size from 0 to n. What is not ``exhaustive`` is a lower bound.
+        A set of every size from 0 to n.
 
     Raises:
-        ShapPruneError: a beam below 1, or a budget that does not suffice for greedy removal.
+        ShapPruneError: a beam below 1, or a budget below what greedy removal takes.
+
+    Example:
+        >>> import torch, shapprune
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(4, 30), nn.ReLU(), nn.Linear(30, 2))
+        >>> game = shapprune.LayerGame(model, "0", torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1]))
+        >>> found = shapprune.oracle.search_sets(game, budget=1000)
+        >>> [(each.size, len(each.units), each.exhaustive) for each in found[:4]]
+        [(0, 0, True), (1, 1, True), (2, 2, True), (3, 3, False)]
+        >>> game.evaluations <= 1000
+        True
     """
     if beam < 1:
         raise ShapPruneError(f"beam = {beam}, at least 1 is needed")
@@ -70,7 +81,7 @@ def search_sets(game: Game, budget: int = 20_000, beam: int = 4, swaps: bool = T
     inner = [size for size in range(n + 1) if size not in exhaustive]
     for place, size in enumerate(track(inner, f"sets of {game.layer}")):
         left = budget - search.valued
-        # What greedy removal of the sizes to come takes is not spent here.
+        # Keep enough for greedy removal through the larger sizes.
         later = sum(n - each + 1 for each in inner[place + 1 :])
         wide = max(1, min(beam, (left // (2 if swaps else 1) - later) // (n - size + 1)))
         search.grow(size, wide)
@@ -80,7 +91,7 @@ def search_sets(game: Game, budget: int = 20_000, beam: int = 4, swaps: bool = T
 
 
 def _sizes(units: int, budget: int) -> list[int]:
-    """The sizes all of whose sets can be valued, from both ends inwards."""
+    """The sizes that are searched exhaustively within a budget, from both ends inwards."""
     sizes: list[int] = []
     for few in range(units // 2 + 1):
         for size in dict.fromkeys((few, units - few)):
@@ -91,10 +102,10 @@ def _sizes(units: int, budget: int) -> list[int]:
 
 
 class _Search:
-    """The sets that were valued, by size.
+    """The sets valued so far.
 
     Attributes:
-        valued: how many.
+        valued: how many there are.
     """
 
     def __init__(self, game: Game):
@@ -109,26 +120,26 @@ class _Search:
         return tuple(min(ties)), value
 
     def all_sets(self, sizes: list[int]) -> set[int]:
-        """Value all sets of some sizes, and return these."""
+        """Value all sets of some sizes; return the sizes."""
         n = self._game.units
         self._value(frozenset(units) for size in sizes for units in combinations(range(n), size))
         return set(sizes)
 
     def grow(self, size: int, beam: int) -> None:
-        """Value the best sets of the size before with one unit more."""
+        """Add one unit more to each of the best sets of the size before, in every way."""
         before = self._values[size - 1]
         carried = sorted(before, key=lambda units: (-before[units], sorted(units)))[:beam]
         self._value({units | {more} for units in carried for more in range(self._game.units) if more not in units})
 
     def swap(self, sizes: list[int], budget: int, random: np.random.Generator) -> None:
-        """Swap a removed unit for a kept one in the best sets, as long as that helps and the budget lasts."""
+        """Swap removed units for kept ones in the best sets, as long as that helps and the budget lasts."""
         going = list(sizes)
         while going and self.valued < budget:
             share = max(1, (budget - self.valued) // len(going))
             going = [size for size in going if self._swap_once(size, min(share, budget - self.valued), random)]
 
     def _swap_once(self, size: int, share: int, random: np.random.Generator) -> bool:
-        """Try up to ``share`` swaps; whether any was better."""
+        """Try up to ``share`` swaps in the best set of a size; return whether one was better."""
         units, value = self.best(size)
         kept = [unit for unit in range(self._game.units) if unit not in units]
         pairs = [(one, other) for one in units for other in kept]
@@ -137,7 +148,7 @@ class _Search:
         return self.best(size)[1] > value
 
     def _value(self, sets: Iterator[frozenset[int]] | set[frozenset[int]]) -> None:
-        """Value those sets that were not valued before."""
+        """Value the sets that were not valued before."""
         for some in _chunks(units for units in sets if units not in self._values[len(units)]):
             kept = np.ones((len(some), self._game.units), dtype=bool)
             for row, units in zip(kept, some, strict=True):
@@ -148,7 +159,7 @@ class _Search:
 
 
 def _chunks(sets: Iterator[frozenset[int]]) -> Iterator[list[frozenset[int]]]:
-    """Sets in lists of at most `_CHUNK`, none twice in a list."""
+    """Sets in lists of at most `_CHUNK`, without repetition within a list."""
     chunk: dict[frozenset[int], None] = {}
     for units in sets:
         chunk[units] = None

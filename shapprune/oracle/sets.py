@@ -1,4 +1,4 @@
-"""The best sets of units to remove, of every size, and how near a removal order comes to them."""
+"""Oracle sets: the best sets of units to remove, of every size, and how well removal orders agree with them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.oracle.values import units_of
 from shapprune.shapley.enumeration import kept_units
 
-# Of the range of a table's values. The network computes with about 7 digits, so what differs by less may be equal.
+# Values that differ by less than this share of their range count as equal: a network computes with about 7 digits.
 TIE = 1e-6
 
 
 def best_coalitions(table: np.ndarray) -> list[np.ndarray]:
-    """The coalitions of every size that are worth most, ties included.
+    """The best coalitions of every size, with all ties.
 
     Args:
         table: coalition table, float [2^n].
 
     Returns:
-        ``best[s]``: the indices in the table, in increasing order, of all coalitions of n - s units that are as good as
-        the best of them, s = 0 ... n. Those within a millionth of the range of the table's values are.
+        ``best[s]``, s = 0 ... n: the indices in the table of the best coalitions of n - s units, in increasing order.
+        Values that differ by less than a millionth of the range of the table are ties.
     """
     n = units_of(table)
     table = np.asarray(table, dtype=float)
@@ -42,26 +42,38 @@ def best_coalitions(table: np.ndarray) -> list[np.ndarray]:
 def oracle_sets(table: np.ndarray) -> list[tuple[int, ...]]:
     """The sets of units whose joint removal costs least.
 
+    Args:
+        table: coalition table, float [2^n].
+
     Returns:
-        ``sets[s]``: the s units that leave the best coalition of n - s, in increasing order, s = 0 ... n. Of sets that
-        are equally good the one whose kept coalition has the lowest index; `best_coalitions` has them all.
+        ``sets[s]``, s = 0 ... n: the s units whose removal leaves the best coalition of n - s units, in increasing
+        order. Of ties it is the set whose kept coalition has the lowest index; `best_coalitions` has all of them.
+
+    Example:
+        >>> import numpy as np
+        >>> from shapprune import oracle
+        >>> oracle.oracle_sets(np.array([0.0, 1.0, 3.0, 4.0]))  # unit 0 is worth 1, unit 1 is worth 3
+        [(), (0,), (0, 1)]
     """
     n = units_of(table)
     return [removed_units(int(best[0]), n) for best in best_coalitions(table)]
 
 
 def oracle_rank(table: np.ndarray) -> np.ndarray:
-    """The one removal order that agrees most with the oracle sets of all sizes, int [n]; the first leaves first.
+    """The removal order that agrees most with the oracle sets of all sizes, int [n]; the first unit leaves first.
 
-    Oracle sets need not be nested, so an order may not meet them all. This one has the largest sum over the sizes s of
-    the units that its first s share with the oracle set of size s, where equally good sets each count for an equal
-    part. It is an assignment of units to places, solved exactly.
+    Oracle sets need not be nested, so there may be no order that agrees with all of them. This one maximises the sum
+    over the sizes s of the number of units that its first s share with the oracle set of size s; of several equally
+    good sets their mean counts. It is the exact solution of an assignment of units to places.
 
-    Source: the Oracle rank of Adamczewski et al. 2024, whose construction is not in what we could read; this one is
-    ours.
+    Args:
+        table: coalition table, float [2^n].
+
+    Source: named after the Oracle rank of Adamczewski et al. 2024. How that one is made was not available; this
+    construction is this project's.
     """
     n = units_of(table)
-    # How much a unit at place p gains: its share in the oracle sets of all sizes above p.
+    # Gain of a unit at place p: the sum over all sizes above p of the share of oracle sets that hold it.
     shares = np.array([1 - kept_units(best, n).mean(0) for best in best_coalitions(table)])
     gain = np.cumsum(shares[:0:-1], axis=0)[::-1]  # [places, units]
     places, units = linear_sum_assignment(gain, maximize=True)
@@ -69,9 +81,10 @@ def oracle_rank(table: np.ndarray) -> np.ndarray:
 
 
 def greedy_order(table: np.ndarray) -> np.ndarray:
-    """The removal order that takes, at every step, the unit that costs least just then, int [n].
+    """The removal order that takes at every step the unit whose removal costs least, int [n].
 
-    Of units that cost the same the lowest is taken.
+    Args:
+        table: coalition table, float [2^n]. Of units that cost the same the one of the lowest index leaves.
     """
     left, order = len(table) - 1, []
     for _ in range(units_of(table)):
@@ -83,16 +96,16 @@ def greedy_order(table: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How well a ranking agrees with the oracle sets of one size.
+    """How well a removal order agrees with the oracle sets of one size.
 
     Attributes:
         size: how many units are removed, s.
-        ties: how many sets of that size are equally good; where there are several, each overlap is with the one that
-            the ranking is nearest to.
-        overlap_low: share of the ranking's lowest s units that are in the best removal set of size s.
-        overlap_high: share of the ranking's highest s units that are in the best kept set of size s.
-        cumulative_overlap: shared units over all sizes up to s at the low end, over 1 + ... + s (Adamczewski et al.).
-        gap: value of the oracle's coalition minus that of the ranking's; 0 = as good as the oracle.
+        ties: how many oracle sets of that size there are; each overlap is with the one that shares most units.
+        overlap_low: share of the first s units of the order that are in the best removal set of size s.
+        overlap_high: share of the last s units of the order that are in the best kept set of size s.
+        cumulative_overlap: number of units that the first r units share with the oracle set of size r, summed over
+            r = 1 ... s and divided by 1 + ... + s (Adamczewski et al. 2024).
+        gap: value of the best coalition of n - s units minus that of the order's; 0 = as good as the oracle.
     """
 
     size: int
@@ -104,14 +117,21 @@ class Overlap:
 
 
 def overlap(table: np.ndarray, order: Sequence[int]) -> list[Overlap]:
-    """Compare a removal order with the oracle sets, for every size from 1 to n - 1.
+    """Compare a removal order with the oracle sets of every size from 1 to n - 1.
 
     Args:
         table: coalition table, float [2^n].
         order: the units from the first to leave to the last, int [n].
 
     Raises:
-        ShapPruneError: an order that is none.
+        ShapPruneError: the order does not hold each unit once.
+
+    Example:
+        >>> import numpy as np
+        >>> from shapprune import oracle
+        >>> table = np.array([0.0, 1.0, 3.0, 4.0])  # unit 0 is worth 1, unit 1 is worth 3
+        >>> [(each.overlap_low, each.gap) for each in oracle.overlap(table, [1, 0])]
+        [(0.0, 2.0)]
     """
     n = units_of(table)
     left = left_by(order, n)
@@ -133,10 +153,14 @@ def overlap(table: np.ndarray, order: Sequence[int]) -> list[Overlap]:
 
 
 def left_by(order: Sequence[int], units: int) -> np.ndarray:
-    """The coalitions that a removal order leaves, as indices in a table, int [n + 1]; the first is the whole layer.
+    """The coalitions along a removal order, as indices in a table, int [n + 1]; the first is the whole layer.
+
+    Args:
+        order: the units from the first to leave to the last, int [n].
+        units: number of units, n.
 
     Raises:
-        ShapPruneError: an order that is none.
+        ShapPruneError: the order does not hold each unit once.
     """
     order = [int(unit) for unit in order]
     if sorted(order) != list(range(units)):
@@ -145,10 +169,10 @@ def left_by(order: Sequence[int], units: int) -> np.ndarray:
 
 
 def removed_units(coalition: int, units: int) -> tuple[int, ...]:
-    """The units that a coalition lacks, by its index in a table; in increasing order."""
+    """The units that are not in the coalition of an index in a table, in increasing order."""
     return tuple(unit for unit in range(units) if not coalition >> unit & 1)
 
 
 def _most_common(one: int | np.integer, others: np.ndarray) -> int:
-    """How many units a set shares with the set it shares most with; all as indices."""
+    """The largest number of units that a set shares with one of others; sets are given by their indices."""
     return int(np.bitwise_count(others & one).max())

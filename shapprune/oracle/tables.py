@@ -1,4 +1,4 @@
-"""Coalition tables: what every coalition of a small layer is worth."""
+"""Coalition tables: the value of every coalition of a small layer."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _CHUNK = 4096
 
 
 class Tables(NamedTuple):
-    """Means over the examples of every coalition of a layer, float64 [2^n] each.
+    """Means over the examples for every coalition of a layer, float64 [2^n] each.
 
-    Bit i of the index set = unit i kept, so the last entry is of the whole layer.
+    Bit i of the index set = unit i kept, so the last number is that of the whole layer.
 
     Attributes:
-        payoff: what the coalition is worth.
-        loss: cross-entropy.
+        payoff: mean payoff.
+        loss: mean cross-entropy.
         accuracy: share of right answers.
     """
 
@@ -43,20 +43,30 @@ def coalition_table(game: PayoffGame, checkpoint: Path | None = None) -> np.ndar
 
     Args:
         game: a layer of at most 20 units.
-        checkpoint: a file that is written now and then; a table that was cut off goes on from it, after its last
-            finished batch of coalitions, and comes out the same. It is left there for the caller to delete.
+        checkpoint: a file to go on from if the call is cut off, as for `shapprune.score`.
 
     Returns:
-        float64 [2^n]; bit i of the index set = unit i kept, so the last entry is the whole layer.
+        float64 [2^n]; bit i of the index set = unit i kept, so the last number is that of the whole layer.
 
     Raises:
         ShapPruneError: more than 20 units, or a payoff that is not finite.
+
+    Example:
+        >>> import torch, shapprune
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> game = shapprune.LayerGame(model, "0", torch.rand(5, 4), torch.tensor([0, 1, 1, 0, 1]))
+        >>> table = shapprune.oracle.coalition_table(game)
+        >>> table.shape
+        (8,)
+        >>> [len(units) for units in shapprune.oracle.oracle_sets(table)]  # the best sets to remove, by size
+        [0, 1, 2, 3]
     """
     return _means(game, [game.payoff], checkpoint)[0]
 
 
 def coalition_tables(game: PayoffGame, checkpoint: Path | None = None) -> Tables:
-    """The mean payoff, loss and accuracy of every coalition of a layer, from one pass over all of them.
+    """The mean payoff, loss and accuracy of every coalition of a layer, each valued once.
 
     Args:
         game: as for `coalition_table`; its labels are classes.
@@ -75,7 +85,7 @@ def example_tables(game: PayoffGame) -> Tensor:
     """The payoff, loss and accuracy of every coalition for each example, float32 [3, 2^n, N] on the CPU.
 
     Args:
-        game: a layer of at most 20 units; the result takes 12 N 2^n bytes.
+        game: a layer of at most 20 units; its labels are classes. The result takes 12 N 2^n bytes.
 
     Raises:
         ShapPruneError: as for `coalition_table`.
@@ -92,13 +102,13 @@ def example_tables(game: PayoffGame) -> Tensor:
 
 
 def _distinct(payoff: Payoff) -> tuple[list[Payoff], list[int]]:
-    """The payoffs that the three tables need, each once, and the place of payoff, minus loss and accuracy in them."""
+    """The different payoffs of the three tables, and the places of payoff, minus loss and accuracy among them."""
     payoffs = list(dict.fromkeys([payoff, minus_loss, accuracy]))
     return payoffs, [payoffs.index(each) for each in (payoff, minus_loss, accuracy)]
 
 
 def _means(game: PayoffGame, payoffs: Sequence[Payoff], checkpoint: Path | None) -> np.ndarray:
-    """Means over the examples, float64 [k, 2^n]."""
+    """Means of k payoffs over the examples, float64 [k, 2^n]."""
     require_enumerable(game)
     unfinished = Unfinished(checkpoint, game, "coalition table", len(payoffs))
     found = unfinished.saved.get("found", torch.empty(len(payoffs), 2**game.units, dtype=torch.float64))
@@ -117,7 +127,7 @@ def _means(game: PayoffGame, payoffs: Sequence[Payoff], checkpoint: Path | None)
 
 
 def _batches(game: PayoffGame, payoffs: Sequence[Payoff], seen: int) -> Iterator[tuple[slice, Tensor]]:
-    """The values of all coalitions from one on, in batches: their places in a table, and [k, batch, N]."""
+    """The values of all coalitions from index ``seen`` on, in batches: their indices, and values [k, batch, N]."""
     for start in track(range(seen, 2**game.units, _CHUNK), f"coalitions of {game.layer}"):
         some = slice(start, min(start + _CHUNK, 2**game.units))
         yield some, game.values_by(kept_units(range(some.start, some.stop), game.units), payoffs)

@@ -81,7 +81,7 @@ def keep_errors(
     truth = np.array(work.facts[TRUTH]["values"])
     for label, task in list(work.missing.items()):
         entry = entries[label]
-        timed = score(run.game(layer, "train", chosen, **rules_of(scoring)), entry["method"], **options_of(entry))
+        timed = score(game.fresh(), entry["method"], **options_of(entry))
         rows = []
         for repetition in range(task["parts"]["repetitions"]):
             values = score(repeated, entry["method"], seed=repetition, **options_of(entry)).aggregate("mean")

@@ -14,8 +14,8 @@ from shapprune.game.cpu_products import MapProduct, Product, suits
 def product(request, monkeypatch):
     """With oneDNN's own linear layer, where it is there, and without."""
     if request.param == "without":
-        monkeypatch.setattr(products, "_onednn", lambda: None)
-    elif products._onednn() is None:
+        monkeypatch.setattr(products, "onednn_linear", lambda: None)
+    elif products.onednn_linear() is None:
         pytest.skip("this torch has no oneDNN")
 
 
@@ -95,4 +95,4 @@ def test_a_torch_without_it_is_no_hindrance(monkeypatch):
 
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     monkeypatch.setattr(products.F, "linear", missing)  # the comparison fails as the operator would
-    assert products._onednn.__wrapped__() is None
+    assert products.onednn_linear.__wrapped__() is None

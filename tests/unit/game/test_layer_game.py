@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from shapprune import LayerGame, ShapPruneError
-from shapprune.game.payoffs import minus_loss
+from shapprune.game.engine import Entry
 from shapprune.networks.modes import mode
 from tests.toys import ConvNetwork, MaxNetwork, ResidualNetwork, images, labels, randomise, squared_error
 
@@ -64,30 +64,37 @@ def test_gate_gradient_equals_finite_differences():
     g = game(payoff="margin")
     kept = torch.tensor([[1, 0, 1, 1, 0, 1]], dtype=torch.bool)
     gradient = g.gate_gradient(kept)[0]
-    piece = next(g._pieces(g._masked, 1))
-    for unit in range(6):
-        gates = kept.float()[None].expand(7, 1, 6).clone()
-        step = 1e-3
-        gates[..., unit] += step
+    gates = kept[0].float()
+    # Behind the pooling, where a gate may be negative too.
+    g.model.features[7].register_forward_hook(lambda _module, _inputs, out: out * gates[None, :, None, None])
+
+    def value(unit, change):
+        before = gates[unit].clone()
+        gates[unit] += change
         with torch.no_grad(), mode(g.model, training=False):
-            up = g._valued(g._masked, piece, gates, g.payoff)[:, 0]
-            gates[..., unit] -= 2 * step
-            down = g._valued(g._masked, piece, gates, g.payoff)[:, 0]
+            found = g.payoff(g.model(g.images), g.labels)
+        gates[unit] = before
+        return found
+
+    for unit in range(6):
+        step = 1e-3
+        up, down = value(unit, step), value(unit, -step)
         # float32 outputs of about 1 have errors of about 1e-7, over a step of 2e-3: 1e-3 is a safe tolerance
         torch.testing.assert_close(gradient[:, unit], (up - down) / (2 * step), atol=2e-3, rtol=2e-3)
 
 
-def test_precision_is_set_for_the_rest_of_the_network_only():
+def test_precision_is_set_for_the_rest_of_the_network_only(monkeypatch):
     def settings():
         return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32, torch.is_autocast_enabled("cpu")
 
     before, seen = settings(), []
     rough = game(precision="bf16")
     exact = game(precision="fp32")
-    run = rough._masked.run
-    rough._masked.run = lambda *given: (seen.append(torch.is_autocast_enabled("cpu")), run(*given))[1]
+    run = Entry.run
+    monkeypatch.setattr(Entry, "run", lambda *given: (seen.append(torch.is_autocast_enabled("cpu")), run(*given))[1])
     some = torch.ones(2, rough.units, dtype=torch.bool)
     values = rough.value(some)
+    monkeypatch.undo()
     assert seen
     assert all(seen)
     assert settings() == before
@@ -96,35 +103,6 @@ def test_precision_is_set_for_the_rest_of_the_network_only():
     torch.testing.assert_close(values, exact.value(some), atol=0.05, rtol=0.05)
     with pytest.raises(ShapPruneError, match="unknown precision 'fp8'; allowed: bf16, fp32, tf32"):
         game(precision="fp8")
-
-
-def test_payoffs():
-    ones = torch.ones(1, 6, dtype=torch.bool)
-    outputs = game().model.eval()(images(7))
-    y = labels(7)
-    expected = {
-        "loss": -nn.functional.cross_entropy(outputs, y, reduction="none"),
-        "accuracy": (outputs.argmax(1) == y).float(),
-        "margin": torch.stack(
-            [row[t] - max(v for i, v in enumerate(row) if i != t) for row, t in zip(outputs, y, strict=True)]
-        ),
-    }
-    for name, values in expected.items():
-        torch.testing.assert_close(game(payoff=name).value(ones)[0], values)
-    own = game(payoff=lambda outputs, labels: outputs[:, 0])
-    torch.testing.assert_close(own.value(ones)[0], outputs[:, 0])
-    loss, right = game(payoff="margin").loss_and_accuracy(ones)
-    torch.testing.assert_close(loss[0], -expected["loss"])
-    torch.testing.assert_close(right[0], expected["accuracy"])
-
-
-@pytest.mark.parametrize("classes", [2, 10, 32, 33])
-def test_the_loss_is_the_cross_entropy(classes):
-    torch.manual_seed(0)
-    outputs, y = 30 * torch.randn(50, classes, requires_grad=True), torch.arange(50) % classes
-    found, expected = minus_loss(outputs, y), -nn.functional.cross_entropy(outputs, y, reduction="none")
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(*(torch.autograd.grad(each.sum(), outputs)[0] for each in (found, expected)))
 
 
 def test_model_is_handed_back_as_it_came():
@@ -152,6 +130,41 @@ def test_evaluations_are_counted():
     assert g.evaluations == 11
     _ = g.full, g.full, g.empty
     assert g.evaluations == 13
+
+
+def test_units_that_are_gone_are_null_players_and_count_in_the_same_game():
+    g = game()
+    kept = torch.rand(5, 6, generator=torch.Generator().manual_seed(0)) < 0.5
+    _ = g.full, g.active_units, g.activations
+    left = g.without([1]).without([4, 1])
+    without = kept.clone()
+    without[:, [1, 4]] = False
+    torch.testing.assert_close(left.value(kept), g.value(without))
+    assert not torch.equal(left.full, g.full)
+    assert not left.active_units[:, [1, 4]].any()
+    assert not left.activations[:, [1, 4]].any()
+    assert torch.equal(left.activations[:, 0], g.activations[:, 0])
+    assert left.evaluations == g.evaluations == 1 + 5 + 5 + 1
+    assert torch.equal(left.fresh().full, left.full)
+
+
+def test_a_fresh_game_counts_anew_and_does_not_run_the_part_before_the_cut():
+    g = game()
+    some = torch.rand(5, 6, generator=torch.Generator().manual_seed(0)) < 0.5
+    value, gradient = g.value(some), g.activation_gradient()
+    runs = []
+    g.model.features[0].register_forward_hook(lambda *_: runs.append(1))
+    again = g.fresh()
+    assert again.evaluations == 0
+    assert torch.equal(again.value(some), value)
+    assert torch.equal(again.activation_gradient(), gradient)
+    assert (again.evaluations, g.evaluations) == (8, 8)
+    assert not runs
+
+
+def test_long_draws_are_valued_one_by_one():
+    short, wide = game(), game(ConvNetwork(hidden=8192), "fc", count=1)
+    assert (short.at_once(8), wide.at_once(8)) == (8, 1)
 
 
 class TwoInputs(nn.Module):

@@ -202,10 +202,3 @@ def test_grouped_convolutions_are_refused_by_name():
     for layer in ("a", "b"):
         with pytest.raises(ShapPruneError, match=f"layer '{layer}' cannot be removed: .*(group|'b')"):
             remove_units(Grouped(), {layer: [0]}, images(2))
-
-
-def test_counting():
-    model = ConvNetwork()
-    assert count_parameters(model) == sum(p.numel() for p in model.parameters())
-    # conv 4x1x9 on 64 positions, conv 6x4x9 on 16, linear 24x8, linear 8x3
-    assert count_macs(model, images(2)) == 36 * 64 + 216 * 16 + 192 + 24

@@ -8,6 +8,7 @@ import torch
 
 import shapprune
 from shapprune import LayerGame, ShapPruneError, removal_curve, shapley
+from shapprune.game.engine import Entry
 from shapprune.game.payoffs import margin
 from shapprune.oracle.tabulated import TabulatedGame
 from tests.toys import ConvNetwork, images, labels, randomise
@@ -15,6 +16,7 @@ from tests.toys import ConvNetwork, images, labels, randomise
 ESTIMATORS = {
     "exact": {},
     "leave-one-out": {},
+    "taylor": {},
     "permutation": {"permutations": 3},
     "coalition-gradient": {"points": 4},
     "shrunk": {"permutations": 2, "points": 2},
@@ -55,6 +57,17 @@ def test_without_some_units():
     expected, found = (shapley.permutation(each, permutations=2) for each in (game, same))
     torch.testing.assert_close(found.values, expected.values, atol=1e-5, rtol=1e-4)
     assert found.values[:, [1, 4]].abs().max() == 0
+
+
+def test_fresh_games_and_those_without_units_are_tabulated_too(monkeypatch):
+    same = TabulatedGame(conv_game())
+    expected = same.full
+    monkeypatch.setattr(Entry, "run", lambda *_: pytest.fail("the network is run"))
+    fresh, left = same.fresh(), same.without([1])
+    assert torch.equal(fresh.full, expected)
+    assert (fresh.evaluations, same.evaluations) == (1, 1)
+    assert not torch.equal(left.full, expected)
+    assert left.evaluations == same.evaluations == 2
 
 
 def test_other_payoffs_are_refused():

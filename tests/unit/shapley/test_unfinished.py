@@ -270,7 +270,7 @@ def test_the_scores_of_a_layer_go_on_where_they_were_cut_off(meter, tmp_path, mo
 
 
 def test_long_draws_are_kept_one_by_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("shapprune.game.layer_game._LONG", 0)
+    monkeypatch.setattr(LayerGame, "at_once", lambda *_: 1)
     monkeypatch.setattr(unfinished, "INTERVAL", 0)
     file, game = tmp_path / "draws.pt", LayerGame(randomise(ConvNetwork()), "features.4", images(4), labels(4))
     whole = shapley.permutation(game, permutations=3)

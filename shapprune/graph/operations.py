@@ -1,0 +1,90 @@
+"""What the operations of a network's graph do to units, told from their types and names."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from torch import fx, nn
+
+LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+
+
+class Meaning(StrEnum):
+    """What an operation does to units."""
+
+    NORM = "norm"  # a BatchNorm
+    ZERO = "zero"  # a non-linearity that turns 0 into 0
+    ACTIVATION = "activation"  # another non-linearity
+    POOLING = "pooling"  # pooling, dropout or nothing: each unit by itself
+    FLATTEN = "flatten"  # all positions of a unit side by side
+    DEPTHWISE = "depthwise"  # a convolution of each unit by itself
+    ADD = "add"  # a sum of values of the same shape
+    SCALE = "scale"  # a product of values of the same units
+    JOIN = "join"  # the units of several values side by side
+    MIXES = "mixes"  # an ordinary layer: each of its units depends on all
+    OUTPUT = "output"  # the network's output
+    OTHER = "other"  # unknown
+
+
+_MODULES: dict[Meaning, tuple[type[nn.Module], ...]] = {
+    Meaning.NORM: (nn.modules.batchnorm._BatchNorm,),
+    Meaning.ZERO: (
+        *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish),
+        *(nn.Hardswish, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Tanhshrink, nn.Softshrink, nn.Hardshrink),
+    ),
+    Meaning.ACTIVATION: (nn.Sigmoid, nn.Hardsigmoid, nn.LogSigmoid, nn.Softplus),
+    Meaning.POOLING: (
+        nn.modules.pooling._MaxPoolNd,
+        nn.modules.pooling._AvgPoolNd,
+        nn.modules.pooling._AdaptiveAvgPoolNd,
+        nn.modules.pooling._AdaptiveMaxPoolNd,
+        nn.modules.dropout._DropoutNd,
+        nn.Identity,
+    ),
+    Meaning.FLATTEN: (nn.Flatten,),
+}
+_FUNCTIONS: dict[Meaning, set[str]] = {
+    Meaning.ZERO: {
+        *("relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "elu", "elu_", "celu", "selu", "gelu", "silu"),
+        *("mish", "hardswish", "tanh", "tanh_", "hardtanh", "softsign"),
+    },
+    Meaning.ACTIVATION: {"sigmoid", "sigmoid_", "hardsigmoid", "logsigmoid", "softplus"},
+    Meaning.NORM: {"batch_norm"},
+    Meaning.POOLING: {
+        *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
+        *("boolean_dispatch", "_max_pool2d", "dropout", "dropout2d", "feature_dropout"),
+        *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "contiguous", "mean", "amax"),
+        "stochastic_depth",
+    },
+    Meaning.FLATTEN: {"flatten", "view", "reshape", "squeeze"},
+    Meaning.ADD: {"add", "iadd", "add_", "sub", "isub"},
+    Meaning.SCALE: {"mul", "imul", "mul_"},
+    Meaning.JOIN: {"cat", "concat"},
+}
+
+
+def is_depthwise(module: nn.Module) -> bool:
+    """Whether a convolution filters each channel by itself, so that its units are those of the layer before."""
+    return isinstance(module, LAYERS[:3]) and 1 < module.groups == module.in_channels == module.out_channels
+
+
+def meaning_of_module(module: nn.Module) -> Meaning:
+    """What a module does to units.
+
+    Example:
+        >>> from torch import nn
+        >>> from shapprune.graph.operations import meaning_of_module
+        >>> print(meaning_of_module(nn.ReLU()), meaning_of_module(nn.Linear(3, 2)), meaning_of_module(nn.LSTM(3, 2)))
+        zero mixes other
+    """
+    if is_depthwise(module):
+        return Meaning.DEPTHWISE
+    if isinstance(module, LAYERS):
+        return Meaning.MIXES if getattr(module, "groups", 1) == 1 else Meaning.OTHER
+    return next((meaning for meaning, kinds in _MODULES.items() if isinstance(module, kinds)), Meaning.OTHER)
+
+
+def meaning_of_function(node: fx.Node) -> Meaning:
+    """What a function or method does to units, by its name alone: whether the shapes fit is not looked at."""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    return next((meaning for meaning, names in _FUNCTIONS.items() if name in names), Meaning.OTHER)

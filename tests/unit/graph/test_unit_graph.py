@@ -1,0 +1,44 @@
+"""Where units are zeroed, and which layer they go into next."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from shapprune import ShapPruneError
+from shapprune.graph.unit_graph import UnitGraph
+from tests.toys import ConvNetwork, ResidualNetwork, images
+
+
+@pytest.mark.parametrize(
+    ("layer", "sites"),
+    [
+        ("features.0", ("features.0", "features.1", "features.2", "features.3", "features.4")),
+        ("features.4", ("features.4", "features.5", "features.6", "features.7", "fc")),
+    ],
+)
+def test_sites_and_what_follows_of_a_chain(layer, sites):
+    model = ConvNetwork()
+    graph = UnitGraph(model, images(2))
+    found = [graph.site(layer, site) for site in ("output", "norm", "activation")]
+    gates = graph.past_pooling(found[-1])
+    assert [str(node.target) for node in (*found, gates)] == list(sites[:4])
+    following = graph.next_linear(gates)
+    assert following.module is model.get_submodule(sites[4])
+    assert (following.norm is model.features[5]) == (sites[4] == "features.4")
+    assert graph.norm_of(layer) is model.get_submodule(sites[1])
+
+
+def test_units_that_are_read_twice_have_no_next_layer():
+    graph = UnitGraph(ResidualNetwork(), images(2))
+    nexts = {name: graph.next_linear(graph.site(name, "activation")) for name in ("stem", "conv1", "conv2")}
+    assert nexts["stem"] is None
+    assert nexts["conv1"].module is graph.modules["conv2"]
+    assert nexts["conv2"] is None
+    assert graph.norm_of("stem") is None
+
+
+def test_a_linear_layer_on_positions_is_refused():
+    graph = UnitGraph(nn.Sequential(nn.Linear(8, 4), nn.Flatten(), nn.Linear(32, 3)), images(2))
+    with pytest.raises(ShapPruneError, match=r"linear layer '0' puts out \(2, 1, 8, 4\)"):
+        graph.start("0")
