@@ -1,6 +1,42 @@
 """shapprune: which units of a network matter, by Shapley values, and smaller networks without the others.
 
 The names below are loaded when first used, so that the parts that plan a workflow never import torch.
+
+Examples:
+    A network, and a few images with labels:
+
+    >>> import torch
+    >>> from torch import nn
+    >>> import shapprune
+    >>> _ = torch.manual_seed(0)
+    >>> model = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 4))
+    >>> images, labels = torch.randn(20, 1, 8, 8), torch.randint(4, (20,))
+
+    The layers whose units can be removed, and the game of one of them:
+
+    >>> [(layer.name, layer.units) for layer in shapprune.prunable_layers(model, images)]
+    [('0', 6)]
+    >>> game = shapprune.LayerGame(model, "0", images, labels)
+    >>> coalitions = torch.tensor([[True] * 6, [False] * 6])
+    >>> everything, nothing = game.value(coalitions)  # minus the loss of each image
+
+    Shapley values share out what all units together are worth, for each image:
+
+    >>> scores = shapprune.shapley.exact(game)
+    >>> scores.values.shape
+    torch.Size([20, 6])
+    >>> torch.allclose(scores.values.sum(1), (everything - nothing).double(), atol=1e-4)
+    True
+
+    The units with the lowest scores leave first; a smaller network is left:
+
+    >>> order = scores.order("mean+2std")
+    >>> curve = shapprune.removal_curve(game, order)
+    >>> len(curve.loss)  # with none to all of the units gone
+    7
+    >>> small = shapprune.remove_units(model, {"0": order[:2].tolist()}, images)
+    >>> small[0]
+    Conv2d(1, 4, kernel_size=(3, 3), stride=(1, 1))
 """
 
 from __future__ import annotations

@@ -21,5 +21,8 @@ def data_folder() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that run the workflow come first: they share what takes minutes, so one worker has many of them."""
-    items.sort(key=lambda item: "workflow" not in item.path.parts)
+    """Examples in docstrings come first: that of a lease needs a process in which CUDA has not started.
+
+    Tests that run the workflow come next: they share what takes minutes, so one worker has many of them.
+    """
+    items.sort(key=lambda item: (not isinstance(item, pytest.DoctestItem), "workflow" not in item.path.parts))

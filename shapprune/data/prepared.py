@@ -70,6 +70,12 @@ def splits(train: int, validation: int, seed: int = 0) -> tuple[np.ndarray, np.n
 
     Raises:
         ShapPruneError: no image would be left to train on.
+
+    Examples:
+        >>> from shapprune.data import prepared
+        >>> training, held_back = prepared.splits(train=10, validation=3)
+        >>> len(training), len(held_back), len(set(training) & set(held_back))
+        (7, 3, 0)
     """
     if not 0 < validation < train:
         raise ShapPruneError(f"cannot hold back {validation} images for validation of {train} training images")
@@ -104,6 +110,13 @@ def tensors(image_set: ImageSet, part: str, indices: np.ndarray | None = None) -
     Returns:
         float32 images [N, C, H, W], from 0..255 to 0..1, less the mean and divided by the std of each channel; int64
         labels [N].
+
+    Examples:
+        >>> import numpy as np
+        >>> from shapprune.data import prepared, sets
+        >>> images, labels = prepared.tensors(sets.load("digits"), "test", np.array([5, 0, 7]))
+        >>> images.shape, images.dtype, labels.dtype
+        (torch.Size([3, 1, 8, 8]), torch.float32, torch.int64)
     """
     import torch
 

@@ -51,6 +51,12 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> Im
 
     Raises:
         ShapPruneError: an unknown name, a damaged file, or a set that is missing and cannot be downloaded.
+
+    Examples:
+        >>> from shapprune.data import sets
+        >>> digits = sets.load("digits")  # comes with scikit-learn
+        >>> digits.train_images.shape, digits.test_labels.shape
+        ((1437, 1, 8, 8), (360,))
     """
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)

@@ -57,6 +57,17 @@ def lease(count: int = 1, slots: int = 1, *, work: str = "", patience: float | N
 
     Raises:
         ShapPruneError: more devices than there are, CUDA has started, or the folder of the locks cannot be used.
+
+    Examples:
+        Hide all GPUs from what runs in the block:
+
+        >>> import os
+        >>> import shapprune
+        >>> with shapprune.gpu.lease(0) as devices:
+        ...     devices, os.environ["CUDA_VISIBLE_DEVICES"]
+        ([], '')
+
+        With ``lease(1)`` the block has a GPU of its own, where there is one.
     """
     if count < 0 or slots < 1:
         raise ShapPruneError(f"a lease of {count} GPUs with {slots} jobs on each: 0 or more and 1 or more are allowed")

@@ -39,6 +39,17 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
 
     Raises:
         ValueError: a fact has the name of one of the manifest's own entries.
+
+    Examples:
+        >>> import json, pathlib, tempfile
+        >>> from torch import nn
+        >>> import shapprune
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "model.safetensors")
+        ...     shapprune.save(nn.Linear(4, 2), path, trained_on="digits")
+        ...     manifest = json.loads(path.with_suffix(".json").read_text())
+        >>> manifest["tensors"], manifest["trained_on"]
+        ({'weight': [2, 4], 'bias': [2]}, 'digits')
     """
     path = Path(path)
     if taken := _RESERVED & facts.keys():
@@ -72,6 +83,22 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
 
     Raises:
         ShapPruneError: a file is missing or damaged, or belongs to another architecture.
+
+    Examples:
+        A network that lost units is loaded by the function that builds the original:
+
+        >>> import tempfile
+        >>> import torch
+        >>> from torch import nn
+        >>> import shapprune
+        >>> def build():
+        ...     return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> small = shapprune.remove_units(build(), {"0": [1, 2, 3, 5]}, torch.randn(2, 4))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     shapprune.save(small, f"{folder}/small.safetensors")
+        ...     model = shapprune.load(f"{folder}/small.safetensors", build)
+        >>> model[0], model.kept_units
+        (Linear(in_features=4, out_features=4, bias=True), {'0': [0, 4, 6, 7]})
     """
     path = Path(path)
     try:
