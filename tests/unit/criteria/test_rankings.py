@@ -14,7 +14,8 @@ import shapprune
 from shapprune import LayerGame, ShapPruneError
 from shapprune.criteria.catalog import CATALOG
 from shapprune.networks.builders import build
-from shapprune.pruning.protocols.low_data import prune_sequentially
+from shapprune.pruning.loop import prune_steps
+from shapprune.pruning.target import Target
 from tests.toys import ConvNetwork, MaxNetwork, ResidualNetwork, images, labels, randomise, squared_error
 
 RANKINGS = [name for name, entry in CATALOG.items() if "rankings" in entry.function]
@@ -296,11 +297,13 @@ def test_units_that_are_gone(name):
 def test_a_network_that_has_lost_units_is_ranked_again(name):
     layers = ["features.0", "features.4"]
     model, score = randomise(ConvNetwork()), lambda g: shapprune.score(g, name)
-    steps = list(prune_sequentially(model, layers, images(7), labels(7), score, ratio=0.5))
-    assert [step.scores.values.shape[1] for step in steps] == [6, 4]
+    steps = list(prune_steps(model, layers, Target(ratio=0.5), images(7), labels(7), score))
+    assert [step.scores[layer].values.shape[1] for step, layer in zip(steps, reversed(layers), strict=True)] == [6, 4]
     assert steps[-1].model(images(2)).shape == (2, 3)
     whole = shapprune.score(game("features.0"), name)
-    assert (torch.equal(steps[-1].scores.values, whole.values)) == (name in ("batchnorm-scale", "fpgm", "hrank"))
+    assert (torch.equal(steps[-1].scores["features.0"].values, whole.values)) == (
+        name in ("batchnorm-scale", "fpgm", "hrank")
+    )
 
 
 def test_a_weight_that_serves_twice_or_never():
