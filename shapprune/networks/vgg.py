@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from shapprune.data.vision import torchvision
-
 
 class VGG16(nn.Module):
     """The 13 convolutions of VGG-16 and two hidden dense layers of 512; [N, 3, 32, 32] to outputs [N, classes].
@@ -16,6 +14,8 @@ class VGG16(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
+        from shapprune.data.vision import torchvision  # a second or two that no other network needs
+
         self.features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"], batch_norm=True)
         self.classifier = nn.Sequential(
             nn.Dropout(),

@@ -1,20 +1,16 @@
-"""Which units leave: by a share of each layer, widths, sign, allowed loss, or the size that the network shall have."""
+"""Which units leave: those with the lowest scores, as many as a target says."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.game.layer_game import LayerGame
-from shapprune.graph.counting import count_macs, count_parameters
+from shapprune.pruning.allocation import allocate
 from shapprune.pruning.curves import removal_curve
-from shapprune.pruning.removal import remove_units
-
-Groups = Iterable[Sequence[str]]
+from shapprune.pruning.target import Groups, Target, require_one
 
 
 def choose_units(
@@ -33,41 +29,28 @@ def choose_units(
         ratio: share of the units of each layer that leaves, rounded down to whole units.
         widths: or layer -> how many units it keeps; the layers that are not here are left whole.
         negative: or all units with a negative score leave, but for the highest of a layer.
-        multiple: what the number of units kept is a multiple of, rounded up, where the layer has so many.
+        multiple: the number of units kept is rounded up to a multiple of it, where the layer has so many.
         groups: layers whose units leave together (`shapprune.prunable_layers`); their scores are added up.
 
     Returns:
-        layer -> indices of the units that leave, in increasing order.
+        Layer -> indices of the units that leave, in increasing order.
 
     Raises:
         ShapPruneError: not exactly one of ratio, widths and negative; a ratio outside (0, 1) or a width that the layer
             does not have; a group whose layers are not all here or not of one width.
+
+    Examples:
+        >>> import shapprune
+        >>> import torch
+        >>> scores = {"conv1": torch.tensor([0.3, -0.1, 0.2, 0.0]), "fc": torch.tensor([0.5, 0.1, 0.4])}
+        >>> shapprune.choose_units(scores, ratio=0.5)
+        {'conv1': [1, 3], 'fc': [1]}
+        >>> shapprune.choose_units(scores, negative=True)
+        {'conv1': [1], 'fc': []}
     """
-    if (ratio is not None) + (widths is not None) + negative != 1:
-        raise ShapPruneError("give exactly one of ratio, widths and negative")
-    if ratio is not None and not 0 < ratio < 1:
-        raise ShapPruneError(
-            f"ratio {ratio} is not strictly between 0 and 1, the share of a layer's units that can leave"
-        )
-    if multiple < 1:
-        raise ShapPruneError(f"widths can be a multiple of 1 or more, not of {multiple}")
-    together = _groups(scores, groups)
-    if widths is not None:
-        _check_widths(widths, scores, together)
-    chosen: dict[str, list[int]] = {}
-    for layers in together:
-        total = torch.stack([scores[layer].double().cpu() for layer in layers]).sum(0)
-        units = len(total)
-        if ratio is not None:
-            kept = units - int(units * ratio + 1e-9)  # 0.29 of 100 units are 29
-        elif widths is not None:
-            kept = next((widths[layer] for layer in layers if layer in widths), units)
-        else:
-            kept = max(1, int((total >= 0).sum()))
-        kept = min(units, multiple * math.ceil(kept / multiple))
-        removed = sorted(torch.argsort(total, stable=True)[: units - kept].tolist())
-        chosen |= {layer: list(removed) for layer in layers}
-    return {layer: chosen[layer] for layer in scores}
+    require_one(ratio=ratio, widths=widths, negative=negative)
+    target = Target(ratio=ratio, widths=widths, negative=negative, multiple=multiple, groups=groups)
+    return lowest_units(scores, target, target.keep(_count_units(scores)))
 
 
 def choose_for_size(
@@ -80,7 +63,7 @@ def choose_for_size(
     multiple: int = 1,
     groups: Groups = (),
 ) -> dict[str, list[int]]:
-    """Choose units by the smallest ratio, the same for all layers, with which the network is no larger than asked.
+    """Choose units by the smallest ratio, the same for all layers, with which the network is small enough.
 
     Args:
         model: the network.
@@ -95,46 +78,29 @@ def choose_for_size(
         As `choose_units`; nothing leaves where the network is small enough as it is.
 
     Raises:
-        ShapPruneError: not exactly one of parameters and macs, or a size that cannot be had without emptying a layer;
-            and as `choose_units`.
+        ShapPruneError: not exactly one of parameters and macs, or a size that cannot be reached without emptying a
+            layer; and as `choose_units`.
+
+    Examples:
+        >>> import shapprune
+        >>> import torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+        >>> shapprune.choose_for_size(model, {"0": torch.arange(6.0)}, torch.zeros(1, 4), macs=20)
+        {'0': [0, 1, 2]}
     """
-    if (parameters is None) == (macs is None):
-        raise ShapPruneError("give exactly one of parameters and macs")
-    target = macs if parameters is None else parameters
-    assert target is not None
-    groups = [tuple(layers) for layers in groups]
-
-    def chosen(ratio: float) -> dict[str, list[int]]:
-        if ratio == 0:
-            return {layer: [] for layer in scores}
-        return choose_units(scores, ratio=ratio, multiple=multiple, groups=groups)
-
-    def size(ratio: float) -> int:
-        small = remove_units(model, chosen(ratio), example)
-        return count_macs(small, example) if parameters is None else count_parameters(small)
-
-    # All ratios at which some layer loses a unit more; size falls from one to the next.
-    counts = {len(each) for each in scores.values()}
-    steps = sorted({gone / units for units in counts for gone in range(units)})
-    if (least := size(steps[-1])) > target:
-        what = "MACs" if parameters is None else "parameters"
-        raise ShapPruneError(
-            f"{target:,} {what} cannot be reached: with the least units that a ratio leaves there are {least:,}"
-        )
-    low, high = -1, len(steps) - 1  # size(steps[high]) fits, size(steps[low]) does not
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if size(steps[middle]) <= target else (middle, high)
-    return chosen(steps[high])
+    require_one(parameters=parameters, macs=macs)
+    target = Target(parameters=parameters, macs=macs, multiple=multiple, groups=groups)
+    return lowest_units(scores, target, allocate(target, _count_units(scores), model, example))
 
 
 def choose_for_loss(game: LayerGame, order: Sequence[int] | Tensor, growth: float) -> list[int]:
-    """Choose units of a layer in the order given, until the loss has grown by more than is allowed.
+    """Choose units of a layer along a removal order, until the loss would grow by more than is allowed.
 
     Args:
         game: the layer, with the images on which the loss is measured; the rest of the network is intact.
         order: its units from the first to leave to the last, int [n].
-        growth: share of the loss of the whole layer that may come on top of it, e.g. 0.05.
+        growth: share by which the loss of the whole layer may grow, e.g. 0.05.
 
     Returns:
         Indices of the units that leave, in increasing order; never all of them.
@@ -143,41 +109,47 @@ def choose_for_loss(game: LayerGame, order: Sequence[int] | Tensor, growth: floa
         ShapPruneError: a growth that is not a number from 0 on.
 
     Source: the loss gap of the code of Ancona et al. 2020 (https://github.com/marcoancona/TorchPruner).
+
+    Examples:
+        >>> import shapprune
+        >>> import torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+        >>> game = shapprune.LayerGame(model, "0", torch.randn(8, 4), torch.arange(8) % 2)
+        >>> shapprune.choose_for_loss(game, [3, 0, 1, 2, 4, 5], growth=100)  # any loss is allowed
+        [0, 1, 2, 3, 4]
     """
-    if not 0 <= growth < math.inf:
-        raise ShapPruneError(f"the loss may grow by a share of 0 or more, not by {growth}")
+    Target(loss_growth=growth)  # refuses what is no growth
     loss = removal_curve(game, order).loss
-    too_much = next((gone for gone in range(len(loss)) if loss[gone] > loss[0] * (1 + growth)), len(loss))
+    limit = loss[0] * (1 + growth)
+    too_much = next((gone for gone in range(len(loss)) if loss[gone] > limit), len(loss))
     gone = min(too_much, len(loss) - 1) - 1
     return sorted(int(unit) for unit in list(order)[:gone])
 
 
-def _groups(scores: Mapping[str, Tensor], groups: Groups) -> list[tuple[str, ...]]:
-    """The layers by groups: those given, and each other layer by itself."""
-    together = []
-    for layers in map(tuple, groups):
-        here = [layer for layer in layers if layer in scores]
-        if not here:
-            continue
-        if len(here) < len(layers):
-            missing = next(layer for layer in layers if layer not in scores)
-            raise ShapPruneError(
-                f"the units of {here[0]!r} leave together with those of {missing!r}, which has no scores"
-            )
-        if len({len(scores[layer]) for layer in layers}) > 1:
-            raise ShapPruneError(f"layers {', '.join(layers)} of one group differ in their number of units")
-        together.append(layers)
-    grouped = {layer for layers in together for layer in layers}
-    return [*together, *((layer,) for layer in scores if layer not in grouped)]
+def lowest_units(
+    scores: Mapping[str, Tensor], target: Target, widths: Mapping[str, int] | None
+) -> dict[str, list[int]]:
+    """Choose the units with the lowest scores; of equal scores the lower index.
+
+    Args:
+        scores: layer -> score of each unit, [n]; high = keep.
+        target: says which layers lose units together.
+        widths: layer -> how many units it keeps (`shapprune.pruning.allocation.allocate`); None keeps those whose
+            score is not negative, and in any case the highest.
+
+    Returns:
+        Layer -> indices of the units that leave, in increasing order.
+    """
+    chosen: dict[str, list[int]] = {}
+    for layers in target.together(_count_units(scores)):
+        total = torch.stack([scores[layer].double().cpu() for layer in layers]).sum(0)
+        not_negative = max(1, int((total >= 0).sum()))
+        kept = target.round_up(not_negative, len(total)) if widths is None else widths[layers[0]]
+        removed = sorted(torch.argsort(total, stable=True)[: len(total) - kept].tolist())
+        chosen |= {layer: list(removed) for layer in layers}
+    return {layer: chosen[layer] for layer in scores}
 
 
-def _check_widths(widths: Mapping[str, int], scores: Mapping[str, Tensor], together: Sequence[Sequence[str]]) -> None:
-    for layer, width in widths.items():
-        if layer not in scores:
-            raise unknown("layer", layer, scores)
-        if not 0 < width <= len(scores[layer]):
-            raise ShapPruneError(f"layer {layer!r} has {len(scores[layer])} units and cannot keep {width}")
-    for layers in together:
-        given = {widths[layer] for layer in layers if layer in widths}
-        if len(given) > 1:
-            raise ShapPruneError(f"layers {', '.join(layers)} leave together and cannot keep {sorted(given)} units")
+def _count_units(scores: Mapping[str, Tensor]) -> dict[str, int]:
+    return {layer: len(values) for layer, values in scores.items()}

@@ -1,4 +1,4 @@
-"""Removal curves: what a layer's removal order costs, unit by unit, and the area under it."""
+"""Removal curves: loss and accuracy as the units of a layer leave one by one, and the area under them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from shapprune.game.protocol import PayoffGame
 
 @dataclass(frozen=True)
 class RemovalCurve:
-    """Loss and accuracy along a removal order, the rest of the network intact.
+    """Loss and accuracy along a removal order; the rest of the network is intact.
 
     Attributes:
         layer: the layer's name.
         loss: mean cross-entropy after the first j units of the order are gone, float64 [n + 1].
-        accuracy: share of right answers, float64 [n + 1].
+        accuracy: share of correct predictions, float64 [n + 1].
     """
 
     layer: str
@@ -29,12 +29,12 @@ class RemovalCurve:
 
     @property
     def units(self) -> int:
-        """How many units the layer has, n."""
+        """The number of units of the layer, n."""
         return len(self.loss) - 1
 
 
 def removal_curve(game: PayoffGame, order: Sequence[int] | torch.Tensor | np.ndarray) -> RemovalCurve:
-    """Remove the units of a layer one after the other and measure what is left.
+    """Measure loss and accuracy as the units of a layer are removed one by one.
 
     Args:
         game: the layer, with the images to evaluate on.
@@ -42,6 +42,16 @@ def removal_curve(game: PayoffGame, order: Sequence[int] | torch.Tensor | np.nda
 
     Raises:
         ShapPruneError: an order that does not hold each unit once.
+
+    Examples:
+        >>> import shapprune
+        >>> import torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+        >>> game = shapprune.LayerGame(model, "0", torch.randn(8, 4), torch.arange(8) % 2)
+        >>> curve = shapprune.removal_curve(game, shapprune.score(game, "taylor").order())
+        >>> curve.loss.shape  # with 0, 1, ... 6 units gone
+        (7,)
     """
     steps = torch.as_tensor(order).cpu().long()
     if steps.dim() != 1 or not torch.equal(steps.sort().values, torch.arange(game.units)):
@@ -53,17 +63,31 @@ def removal_curve(game: PayoffGame, order: Sequence[int] | torch.Tensor | np.nda
     return RemovalCurve(game.layer, loss.double().mean(1).cpu().numpy(), accuracy.double().mean(1).cpu().numpy())
 
 
-def auc(curves: Sequence[RemovalCurve], of: str = "loss") -> float:
-    """Area under the removal curves of one or more layers, per unit; lower is better.
+def auc(curves: Sequence[RemovalCurve], measure: str = "loss") -> float:
+    """Compute the area under the removal curves of one or more layers, per unit; lower is better.
 
     Args:
         curves: one curve for each layer.
-        of: ``loss``: mean rise of the loss over all removals; ``accuracy``: mean drop of the accuracy.
+        measure: ``loss``: mean rise of the loss over all removals; ``accuracy``: mean drop of the accuracy.
 
     Source: Eq. 6 of Ancona et al. 2020: the sum over layers and positions of the loss minus the loss of the intact
     network, over the number of units of all layers.
+
+    Raises:
+        ShapPruneError: another measure.
+
+    Examples:
+        >>> import numpy as np
+        >>> import shapprune
+        >>> curve = shapprune.RemovalCurve("fc", loss=np.array([0.5, 0.5, 1.5]), accuracy=np.array([1.0, 1.0, 0.5]))
+        >>> shapprune.auc([curve])  # the loss rises by 0 and by 1, over 2 units
+        0.5
+        >>> shapprune.auc([curve], measure="accuracy")
+        0.25
     """
-    if of not in ("loss", "accuracy"):
-        raise unknown("curve", of, ("loss", "accuracy"))
-    rises = [curve.loss - curve.loss[0] if of == "loss" else curve.accuracy[0] - curve.accuracy for curve in curves]
+    if measure not in ("loss", "accuracy"):
+        raise unknown("measure", measure, ("loss", "accuracy"))
+    rises = [
+        curve.loss - curve.loss[0] if measure == "loss" else curve.accuracy[0] - curve.accuracy for curve in curves
+    ]
     return float(sum(rise.sum() for rise in rises) / sum(curve.units for curve in curves))

@@ -1,7 +1,4 @@
-"""Remove units for good: a smaller network with the outputs of the masked one.
-
-Torch-Pruning follows the dependencies.
-"""
+"""Smaller networks without some of their units; Torch-Pruning follows what depends on them."""
 
 from __future__ import annotations
 
@@ -20,35 +17,50 @@ from shapprune.networks.modes import mode
 
 Removed = Mapping[str, Sequence[int]]
 
-# Between the outputs of the smaller network and those of the masked one, as a share of the largest output: far above
-# rounding, far below what a wrong unit does.
-_SAME = 1e-3
+# How far outputs of the smaller and the masked network may differ, as a share of the largest output: rounding stays far
+# below, a wrongly removed unit far above.
+_TOLERANCE = 1e-3
 
 
 def remove_units(model: nn.Module, units: Removed, example: Tensor) -> nn.Module:
-    """A copy of ``model`` without some of its units.
+    """Copy a network without some of its units.
 
-    The outputs equal those of the model with the same units zeroed at the site ``activation`` (`mask_units`).
+    The outputs equal those of the network with the same units zeroed at the site ``activation`` (`mask_units`).
 
     Args:
         model: a network that torch.fx can trace; it is left as it is.
-        units: layer -> indices of the units to remove, counted as they are in ``model``. Layers whose units leave
-            together (`shapprune.PrunableLayer.group`) are all given, with the same units.
+        units: layer -> indices of the units to remove, as they count in ``model``. Of layers whose units leave together
+            (`shapprune.PrunableLayer.group`) all are given, with the same units.
         example: images, [N, ...], that the network can run on.
 
     Returns:
-        The smaller network, in the model's modes. Its attribute ``kept_units`` gives, for each layer that was ever
-        named in a removal, the indices the units left had in the original network.
+        The smaller network, in the model's modes (training or eval). Its attribute ``kept_units`` gives, for each layer
+        ever named in a removal, the indices that its remaining units had in the original network.
 
     Raises:
         ShapPruneError: an unknown layer, an index outside it, all of its units, or a layer whose units are tied to
             those of others.
+
+    Examples:
+        >>> import shapprune
+        >>> import torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+        >>> small = shapprune.remove_units(model, {"0": [1, 4]}, torch.zeros(1, 4))
+        >>> small
+        Sequential(
+          (0): Linear(in_features=4, out_features=4, bias=True)
+          (1): ReLU()
+          (2): Linear(in_features=4, out_features=2, bias=True)
+        )
+        >>> small.kept_units
+        {'0': [0, 2, 3, 5]}
     """
     example = example[:2]
     graph = UnitGraph(model, example)
-    chosen = _check(graph, units)
+    chosen = group_removed(graph, units)
     small = copy.deepcopy(model)
-    _slice(small, chosen, example)
+    cut_units(small, chosen, example)
     removed = {name: indices for group, indices in chosen.items() for name in group}
     _compare(small, model, graph, removed, example)
     kept = kept_units(model)
@@ -60,12 +72,12 @@ def remove_units(model: nn.Module, units: Removed, example: Tensor) -> nn.Module
 
 
 def kept_units(model: nn.Module) -> dict[str, list[int]]:
-    """For each layer of a network that was ever pruned, the indices its units had in the original."""
+    """Look up, for each layer of a network that was ever pruned, which indices its units had in the original."""
     return dict(getattr(model, "kept_units", {}))
 
 
 def mask_units(model: nn.Module, units: Removed, images: Tensor) -> Tensor:
-    """The outputs of a network, in eval mode, with some units zeroed at the site ``activation``.
+    """Compute the outputs of a network, in eval mode, with some units zeroed at the site ``activation``.
 
     Args:
         model: a network that torch.fx can trace; it is left as it is.
@@ -74,61 +86,28 @@ def mask_units(model: nn.Module, units: Removed, images: Tensor) -> Tensor:
 
     Raises:
         ShapPruneError: an unknown layer.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from shapprune.pruning.removal import mask_units, remove_units
+        >>> model, images = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.randn(3, 4)
+        >>> small = remove_units(model, {"0": [1, 4]}, images)
+        >>> torch.allclose(small(images), mask_units(model, {"0": [1, 4]}, images), atol=1e-6)
+        True
     """
     return _masked(UnitGraph(model, images[:2]), units, images)
 
 
-def carry_optimizer(
-    optimizer: torch.optim.Optimizer, model: nn.Module, small: nn.Module, units: Removed, example: Tensor
-) -> torch.optim.Optimizer:
-    """The optimizer of a network for the smaller one, with its settings and its state of what is left.
+def group_removed(graph: UnitGraph, units: Removed) -> dict[tuple[str, ...], list[int]]:
+    """Check which units shall leave.
 
-    Whatever the optimizer keeps for each number of a parameter goes on (the momentum of SGD, the moments of Adam ...),
-    and so do its counts of steps. Learning-rate schedules belong to the old optimizer; make them anew.
-
-    Args:
-        optimizer: of ``model``'s parameters; it is left as it is.
-        model: the network before the removal.
-        small: what `remove_units` returned for it.
-        units: what was removed.
-        example: images, [N, ...], that the network can run on.
+    Returns:
+        Group of layers that loses units -> their indices, sorted, each once.
 
     Raises:
-        ShapPruneError: the optimizer has parameters that the model has not.
+        ShapPruneError: as `remove_units`.
     """
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if any(parameter not in names for parameter in held):
-        raise ShapPruneError("the optimizer has parameters that are not the model's")
-    after = dict(small.named_parameters())
-    carried = copy.deepcopy(optimizer, {id(parameter): after[names[parameter]] for parameter in held})
-    chosen = _check(UnitGraph(model, example[:2]), units)
-    state = {parameter: optimizer.state.get(parameter, {}) for parameter in held}
-    like = {
-        key
-        for parameter, values in state.items()
-        for key, value in values.items()
-        if isinstance(value, Tensor) and value.shape == parameter.shape and value.dim()
-    }
-    for key in sorted(like):
-        # A network that has the state in place of its parameters loses the same numbers.
-        holder = copy.deepcopy(model)
-        of_holder = dict(holder.named_parameters())
-        with torch.no_grad():
-            for parameter, values in state.items():
-                if isinstance(values.get(key), Tensor):
-                    of_holder[names[parameter]].copy_(values[key])
-        _slice(holder, chosen, example[:2])
-        of_holder = dict(holder.named_parameters())
-        for parameter, values in state.items():
-            if isinstance(values.get(key), Tensor):
-                name = names[parameter]
-                carried.state[after[name]][key] = of_holder[name].detach().to(values[key].dtype)
-    return carried
-
-
-def _check(graph: UnitGraph, units: Removed) -> dict[tuple[str, ...], list[int]]:
-    """The units that leave, sorted, each once, of each group of layers that loses any."""
     chosen: dict[tuple[str, ...], list[int]] = {}
     for name, indices in units.items():
         if name not in graph.calls:
@@ -150,8 +129,17 @@ def _check(graph: UnitGraph, units: Removed) -> dict[tuple[str, ...], list[int]]
     return chosen
 
 
-def _slice(model: nn.Module, chosen: Mapping[tuple[str, ...], list[int]], example: Tensor) -> None:
-    """Cut units out of a network, in place."""
+def cut_units(model: nn.Module, chosen: Mapping[tuple[str, ...], list[int]], example: Tensor) -> None:
+    """Cut units out of a network, in place.
+
+    Args:
+        model: the network.
+        chosen: what `group_removed` returned.
+        example: images, [N, ...], that the network can run on.
+
+    Raises:
+        ShapPruneError: Torch-Pruning cannot follow the network.
+    """
     modules = dict(model.named_modules())
     with (
         mode(model, training=False),
@@ -165,7 +153,7 @@ def _slice(model: nn.Module, chosen: Mapping[tuple[str, ...], list[int]], exampl
                 module = modules[name]
                 prune = tp.prune_linear_out_channels if isinstance(module, nn.Linear) else tp.prune_conv_out_channels
                 dependencies.get_pruning_group(module, prune, idxs=indices).prune()
-        except Exception as error:  # Torch-Pruning passes on whatever it stumbles over
+        except Exception as error:  # Torch-Pruning raises whatever goes wrong inside it
             reason = f"Torch-Pruning cannot follow it ({type(error).__name__}: {error})"
             raise ShapPruneError(f"no units can be removed from {type(model).__name__}: {reason}") from error
 
@@ -186,7 +174,7 @@ def _masked(graph: UnitGraph, units: Removed, images: Tensor) -> Tensor:
 
 
 def _compare(small: nn.Module, model: nn.Module, graph: UnitGraph, removed: Removed, example: Tensor) -> None:
-    """Refuse a network that does not compute what the masked one does."""
+    """Raise unless the smaller network computes what the masked one does."""
     with torch.no_grad(), mode(small, training=False):
         try:
             outputs = small(example)
@@ -195,8 +183,26 @@ def _compare(small: nn.Module, model: nn.Module, graph: UnitGraph, removed: Remo
             raise ShapPruneError(f"{type(model).__name__} does not run without these units: {reason}") from error
     expected = _masked(graph, removed, example)
     difference, scale = float((outputs - expected).abs().max()), float(expected.abs().max())
-    if difference > _SAME * scale:
+    if difference > _TOLERANCE * scale:
         raise ShapPruneError(
             f"{type(model).__name__} without units of {', '.join(removed)} does not compute what it does with them at"
             f" zero (outputs differ by up to {difference:.3g}), so they cannot be removed from it"
         )
+
+
+def find_readers(graph: UnitGraph, small: nn.Module) -> list[str]:
+    """Find the layers that read units that left, in the order they run.
+
+    Args:
+        graph: of the network before.
+        small: the network that has lost units.
+    """
+
+    def inputs(module: nn.Module) -> object:
+        return module.in_features if isinstance(module, nn.Linear) else module.in_channels
+
+    return [
+        name
+        for name in graph.calls
+        if not graph.is_depthwise(name) and inputs(graph.modules[name]) != inputs(small.get_submodule(name))
+    ]

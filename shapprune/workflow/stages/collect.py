@@ -92,7 +92,7 @@ def areas(curves: pd.DataFrame) -> pd.DataFrame:
         ]
         for layer, group in [*((each.layer, [each]) for each in measured), ("all", measured)]:
             row = {"layer": layer, "units": sum(each.units for each in group)}
-            values = {"auc_loss": auc(group), "auc_accuracy": auc(group, of="accuracy")}
+            values = {"auc_loss": auc(group), "auc_accuracy": auc(group, measure="accuracy")}
             rows.append(dict(zip(_ORDER, order, strict=True)) | row | values)
     return pd.DataFrame(rows, columns=[*_ORDER, "layer", "units", "auc_loss", "auc_accuracy"])
 

@@ -13,7 +13,8 @@ from shapprune.networks.latency import measure_latency
 from shapprune.networks.recipe import Recipe
 from shapprune.networks.storage import save
 from shapprune.networks.training import best_epoch, fit
-from shapprune.pruning.protocols.compress import compress
+from shapprune.pruning.loop import prune_steps
+from shapprune.pruning.target import Target
 from shapprune.shapley.score_files import read_scores
 from shapprune.workflow.stages.run import Run, measure
 from shapprune.workflow.store.work import Work, require, score_label
@@ -49,11 +50,22 @@ def write_compressed(
     for layer in layers:
         stem = scores / score_label(criterion, layer, trial=0)
         require(stem.with_suffix(".json"), parts["scores"][layer])
-        scored[layer] = read_scores(stem.with_suffix(".npz")).aggregate(names["aggregate"])
+        scored[layer] = read_scores(stem.with_suffix(".npz"))
     training, held_back = splits(len(run.image_set.train_labels), len(run.validation))
     held = tensors(run.image_set, "train", held_back)
     test = tensors(run.image_set, "test")
-    small = compress(run.model, scored, test[0][:2].to(run.device), **parts["to"])
+    size = dict(parts["to"])
+    skip = size.pop("skip", [])
+    (step,) = prune_steps(
+        run.model,
+        [layer for layer in layers if layer not in skip],
+        Target(**size),
+        test[0][:2].to(run.device),
+        stored=scored,
+        aggregate=names["aggregate"],
+        sequential=False,
+    )
+    small = step.model
     before = measure(small, *test)
     recipe_ = Recipe.of(recipe)
     train = tensors(run.image_set, "train", training)

@@ -11,7 +11,7 @@ from shapprune.data.prepared import draw_images, splits, tensors
 from shapprune.networks.builders import builder_of
 from shapprune.networks.recipe import Recipe
 from shapprune.networks.storage import load
-from shapprune.pruning.protocols.fine_tune import fine_tune
+from shapprune.pruning.fine_tune import fine_tune
 from shapprune.pruning.removal import kept_units
 from shapprune.workflow.stages.low_data import test_of
 from shapprune.workflow.stages.run import Run, measure

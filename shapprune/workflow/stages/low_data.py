@@ -13,13 +13,12 @@ from shapprune.core.files import read_json
 from shapprune.criteria.catalog import options_of
 from shapprune.criteria.scoring import score
 from shapprune.data.prepared import draw_images, rest, tensors
-from shapprune.game.layer_game import LayerGame
 from shapprune.gpu.device import machine_facts
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.storage import save
-from shapprune.pruning.protocols.low_data import prune_sequentially
+from shapprune.pruning.loop import prune_steps
 from shapprune.pruning.removal import kept_units
-from shapprune.shapley.scores import UnitScores
+from shapprune.pruning.target import Target
 from shapprune.workflow.stages.run import Run, measure, rules_of
 from shapprune.workflow.store.work import Work, columns
 
@@ -57,14 +56,14 @@ def write_chain(
     chosen = draw_images(run.test, images, chain["trial"])
     scoring_images, labels = (each.to(run.device) for each in tensors(run.image_set, "test", chosen))
     model, told = run.model, []
-    for step in prune_sequentially(
+    for step in prune_steps(
         model,
         list(steps),
+        Target(ratio=chain["ratio"]),
         scoring_images,
         labels,
         lambda game: score(game, entry["method"], seed=chain["trial"], **options_of(entry)),
-        chain["ratio"],
-        chain["aggregate"],
+        aggregate=chain["aggregate"],
         done={layer: facts["removed"] for layer, facts in done.items()},
         repair=chain["repair"],
         **rules_of(scoring),
@@ -72,12 +71,14 @@ def write_chain(
         memory_mb=run.memory_mb,
     ):
         model = step.model
-        if step.scores is None:
-            told.append(done[step.layer])
+        ((layer, removed),) = step.removed.items()
+        if layer in done:
+            told.append(done[layer])
             continue
-        cost = {"evaluations": step.scores.evaluations, "seconds": round(step.scores.seconds, 6)}
-        told.append({"layer": step.layer, "removed": step.removed, **cost})
-        of_steps.keep(steps[step.layer], told[-1])
+        scores = step.scores[layer]
+        cost = {"evaluations": scores.evaluations, "seconds": round(scores.seconds, 6)}
+        told.append({"layer": layer, "removed": removed, **cost})
+        of_steps.keep(steps[layer], told[-1])
     size = {"parameters": count_parameters(model), "macs": count_macs(model, scoring_images)}
     facts = {**names, **size, "steps": told, "images": chosen.tolist(), **machine_facts(run.device)}
     save(model, folder / f"{label}.safetensors", **facts)
@@ -98,22 +99,21 @@ def keep_evaluation(run: Run, label: str, folder: Path, test_images: int | str, 
     told = read_json(folder / f"{label}.json")
     used = np.array(told["images"])
     images, labels = test_of(run, told, test_images)
-    scoring_images, scoring_labels = (each.to(run.device) for each in tensors(run.image_set, "test", used))
+    scoring_images = tensors(run.image_set, "test", used)[0].to(run.device)
     removed = {step["layer"]: step["removed"] for step in told["steps"]}
-    steps = prune_sequentially(
+    steps = prune_steps(
         run.model,
         list(reversed(removed)),  # they are told in the order they were done
+        Target(ratio=told["ratio"]),
         scoring_images,
-        scoring_labels,
-        _never,
-        told["ratio"],
         done=removed,
         repair=told["repair"],
     )
     rows = [{"step": 0, "layer": "", "units_left": "", **measure(run.model, images, labels)}]
     for step in steps:
-        left = len(kept_units(step.model)[step.layer])
-        rows.append({"step": step.step, "layer": step.layer, "units_left": left, **measure(step.model, images, labels)})
+        (layer,) = step.removed
+        left = len(kept_units(step.model)[layer])
+        rows.append({"step": step.number, "layer": layer, "units_left": left, **measure(step.model, images, labels)})
     work.keep(label, {"columns": columns(rows)})
 
 
@@ -129,7 +129,3 @@ def test_of(run: Run, chain: Mapping[str, Any], test_images: int | str) -> tuple
     if test_images != "all":
         others = draw_images(others, int(test_images), chain["trial"])
     return tensors(run.image_set, "test", others)
-
-
-def _never(game: LayerGame) -> UnitScores:
-    raise AssertionError(f"layer {game.layer!r} was scored before")

@@ -13,8 +13,9 @@ from shapprune.data.prepared import ImageSet, draw_images, tensors
 from shapprune.gpu.device import choose_device
 from shapprune.networks.builders import builder_of
 from shapprune.networks.training import seeded
-from shapprune.pruning.protocols.untrained import prune_untrained
+from shapprune.pruning.loop import prune_steps
 from shapprune.pruning.removal import kept_units
+from shapprune.pruning.target import Target
 from shapprune.workflow.stages.run import measure, rules_of
 from shapprune.workflow.store.work import Work, columns
 
@@ -57,9 +58,10 @@ def keep_untrained(
     scoring_images, labels = (each.to(place) for each in tensors(image_set, "train", chosen))
     test = tensors(image_set, "test")
     done = {layer: work.facts[f"{criterion}/{layer}"] for layer in layers if f"{criterion}/{layer}" in work.facts}
-    steps = prune_untrained(
+    steps = prune_steps(
         model,
         layers,
+        Target(negative=True),
         scoring_images,
         labels,
         lambda game: score(game, entry["method"], seed=seed, **options_of(entry)),
@@ -70,8 +72,9 @@ def keep_untrained(
     )
     rows = [{"step": 0, "layer": "", "units_left": "", **measure(model, *test)}] if len(done) < len(layers) else []
     for step in steps:
-        if step.layer not in done:
-            left = len(kept_units(step.model)[step.layer])
-            row = {"step": step.step, "layer": step.layer, "units_left": left, **measure(step.model, *test)}
-            told = [*rows, row] if step.step == 1 else [row]
-            work.keep(f"{criterion}/{step.layer}", {"removed": step.removed, "columns": columns(told)})
+        ((layer, removed),) = step.removed.items()
+        if layer not in done:
+            left = len(kept_units(step.model)[layer])
+            row = {"step": step.number, "layer": layer, "units_left": left, **measure(step.model, *test)}
+            told = [*rows, row] if step.number == 1 else [row]
+            work.keep(f"{criterion}/{layer}", {"removed": removed, "columns": columns(told)})

@@ -10,7 +10,8 @@ import shapprune
 from shapprune import LayerGame, ShapPruneError
 from shapprune.criteria.catalog import CATALOG
 from shapprune.networks.builders import build
-from shapprune.pruning.protocols.low_data import prune_sequentially
+from shapprune.pruning.loop import prune_steps
+from shapprune.pruning.target import Target
 from tests.toys import ConvNetwork, ResidualNetwork, images, labels, randomise
 
 RANKINGS = [name for name, entry in CATALOG.items() if "rankings" in entry.function]
@@ -102,11 +103,12 @@ def test_units_that_are_gone(name):
 def test_a_network_that_has_lost_units_is_ranked_again(name):
     layers = ["features.0", "features.4"]
     model, score = randomise(ConvNetwork()), lambda g: shapprune.score(g, name)
-    steps = list(prune_sequentially(model, layers, images(7), labels(7), score, ratio=0.5))
-    assert [step.scores.values.shape[1] for step in steps] == [6, 4]
+    steps = list(prune_steps(model, layers, Target(ratio=0.5), images(7), labels(7), score))
+    assert [step.scores[layer].values.shape[1] for step, layer in zip(steps, reversed(layers), strict=True)] == [6, 4]
     assert steps[-1].model(images(2)).shape == (2, 3)
     whole = shapprune.score(game("features.0"), name)
-    assert (torch.equal(steps[-1].scores.values, whole.values)) == (name in ("batchnorm-scale", "fpgm", "hrank"))
+    same = torch.equal(steps[-1].scores["features.0"].values, whole.values)
+    assert same == (name in ("batchnorm-scale", "fpgm", "hrank"))
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ def test_area_by_hand():
     a, b = curve([1, 2, 4], [1, 0.5, 0.5]), curve([1, 1, 1, 3], [1, 1, 1, 0], "b")
     assert auc([a]) == pytest.approx(4 / 2)
     assert auc([a, b]) == pytest.approx(6 / 5)
-    assert auc([a, b], of="accuracy") == pytest.approx(2 / 5)
-    with pytest.raises(ShapPruneError, match="unknown curve"):
-        auc([a], of="margin")
+    assert auc([a, b], measure="accuracy") == pytest.approx(2 / 5)
+    with pytest.raises(ShapPruneError, match="unknown measure 'margin'"):
+        auc([a], measure="margin")
 
 
 def test_curve_equals_values_along_the_order():

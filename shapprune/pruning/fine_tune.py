@@ -1,6 +1,6 @@
-"""Training a pruned network again with as many images as there are.
+"""Training a pruned network again, with many or few images.
 
-Source: the supplement of Ancona et al. 2020 asks how much data it takes until criteria no longer differ.
+Source: the supplement of Ancona et al. 2020 asks with how much data criteria no longer differ.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ def fine_tune(
     device: str | torch.device = "cpu",
     checkpoint: Path | None = None,
 ) -> tuple[nn.Module, int]:
-    """A copy of a network, trained until images that were held back say that it gets no better.
+    """Train a copy of a network until it no longer improves on images that were held back.
 
     Args:
         model: a network, from images [N, C, H, W] to outputs before the softmax; it is left as it is.
-        images: float [N, C, H, W]; without any nothing is trained.
+        images: float [N, C, H, W]; with none of them nothing is trained.
         labels: int64 [N].
-        validation_images: float [M, C, H, W], which decide what epoch is taken.
+        validation_images: float [M, C, H, W], by which the best epoch is chosen.
         validation_labels: int64 [M].
-        recipe: how to train; ``patience`` ends it early.
+        recipe: how to train; its ``patience`` ends training early.
         seed: of the order of images, their augmentation, and dropout.
         device: where to train.
         checkpoint: as for `shapprune.networks.training.fit`.
 
     Returns:
-        The copy, with the weights of the best epoch or its own, in the model's modes; and the number of that epoch.
+        The copy, in the model's modes, with the weights of the best epoch; and the number of that epoch, 0 where the
+        weights from before are the best.
     """
     tuned = copy.deepcopy(model).to(device)
     if not len(images):

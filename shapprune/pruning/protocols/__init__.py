@@ -1,1 +1,0 @@
-"""What the papers do with scores, as functions."""
