@@ -38,30 +38,33 @@ def test_tables_of_payoff_loss_and_accuracy():
 
 
 def test_table_goes_on_where_it_was_cut_off(tmp_path, monkeypatch):
-    monkeypatch.setattr("shapprune.oracle.tables._CHUNK", 4)
     monkeypatch.setattr("shapprune.shapley.unfinished.INTERVAL", 0)
-    whole = oracle.coalition_tables(LayerGame(randomise(ConvNetwork()), "features.0", images(5), labels(5)))
-    game = LayerGame(randomise(ConvNetwork()), "features.0", images(5), labels(5))
-    value, calls = game.values_by, []
 
-    def fail(*args):
-        calls.append(1)
-        if len(calls) == 3:
+    def game(count=3):
+        return LayerGame(randomise(ConvNetwork(hidden=14)), "fc", images(count), labels(count))
+
+    whole = oracle.coalition_tables(game())
+    broken = game()
+    value, batches = broken.values_by, []
+
+    def fail(coalitions, payoffs):
+        if len(batches) == 2:
             raise KeyboardInterrupt
-        return value(*args)
+        batches.append(len(coalitions))
+        return value(coalitions, payoffs)
 
-    game.values_by = fail
+    monkeypatch.setattr(broken, "values_by", fail)
     with pytest.raises(KeyboardInterrupt):
-        oracle.coalition_tables(game, checkpoint=tmp_path / "table.pt")
-    again = LayerGame(randomise(ConvNetwork()), "features.0", images(5), labels(5))
+        oracle.coalition_tables(broken, checkpoint=tmp_path / "table.pt")
+    again = game()
     found = oracle.coalition_tables(again, checkpoint=tmp_path / "table.pt")
-    assert again.evaluations == 8  # of 16
+    assert again.evaluations == 2**14 - sum(batches) > 0
     for one, other in zip(found, whole, strict=True):
         np.testing.assert_array_equal(one, other)
     # A checkpoint of other images is no beginning of this table.
-    other = LayerGame(randomise(ConvNetwork()), "features.0", images(6), labels(6))
+    other = game(count=4)
     oracle.coalition_tables(other, checkpoint=tmp_path / "table.pt")
-    assert other.evaluations == 16
+    assert other.evaluations == 2**14
 
 
 def test_constant_payoff_is_said():
