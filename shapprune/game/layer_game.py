@@ -108,8 +108,7 @@ class LayerGame(PayoffGame):
 
     def _derive(self, gone: Tensor, cost: Cost) -> Self:
         """A game on the same cut network."""
-        kind = type(self)
-        game = kind.__new__(kind)
+        game = object.__new__(type(self))
         game._start(self._network, self.payoff, self.examples, gone, cost)
         return game
 
@@ -210,9 +209,8 @@ class LayerGame(PayoffGame):
 
         def compute() -> None:
             chunks = network.batching.chunks(entry, len(self))
-            for entering, (draw, example, gone) in walk_rows(
-                entry, chunks, leaving, lengths, network.batching.rows(entry)
-            ):
+            limit = network.batching.rows(entry)
+            for entering, (draw, example, gone) in walk_rows(entry, chunks, leaving, lengths, limit):
                 outputs = network.run(entry, entering, example)
                 values[draw, example, gone] = self.payoff(outputs, self.labels[example])
 

@@ -134,15 +134,7 @@ def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:
         True
     """
     nodes = list(traced.graph.nodes)
-    after = {site}
-    constant: set[fx.Node] = set()  # parameters and values made of them alone: each part computes its own
-    for node in nodes:
-        inputs = node.all_input_nodes
-        if node.op != "placeholder" and all(each in constant for each in inputs):
-            constant.add(node)
-        elif any(each in after for each in inputs):
-            after.add(node)
-    after.discard(site)
+    after, constant = _made_of(nodes, site)
     crossing = list(
         dict.fromkeys(
             each
@@ -167,3 +159,15 @@ def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:
             copied[node] = second.node_copy(node, copied.__getitem__)
     rest = [site, *(node for node in nodes if node in after)]
     return Cut(fx.GraphModule(traced, second), rest, len(crossing), lambda: fx.GraphModule(traced, first))
+
+
+def _made_of(nodes: Iterable[fx.Node], site: fx.Node) -> tuple[set[fx.Node], set[fx.Node]]:
+    """The values made of a value; and those made of parameters alone, which each part of a cut computes for itself."""
+    after, constant = {site}, set[fx.Node]()
+    for node in nodes:
+        inputs = node.all_input_nodes
+        if node.op != "placeholder" and all(each in constant for each in inputs):
+            constant.add(node)
+        elif any(each in after for each in inputs):
+            after.add(node)
+    return after - {site}, constant
