@@ -77,6 +77,11 @@ def test_links_are_turned_into_those_of_the_site():
     )
 
 
+def test_examples_in_docstrings_have_the_heading_that_the_site_knows():
+    files = (ROOT / "shapprune").rglob("*.py")
+    assert not [path for path in files if re.search(r"^ +Example:$", path.read_text(), re.M)], "write Examples:"
+
+
 @pytest.mark.slow
 def test_site_is_built_without_warnings_and_needs_no_other_host(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
