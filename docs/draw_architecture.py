@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import grimp
 import matplotlib.pyplot as plt
@@ -65,7 +66,7 @@ def _room(module: str) -> str:
 
 
 def _box(axes: Axes, left: float, right: float, y: float, room: str, modules: int) -> None:
-    style = {"boxstyle": "round,pad=0,rounding_size=0.08", "facecolor": "#f3f5fc", "zorder": 3}
+    style: dict[str, Any] = {"boxstyle": "round,pad=0,rounding_size=0.08", "facecolor": "#f3f5fc", "zorder": 3}
     edge = COLOURS.get(room, "#3f51b5")
     corner = (left, y - HEIGHT / 2)
     axes.add_patch(FancyBboxPatch(corner, right - left, HEIGHT, edgecolor=edge, linewidth=1.3, **style))
@@ -88,7 +89,11 @@ def _arrow(axes: Axes, pair: tuple[str, str], heights: dict[str, float], count: 
             end = (ACROSS[imported] - way * WIDTH / 2, heights[imported])
         else:
             begin, end = (ACROSS[importer] + way * 0.4, top), (ACROSS[imported] - way * 0.5, bottom)
-    style = {"arrowstyle": "-|>", "mutation_scale": 10, "connectionstyle": f"arc3,rad={BENDS.get(pair, 0.0)}"}
+    style: dict[str, Any] = {
+        "arrowstyle": "-|>",
+        "mutation_scale": 10,
+        "connectionstyle": f"arc3,rad={BENDS.get(pair, 0.0)}",
+    }
     colour, width = COLOURS.get(importer, BLUE), 0.4 + 0.7 * count**0.5
     axes.add_patch(FancyArrowPatch(begin, end, shrinkA=0, shrinkB=0, linewidth=width, color=colour, zorder=1, **style))
 
