@@ -4,7 +4,7 @@ BIN = .venv/bin
 READY = .venv/requirements.txt
 PORT ?= 5000
 
-.PHONY: help report ui test test-cluster slurm bench lint clean-env
+.PHONY: help report ui test test-cluster slurm bench lint docs clean-env
 .DEFAULT_GOAL = help
 
 help: ## show this list
@@ -55,6 +55,10 @@ lint: $(READY) ## check style, types and the workflow
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/snakemake --lint
+
+docs: $(READY) ## write the documentation as a site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The documentation is $(CURDIR)/site/index.html"
 
 # The copy is written last: an installation that was cut off is done again.
 $(READY): requirements.txt pyproject.toml

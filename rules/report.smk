@@ -8,6 +8,7 @@ OUTPUTS
     results/headline.txt           the same as `make report` prints it
 """
 
+
 localrules:
     write_headline,
 

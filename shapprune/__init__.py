@@ -9,12 +9,14 @@ Examples:
     >>> from torch import nn
     >>> import shapprune
     >>> _ = torch.manual_seed(0)
-    >>> model = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 4))
+    >>> convolution, output = nn.Conv2d(1, 6, 3), nn.Linear(6 * 36, 4)
+    >>> model = nn.Sequential(convolution, nn.ReLU(), nn.Flatten(), output)
     >>> images, labels = torch.randn(20, 1, 8, 8), torch.randint(4, (20,))
 
     The layers whose units can be removed, and the game of one of them:
 
-    >>> [(layer.name, layer.units) for layer in shapprune.prunable_layers(model, images)]
+    >>> layers = shapprune.prunable_layers(model, images)
+    >>> [(layer.name, layer.units) for layer in layers]
     [('0', 6)]
     >>> game = shapprune.LayerGame(model, "0", images, labels)
     >>> coalitions = torch.tensor([[True] * 6, [False] * 6])
@@ -25,7 +27,8 @@ Examples:
     >>> scores = shapprune.shapley.exact(game)
     >>> scores.values.shape
     torch.Size([20, 6])
-    >>> torch.allclose(scores.values.sum(1), (everything - nothing).double(), atol=1e-4)
+    >>> shared = scores.values.sum(1)
+    >>> torch.allclose(shared, (everything - nothing).double(), atol=1e-4)
     True
 
     The units with the lowest scores leave first; a smaller network is left:

@@ -11,7 +11,7 @@ class Cost:
     Attributes:
         evaluations: the count so far.
 
-    Example:
+    Examples:
         >>> from shapprune.game.cost import Cost
         >>> cost = Cost()
         >>> cost.add(5)

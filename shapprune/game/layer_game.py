@@ -59,7 +59,7 @@ class LayerGame(PayoffGame):
     Raises:
         ShapPruneError: the network cannot be cut at the layer, or images, labels and outputs do not fit.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from shapprune import LayerGame

@@ -35,7 +35,7 @@ def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
 def margin(outputs: Tensor, labels: Tensor) -> Tensor:
     """Output of the label minus the largest other output, float [N]; arguments as for `minus_loss`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from shapprune.game.payoffs import margin
         >>> margin(torch.tensor([[1.0, 4.0, 2.0]]), torch.tensor([1])).tolist()

@@ -25,7 +25,7 @@ class Game(Protocol):
         examples: a number for each example that seeds its draws, int [N].
         device: where values are.
 
-    Example:
+    Examples:
         A game without a network, in which each unit is worth a number of its own:
 
         >>> import torch

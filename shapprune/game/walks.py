@@ -27,7 +27,7 @@ def active_first(orders: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
         The orders with the active units first, int [K, N, n]; the units of either kind stay in their order. And how
         many active units are gone after each step of the orders given, int [K, N, n + 1].
 
-    Example:
+    Examples:
         >>> import torch
         >>> from shapprune.game.walks import active_first
         >>> leaving, gone = active_first(torch.tensor([[[2, 0, 1]]]), torch.tensor([[True, True, False]]))

@@ -12,7 +12,7 @@ from shapprune.networks.modes import mode
 def count_parameters(model: nn.Module) -> int:
     """How many parameters a network has.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from shapprune.graph.counting import count_parameters
         >>> count_parameters(nn.Linear(4, 2))
@@ -28,7 +28,7 @@ def count_macs(model: nn.Module, example: Tensor) -> int:
         model: the network.
         example: images, [N, ...]; only the first is used.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from shapprune.graph.counting import count_macs

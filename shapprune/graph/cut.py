@@ -121,7 +121,7 @@ def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:
         traced: the network.
         site: the value.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from shapprune.graph.cut import cut_at, trace

@@ -71,7 +71,7 @@ def is_depthwise(module: nn.Module) -> bool:
 def meaning_of_module(module: nn.Module) -> Meaning:
     """What a module does to units.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> from shapprune.graph.operations import meaning_of_module
         >>> print(meaning_of_module(nn.ReLU()), meaning_of_module(nn.Linear(3, 2)), meaning_of_module(nn.LSTM(3, 2)))

@@ -47,7 +47,7 @@ def prunable_layers(model: nn.Module, example: Tensor, coupled: bool = False) ->
     Raises:
         ShapPruneError: the network cannot be traced, or fails on ``example``.
 
-    Example:
+    Examples:
         >>> import torch, shapprune
         >>> from torch import nn
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))

@@ -46,7 +46,7 @@ class UnitGraph:
     Raises:
         ShapPruneError: the network cannot be traced, or fails on the example.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from shapprune.graph.unit_graph import UnitGraph

@@ -13,7 +13,7 @@ from scipy import stats
 def spearman(one: ArrayLike, other: ArrayLike) -> float:
     """Spearman's rank correlation of two scores [n]; nan if one of them is constant.
 
-    Example:
+    Examples:
         >>> from shapprune.oracle.agreement import spearman
         >>> round(spearman([1, 3, 2, 4], [1, 2, 3, 4]), 6)
         0.8

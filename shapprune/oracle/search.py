@@ -58,7 +58,7 @@ def search_sets(game: Game, budget: int = 20_000, beam: int = 4, swaps: bool = T
     Raises:
         ShapPruneError: a beam below 1, or a budget below what greedy removal takes.
 
-    Example:
+    Examples:
         >>> import torch, shapprune
         >>> from torch import nn
         >>> model = nn.Sequential(nn.Linear(4, 30), nn.ReLU(), nn.Linear(30, 2))

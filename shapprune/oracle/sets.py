@@ -49,7 +49,7 @@ def oracle_sets(table: np.ndarray) -> list[tuple[int, ...]]:
         ``sets[s]``, s = 0 ... n: the s units whose removal leaves the best coalition of n - s units, in increasing
         order. Of ties it is the set whose kept coalition has the lowest index; `best_coalitions` has all of them.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from shapprune import oracle
         >>> oracle.oracle_sets(np.array([0.0, 1.0, 3.0, 4.0]))  # unit 0 is worth 1, unit 1 is worth 3
@@ -126,7 +126,7 @@ def overlap(table: np.ndarray, order: Sequence[int]) -> list[Overlap]:
     Raises:
         ShapPruneError: the order does not hold each unit once.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from shapprune import oracle
         >>> table = np.array([0.0, 1.0, 3.0, 4.0])  # unit 0 is worth 1, unit 1 is worth 3

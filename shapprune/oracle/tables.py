@@ -51,7 +51,7 @@ def coalition_table(game: PayoffGame, checkpoint: Path | None = None) -> np.ndar
     Raises:
         ShapPruneError: more than 20 units, or a payoff that is not finite.
 
-    Example:
+    Examples:
         >>> import torch, shapprune
         >>> from torch import nn
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))

@@ -28,7 +28,7 @@ class TabulatedGame(LayerGame):
     Raises:
         ShapPruneError: as `example_tables`.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from torch import nn
         >>> from shapprune import LayerGame, shapley

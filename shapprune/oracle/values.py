@@ -28,7 +28,7 @@ def shapley_values(table: np.ndarray) -> np.ndarray:
 
     Source: Eq. 5 of Ancona et al. 2020.
 
-    Example:
+    Examples:
         Two units that do the same share the credit:
 
         >>> import numpy as np

@@ -44,6 +44,11 @@ for refused in (lambda: sets.load("fashion-mnist-sample"), lambda: repository_fi
 """
 
 
+def outside() -> dict[str, str]:
+    """The environment variables, without those by which the repository would be found."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "SHAPPRUNE_DATA")}
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     """The wheel, built from a copy, so that nothing of the build is left in the repository."""
@@ -63,7 +68,7 @@ def python(wheel, tmp_path_factory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*pip, wheel], check=True)
+    subprocess.run([*pip, wheel], env=outside(), check=True)
     (site_packages,) = folder.glob("lib/python*/site-packages")
     # The editable installation there is a .pth file, which Python does not read in a folder that another .pth adds.
     (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
@@ -71,9 +76,8 @@ def python(wheel, tmp_path_factory) -> Path:
 
 
 def run(python: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "SHAPPRUNE_DATA")}
     command = [str(python), *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=outside(), capture_output=True, text=True, check=False)
 
 
 def test_wheel_holds_the_package_and_its_data_alone(wheel):

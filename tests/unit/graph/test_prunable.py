@@ -13,7 +13,7 @@ from shapprune import LayerGame, ShapPruneError, prunable_layers, remove_units
 from shapprune.data.vision import torchvision
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.builders import build
-from shapprune.networks.tables import layer_table
+from shapprune.networks.tables import ARCHITECTURES, layer_table
 from shapprune.pruning.removal import mask_units
 from tests.toys import ConvNetwork, ResidualNetwork, images, labels, randomise
 
@@ -40,6 +40,10 @@ def network(name):
         shape, options = OURS[name]
         return randomise(build(name, shape=shape, classes=10, **options)), images(3, shape)
     return randomise(getattr(torchvision.models, name)(weights=None, num_classes=10)), images(3, (3, 64, 64))
+
+
+def test_every_architecture_is_tested_here():
+    assert OURS.keys() == ARCHITECTURES.keys()
 
 
 def check_removal(model, layer, x, seed=0):

@@ -50,7 +50,7 @@ def test_sizes_and_layer_tables(case, expected):
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_which_layers_a_batchnorm_follows(architecture):
-    shape = COLOUR if architecture in ("vgg16", "resnet20", "resnet56") else GREY
+    shape = GREY if ARCHITECTURES[architecture].takes(GREY) else COLOUR
     graph = UnitGraph(build(architecture, shape).eval(), torch.rand(2, *shape))
     layers = layer_table(architecture, {})
     assert without_batchnorm(architecture, layers) == [name for name in layers if graph.norm_of(name) is None]
