@@ -48,7 +48,7 @@ def as_text(study: str, rows: Iterable[Mapping[str, str]]) -> str:
     for row in rows:
         if row["net"] != net:
             net = row["net"]
-            lines.append(f"{net}, intact: {row['intact']}")
+            lines.append(f"{net}, intact: {row['intact']} test accuracy")
         lines.append(f"  {row['question']:<48}{row['result']:<22}{row['best']}")
     return "\n".join(lines) + "\n"
 
@@ -74,7 +74,7 @@ def _question(protocol: str, setting: Mapping[str, str]) -> str:
     share = f"{100 * float(setting['ratio']):g}% of all units" if "ratio" in setting else ""
     images = setting.get("images", "").replace("all", "all training")
     return {
-        "auc": "units leave one layer",
+        "auc": "units leave, one layer at a time",
         "low_data": f"{share} leave, nothing retrained",
         "fine_tune": f"{share} leave, {images} images retrain",
         "compress": f"compressed to {setting.get('target')}, retrained",
