@@ -42,4 +42,5 @@ rule all:
         "results/run_config.yaml",
         TABLES,
         FIGURES,
+        rules.write_headline.output,
         ["results/tracking.json"] if config["tracking"] == "after" else [],

@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from shapprune.workflow.figures.layout import (
-    by_style,
-    draw_line,
+    draw_lines,
     draw_ranking,
     grid,
     legend,
@@ -58,8 +57,7 @@ def compress_sizes(compress: pd.DataFrame, networks: pd.DataFrame, styles: Style
     longest = max(len(line) for name in names for line in name.split("\n"))
     figure, panels = grid(2, size=None if level(names) else (3.4, 2.4 + 0.06 * longest))
     for axes, (measure, title) in zip(panels, _PANELS.items(), strict=True):
-        for style, rows in by_style(table, styles):
-            draw_line(axes, rows, "parameters", measure, style, pale=measure != "accuracy")
+        draw_lines(axes, table, "parameters", measure, styles, pale=measure != "accuracy")
         axes.axhline(intact, **_INTACT.line)
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())

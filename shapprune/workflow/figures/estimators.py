@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from shapprune.workflow.figures.layout import PLAIN, by_style, draw_line, grid, legend, ranked, require, styled
+from shapprune.workflow.figures.layout import PLAIN, by_style, draw_lines, grid, legend, ranked, require, styled
 from shapprune.workflow.figures.styles import DOTTED, Style, Styles, reference
 
 _EXACT = 1e-4  # of the variance; what has less of an error leaves the panel at the bottom
@@ -29,9 +29,8 @@ def estimators_cost(estimators: pd.DataFrame, styles: Styles) -> Figure:
     for place, layer in enumerate(layers):
         here = table[table["layer"] == layer]
         error, rank = panels[2 * place : 2 * place + 2]
-        for style, rows in by_style(here, styles):
-            draw_line(error, rows, "evaluations", "mse_ratio", style, band=False)
-            draw_line(rank, rows, "evaluations", "spearman", style)
+        draw_lines(error, here, "evaluations", "mse_ratio", styles, band=False)
+        draw_lines(rank, here, "evaluations", "spearman", styles)
         error.set_yscale("log")
         error.set_ylim(bottom=max(error.get_ylim()[0], _EXACT))
         error.set_ylabel("squared error / variance")

@@ -6,8 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from shapprune.workflow.figures.layout import (
-    by_style,
-    draw_line,
+    draw_lines,
     draw_ranking,
     grid,
     legend,
@@ -51,8 +50,7 @@ def fine_tune_amounts(fine_tune: pd.DataFrame, styles: Styles) -> Figure:
             axes.locator_params(axis="x", nbins=4)
             axes.set_xlabel(f"test {measure}, training images: {amounts[0]}")
             continue
-        for style, rows in by_style(here, styles):
-            draw_line(axes, rows, "place", measure, style)
+        draw_lines(axes, here, "place", measure, styles)
         name_places(axes, range(len(amounts)), amounts)
         axes.set_ylabel(f"test {measure}")
         if measure == "loss":

@@ -28,6 +28,7 @@ _PALE = 0.45
 _WIDE = 4  # a logarithmic axis over less than this factor has the ticks of a linear one
 _LEGEND = 1.9  # inches
 _ENTRY = 0.16  # inches
+_BANDS = 8  # lines, beyond which their bands hide each other
 _LEVEL = 40  # characters, beyond which there is no room for them side by side under a panel
 _PANEL = {1: (4.4, 3.2), 2: (3.4, 2.6), 3: (2.6, 2.1), 4: (2.2, 1.8), 5: (1.9, 1.6)}  # inches, by panels in a row
 
@@ -88,7 +89,7 @@ def grid(
     size: tuple[float, float] | None = None,
     room: float = _LEGEND,
     sharex: bool | Literal["row"] = False,
-    sharey: bool = False,
+    sharey: bool | Literal["row"] = False,
 ) -> tuple[Figure, list[Axes]]:
     """A figure of panels in rows.
 
@@ -98,7 +99,7 @@ def grid(
         size: width and height of a panel in inches; left out, what suits the columns.
         room: inches beside the panels, for a legend.
         sharex: whether all panels, or those of each row, have one horizontal axis.
-        sharey: whether all panels have one vertical axis.
+        sharey: whether all panels, or those of each row, have one vertical axis.
     """
     columns = columns or min(5, math.ceil(math.sqrt(count)))
     rows = math.ceil(count / columns)
@@ -162,6 +163,15 @@ def name_places(axes: Axes, places: Iterable[float], names: Iterable[str]) -> No
     """Names at places of the horizontal axis, upright where they would not fit side by side."""
     names = list(names)
     axes.set_xticks(list(places), names, rotation=0 if level(names) else 90)
+
+
+def draw_lines(
+    axes: Axes, table: pd.DataFrame, x: str, y: str, styles: Styles, band: bool = True, pale: bool = False
+) -> None:
+    """A line for each criterion and aggregate; bands only where they are few enough not to hide each other."""
+    lines = list(by_style(table, styles))
+    for style, rows in lines:
+        draw_line(axes, rows, x, y, style, band and len(lines) <= _BANDS, pale)
 
 
 def draw_line(

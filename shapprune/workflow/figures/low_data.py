@@ -8,8 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from shapprune.workflow.figures.layout import (
-    by_style,
-    draw_line,
+    draw_lines,
     draw_ranking,
     grid,
     legend,
@@ -40,14 +39,15 @@ def low_data_curves(low_data: pd.DataFrame, styles: Styles, measure: str = "accu
     parts, columns = _parts(low_data)
     steps = steps_of(low_data)
     size = None if level(steps) else (3.4, 3.0)
-    figure, panels = grid(len(parts), columns, size, sharex=True, sharey=True)
+    # Of several repairs a row has the panels of one ratio; else all ratios are in one row.
+    figure, panels = grid(len(parts), columns, size, sharex=True, sharey="row" if columns else True)
     for axes, (title, here) in zip(panels, parts.items(), strict=True):
-        for style, rows in by_style(here, styles):
-            draw_line(axes, rows, "step", measure, style)
+        draw_lines(axes, here, "step", measure, styles)
         axes.set_title(title, loc="left")
         name_places(axes, steps.index, steps)
     if measure == "loss":
-        scale_loss(panels)
+        for start in range(0, len(panels), columns or len(panels)):
+            scale_loss(panels[start : start + (columns or len(panels))])
     last = low_data[low_data["step"] == low_data["step"].max()]
     order = ranked(last, styles, measure)
     figure.supxlabel("layers pruned so far, from output to input")

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from shapprune.workflow.figures.layout import PLAIN, by_style, draw_line, grid, legend, ranked, require, styled
+from shapprune.workflow.figures.layout import PLAIN, draw_lines, grid, legend, ranked, require, styled
 from shapprune.workflow.figures.styles import DOTTED, Styles, reference
 
 _CHANCE = reference("overlap by chance", DOTTED)
@@ -31,9 +31,8 @@ def oracle_overlap(oracle: pd.DataFrame, styles: Styles) -> Figure:
     for place, layer in enumerate(layers):
         here = oracle[oracle["layer"] == layer]
         overlap, gap = panels[2 * place : 2 * place + 2]
-        for style, rows in by_style(here, styles):
-            draw_line(overlap, rows, "size", "cumulative_overlap", style)
-            draw_line(gap, rows, "size", "gap", style, band=False)
+        draw_lines(overlap, here, "size", "cumulative_overlap", styles)
+        draw_lines(gap, here, "size", "gap", styles, band=False)
         sizes = np.sort(here["size"].unique())
         units = sizes.max() + 1
         # A random set of s units shares s^2/n of them with the oracle set; both are summed over the sizes up to s.
@@ -68,8 +67,7 @@ def oracle_accuracy(oracle: pd.DataFrame, styles: Styles) -> Figure:
     figure, panels = grid(len(layers), sharey=True)
     for axes, layer in zip(panels, layers, strict=True):
         here = oracle[oracle["layer"] == layer]
-        for style, rows in by_style(here, styles):
-            draw_line(axes, rows, "size", "accuracy", style, band=False)
+        draw_lines(axes, here, "size", "accuracy", styles, band=False)
         axes.set_title(f"{layer} ({here['size'].max() + 1})", loc="left")
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     figure.supxlabel("units removed")

@@ -10,7 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from shapprune.workflow.figures.layout import (
     by_style,
-    draw_line,
+    draw_lines,
     draw_ranking,
     grid,
     legend,
@@ -44,8 +44,7 @@ def removal_curves(curves: pd.DataFrame, styles: Styles, measure: str = "loss") 
         units = int(here["units"].iloc[0])
         shown = np.linspace(0, units, min(units, _POINTS) + 1).round()
         here = here[here["removed"].isin(shown)].assign(share=lambda rows: rows["removed"] / rows["units"])
-        for style, rows in by_style(here, styles):
-            draw_line(axes, rows, "share", measure, style)
+        draw_lines(axes, here, "share", measure, styles)
         axes.set_title(f"{layer} ({units})", loc="left")
         axes.xaxis.set_major_formatter(PercentFormatter(1))
     if measure == "loss":

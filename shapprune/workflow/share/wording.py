@@ -48,8 +48,8 @@ def as_text(study: str, rows: Iterable[Mapping[str, str]]) -> str:
     for row in rows:
         if row["net"] != net:
             net = row["net"]
-            lines.append(f"{net}, intact: {row['intact']}")
-        lines.append(f"  {row['question']:<48}{row['result']:<22}{row['best']}")
+            lines.append(f"{net}, intact: {row['intact']} test accuracy")
+        lines.append(f"  {row['question']:<52}{row['result']:<22}{row['best']}")
     return "\n".join(lines) + "\n"
 
 
@@ -71,12 +71,12 @@ def _row_in_words(row: Mapping[str, Any], labels: Mapping[tuple[str, str], str])
 
 def _question(protocol: str, setting: Mapping[str, str]) -> str:
     """What a protocol asks, in few words."""
-    share = f"{100 * float(setting['ratio']):g}% of all units" if "ratio" in setting else ""
+    loss = f"each layer loses {100 * float(setting['ratio']):g}%" if "ratio" in setting else ""
     images = setting.get("images", "").replace("all", "all training")
     return {
-        "auc": "units leave one layer",
-        "low_data": f"{share} leave, nothing retrained",
-        "fine_tune": f"{share} leave, {images} images retrain",
+        "auc": "units leave, one layer at a time",
+        "low_data": f"{loss}, nothing retrained",
+        "fine_tune": f"{loss}, {images} images retrain",
         "compress": f"compressed to {setting.get('target')}, retrained",
         "untrained": "harmful units leave random weights",
     }[protocol]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from shapprune import ShapPruneError
-from shapprune.workflow.figures.layout import ranked, read
+from shapprune.workflow.figures.layout import draw_lines, grid, ranked, read
 from shapprune.workflow.figures.removal import auc_bars
 from shapprune.workflow.figures.styles import criterion_styles
-from tests.unit.workflow.figures.studies import CRITERIA, tables
+from tests.unit.workflow.figures.studies import CRITERIA, MANY, tables
 
 
 def test_a_criterion_without_a_style_is_refused():
@@ -32,3 +32,11 @@ def test_the_best_has_the_lowest_loss_and_the_highest_accuracy():
     names = lambda value: [style.label.split()[0] for style, _ in ranked(table, styles, value)]  # noqa: E731
     assert names("loss") == ["shapley", "shapley", "random", "taylor"]
     assert names("accuracy") == ["random", "shapley", "shapley", "taylor"]
+
+
+@pytest.mark.parametrize(("criteria", "bands"), [(CRITERIA, 4), (MANY, 0)], ids=["few", "many"])
+def test_bands_are_drawn_where_they_do_not_hide_each_other(criteria, bands):
+    _, (axes,) = grid(1)
+    draw_lines(axes, tables(criteria, 1, 2, 1)["curves"], "removed", "loss", criterion_styles(criteria))
+    assert len(axes.collections) == bands
+    assert len(axes.lines) == sum(len(settings["aggregates"]) for settings in criteria.values())

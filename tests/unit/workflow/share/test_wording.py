@@ -14,7 +14,7 @@ ROWS = wording.in_words(headlines.headline(TABLES), LABELS | {(name, "mean"): na
 def test_rows_are_readable():
     areas, _, half, untrained = ROWS
     assert (areas["question"], areas["result"], areas["best"]) == (
-        *("units leave one layer", "loss +0.100"),
+        *("units leave, one layer at a time", "loss +0.100"),
         "shapley (mean+2std)",
     )
     assert areas["following"] == "loss +0.300 taylor"
@@ -27,8 +27,8 @@ def test_rows_are_readable():
 @pytest.mark.parametrize(
     ("protocol", "setting", "question"),
     [
-        ("fine_tune", {"ratio": "0.5", "images": "100"}, "50% of all units leave, 100 images retrain"),
-        ("fine_tune", {"ratio": "0.07", "images": "all"}, "7% of all units leave, all training images retrain"),
+        ("fine_tune", {"ratio": "0.5", "images": "100"}, "each layer loses 50%, 100 images retrain"),
+        ("fine_tune", {"ratio": "0.07", "images": "all"}, "each layer loses 7%, all training images retrain"),
         ("compress", {"target": "half"}, "compressed to half, retrained"),
     ],
 )
@@ -46,6 +46,6 @@ def test_the_page_is_whole():
 
 def test_lines_of_a_terminal_are_by_network():
     assert wording.as_text("toy", ROWS).splitlines()[1:3] == [
-        "a, intact: 85.0%",
-        f"  {'units leave one layer':<48}{'loss +0.100':<22}shapley (mean+2std)",
+        "a, intact: 85.0% test accuracy",
+        f"  {'units leave, one layer at a time':<52}{'loss +0.100':<22}shapley (mean+2std)",
     ]
