@@ -11,16 +11,23 @@ from shapprune.core.errors import ShapPruneError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code; a mistake is one sentence on standard error."""
+    """Run a command; a mistake is one sentence on standard error.
+
+    Args:
+        arguments: of the command line, by default those of this process.
+
+    Returns:
+        The exit code: 0, or 1 after a mistake.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m shapprune", description="Shapley-value pruning of neural networks."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (layers, score, prune, evaluate, pointers):
         module.add_command(commands)
-    given = parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
     try:
-        given.run(given)
+        parsed.run(parsed)
     except ShapPruneError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,1 +1,1 @@
-"""The commands of ``python -m shapprune``, one a module; each imports what is heavy only when it runs."""
+"""The commands of ``python -m shapprune``, one a module; what is heavy is imported when a command runs."""

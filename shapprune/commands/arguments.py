@@ -1,4 +1,4 @@
-"""Arguments that several commands take. Nothing heavy is imported here."""
+"""Arguments that several commands take. Importing this module costs nothing."""
 
 from __future__ import annotations
 
@@ -15,26 +15,32 @@ from shapprune.criteria.catalog import check_options, lookup
 from shapprune.gpu.device import DEVICES
 
 Subparsers = Any  # argparse names no type for it
-EVALUATED = 1000  # images that accuracy and loss are measured on, where the data have so many
+MODEL, ONNX = "model.safetensors", "model.onnx"  # the files that prune writes
+EVALUATED = 1000  # images that loss and accuracy are measured on, if there are so many
 
 
 def new_command(
-    commands: Subparsers, name: str, run: Callable[[argparse.Namespace], None], about: str, more: str, example: str
+    commands: Subparsers,
+    name: str,
+    run: Callable[[argparse.Namespace], None],
+    summary: str,
+    description: str,
+    example: str,
 ) -> argparse.ArgumentParser:
     """Add a command.
 
     Args:
-        commands: what they are added to.
-        name: the command.
-        run: what runs it.
-        about: a line for the list of commands.
-        more: sentences for its own help.
-        example: a call of it, without ``python -m shapprune``.
+        commands: what it is added to.
+        name: of the command.
+        run: runs it with its arguments.
+        summary: a line for the list of commands.
+        description: sentences for its own help.
+        example: its arguments in an example.
     """
     parser = commands.add_parser(
         name,
-        help=about,
-        description=more,
+        help=summary,
+        description=description,
         epilog=f"example:\n  python -m shapprune {name} {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -43,7 +49,7 @@ def new_command(
 
 
 def add_network(parser: argparse.ArgumentParser, file: str = "--checkpoint") -> None:
-    """Which network: a file of weights and what builds it."""
+    """Add the arguments that name a network: a file of weights and what builds it."""
     group = parser.add_argument_group("network")
     group.add_argument(
         file,
@@ -51,22 +57,22 @@ def add_network(parser: argparse.ArgumentParser, file: str = "--checkpoint") -> 
         type=Path,
         required=True,
         metavar="FILE",
-        help="weights as .safetensors, .pth or .pt, also what prune wrote",
+        help="weights as .safetensors, .pth or .pt; also what prune has written",
     )
     group.add_argument(
         "--architecture",
         metavar="NAME",
-        help="what builds it: a name, or package.module:function of your own; by default as FILE's manifest says",
+        help="what builds it: a name, or package.module:function of your own; default: as the manifest of FILE says",
     )
     group.add_argument("--options", metavar="YAML", help="options of the builder, e.g. '{width: 64}'")
-    group.add_argument("--device", choices=DEVICES, default="auto", help="default: CUDA where it is there")
+    group.add_argument("--device", choices=DEVICES, default="auto", help="default: CUDA if there is a GPU")
 
 
 def add_data(parser: argparse.ArgumentParser, evaluated: bool = True) -> None:
-    """Which images.
+    """Add the arguments that name images.
 
     Args:
-        parser: what the arguments are added to.
+        parser: of the command.
         evaluated: whether the command measures loss and accuracy.
     """
     group = parser.add_argument_group("images")
@@ -74,22 +80,25 @@ def add_data(parser: argparse.ArgumentParser, evaluated: bool = True) -> None:
         "--data",
         required=True,
         metavar="DATA",
-        help="a folder with a folder of images for each class (or train/ and val/ with such folders),"
+        help="a folder with one folder of images a class (or train/ and val/ with such folders),"
         " package.module:function that returns images and labels, or the name of a known set",
     )
     group.add_argument(
         "--size", type=int, nargs=2, metavar=("H", "W"), help="resize and crop the images of a folder to this size"
     )
     group.add_argument(
-        "--channels", type=int, choices=(1, 3), help="of the images of a folder; by default as the network takes them"
+        "--channels",
+        type=int,
+        choices=(1, 3),
+        help="colours of the images of a folder; default: as the network takes them",
     )
-    for what, about in (("mean", "subtracted"), ("std", "divided by")):
+    for name, use in (("mean", "subtracted"), ("std", "divided by")):
         group.add_argument(
-            f"--{what}",
+            f"--{name}",
             type=float,
             nargs="+",
             metavar="X",
-            help=f"of each channel on the scale 0 to 1, {about}; by default as the manifest says, or ImageNet's",
+            help=f"{use}, for each channel, on the scale 0 to 1; default: as the manifest says, or ImageNet's",
         )
     if evaluated:
         group.add_argument(
@@ -98,11 +107,11 @@ def add_data(parser: argparse.ArgumentParser, evaluated: bool = True) -> None:
             metavar="N",
             help=f"images that loss and accuracy are measured on, or 'all'; default: {EVALUATED}, or all of fewer",
         )
-    group.add_argument("--seed", type=int, default=0, help="of the draw of images and of criteria; default: 0")
+    group.add_argument("--seed", type=int, default=0, help="of the draws of images and criteria; default: 0")
 
 
 def add_scoring(parser: argparse.ArgumentParser) -> None:
-    """By what units are scored."""
+    """Add the arguments that say how units are scored."""
     group = parser.add_argument_group("scores")
     group.add_argument("--criterion", metavar="NAME", help="default: coalition-gradient; docs/criteria.md has them all")
     group.add_argument("--criterion-options", metavar="YAML", help="its options, e.g. '{points: 8}'")
@@ -111,52 +120,52 @@ def add_scoring(parser: argparse.ArgumentParser) -> None:
         "--aggregate",
         default="mean",
         metavar="HOW",
-        help="how scores of images become one: mean (default), abs, mean+2std, p97.7 ...",
+        help="how the scores of all images become one: mean (default), abs, mean+2std, p97.7 ...",
     )
-    group.add_argument("--images", type=int, metavar="N", help="images that units are scored on; default: 100")
+    group.add_argument("--images", type=int, metavar="N", help="scoring images; default: 100")
     group.add_argument(
         "--coupled",
         action="store_true",
-        help="take also layers whose units can only leave together, as in a residual stream",
+        help="also prune layers whose units can only leave together, as in a residual stream",
     )
 
 
-def criterion_of(given: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """The criterion and its options, those of its defaults filled in.
+def read_criterion(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Read the criterion and its options; defaults are filled in.
 
     Raises:
         ShapPruneError: an unknown criterion or option, or a value that is not allowed.
     """
-    name = given.criterion or "coalition-gradient"
+    name = arguments.criterion or "coalition-gradient"
     lookup(name)
-    return name, check_options(name, mapping(given.criterion_options, "--criterion-options", "{points: 8}"))
+    return name, check_options(name, read_mapping(arguments.criterion_options, "--criterion-options", "{points: 8}"))
 
 
-def mapping(text: str | None, option: str, example: str) -> dict[str, Any]:
-    """A mapping given as YAML; empty where nothing was given.
+def read_mapping(text: str | None, option: str, example: str) -> dict[str, Any]:
+    """Read a mapping from YAML; no text is an empty mapping.
 
     Raises:
         ShapPruneError: not YAML, or not a mapping.
     """
     try:
-        found = yaml.safe_load(text or "{}")
+        content = yaml.safe_load(text or "{}")
     except yaml.YAMLError as error:
         problem = str(getattr(error, "problem", None) or error).splitlines()[0]
         raise ShapPruneError(f"{option} {text!r} is not YAML: {problem}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise ShapPruneError(f"{option} {text!r} is not a mapping such as '{example}'")
-    return found
+    return content
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be made or written to; nothing is made yet.
+    """Raise unless a folder can be made and written to; nothing is made yet.
 
     Raises:
-        ShapPruneError: it, or the nearest folder above it that there is, is a file or write-protected.
+        ShapPruneError: it, or the nearest existing folder above it, is a file or write-protected.
     """
-    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ShapPruneError(f"--out {folder} cannot be written: {there} is no folder that is open to you")
+    existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise ShapPruneError(f"--out {folder} cannot be written: {existing} is not a folder that you may write to")
 
 
 def _count_or_all(text: str) -> int | str:

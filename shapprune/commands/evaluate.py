@@ -16,39 +16,40 @@ def add_command(commands: Subparsers) -> None:
         "evaluate",
         run,
         "measure loss, accuracy and size of a network",
-        "Print loss, accuracy, parameters and multiply-accumulate operations of a network, as YAML. The same --data,\n"
-        "--seed and --evaluate as of prune take the same images.",
+        "Print loss, accuracy, parameters and multiply-accumulate operations of a network, as YAML. With the --data,\n"
+        "--seed and --evaluate of a call of prune, the same images are taken.",
         "--model small/model.safetensors --data photos/",
     )
     add_network(parser, "--model")
     add_data(parser)
 
 
-def run(given: argparse.Namespace) -> None:
-    """Print what was measured.
+def run(arguments: argparse.Namespace) -> None:
+    """Measure the network and print what was found.
 
     Raises:
         ShapPruneError: a bad argument.
     """
-    from shapprune.commands.images import check_fit, measure, open_images
+    from shapprune.commands.images import open_images
+    from shapprune.commands.measuring import check_fit, measure
     from shapprune.commands.network import open_checkpoint
     from shapprune.gpu.device import choose_device
     from shapprune.graph.counting import count_macs, count_parameters
 
-    device = choose_device(given.device)
-    checkpoint = open_checkpoint(given)
-    data = open_images(given, checkpoint)
-    places = data.draw("evaluation", given.evaluate, given.seed)
+    device = choose_device(arguments.device)
+    checkpoint = open_checkpoint(arguments)
+    data = open_images(arguments, checkpoint)
+    places = data.draw("evaluation", arguments.evaluate, arguments.seed)
     model = checkpoint.network(data.shape).to(device)
     example = data.evaluation.read(places[:1]).to(device)
     check_fit(model, example, data)
     loss, accuracy = measure(model, data.evaluation, places)
     print(f"# {data}")
-    found = {
+    measured = {
         "loss": loss,
         "accuracy": accuracy,
         "parameters": count_parameters(model),
         "macs": count_macs(model, example),
         "images": len(places),
     }
-    print(yaml.safe_dump(found, sort_keys=False), end="")
+    print(yaml.safe_dump(measured, sort_keys=False), end="")

@@ -1,4 +1,4 @@
-"""The network that a command works on: a file of weights, and what builds it."""
+"""The network of a command: a file of weights, and what builds it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Size, nn
 
-from shapprune.commands.arguments import mapping
+from shapprune.commands.arguments import read_mapping
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import checksum, read_json
 from shapprune.networks.builders import build, build_own
@@ -21,35 +21,39 @@ from shapprune.networks.storage import load, load_weights, read_weights
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights, and what builds the network that they are of.
+    """A file of weights, and what builds their network.
 
     Attributes:
         path: the file.
         architecture: a name, or ``package.module:function``.
         options: of the builder.
-        facts: the manifest that `shapprune.save` has written beside the file; empty where there is none.
+        manifest: what `shapprune.save` has written beside the file; empty where there is none.
         shapes: of all tensors in the file.
     """
 
     path: Path
     architecture: str
     options: Mapping[str, Any]
-    facts: Mapping[str, Any]
+    manifest: Mapping[str, Any]
     shapes: Mapping[str, Size]
 
     @cached_property
     def sha256(self) -> str:
-        """Of the file."""
+        """SHA-256 of the file."""
         return checksum(self.path, "sha256")
 
-    def told(self) -> dict[str, Any]:
-        """What a manifest says of the network, so that it can be built again."""
+    def builder(self) -> dict[str, Any]:
+        """Say, for a manifest, what builds the network."""
         return {"architecture": self.architecture, "options": dict(self.options)}
 
     def channels(self, size: tuple[int, int]) -> int | None:
-        """How many channels an image of this height and width has by the first layer's weights; None if they hide it.
+        """Read off the first layer's weights how many channels an image has; None where they do not show it.
 
-        They are [outputs, channels, ...] of a convolution or [outputs, channels * height * width] of a linear layer.
+        The weights are [outputs, channels, ...] of a convolution or [outputs, channels * height * width] of a linear
+        layer.
+
+        Args:
+            size: height and width of an image.
         """
         state = self._build((3, *size)).state_dict()
         first = next((name for name, tensor in state.items() if tensor.dim() > 1), None)
@@ -62,22 +66,22 @@ class Checkpoint:
         return None if left else channels
 
     def network(self, shape: tuple[int, ...]) -> nn.Module:
-        """The network with its weights, in eval mode, also when units were removed from it.
+        """Build the network with its weights, in eval mode, also where units were removed from it.
 
         Args:
-            shape: channels, height and width of an image, which the named architectures are built for.
+            shape: channels, height and width of an image; named architectures are built for it.
 
         Raises:
-            ShapPruneError: it cannot be built, or the weights are not of it; the first tensor that differs is named.
+            ShapPruneError: it cannot be built, or the weights do not fit; the first tensor that differs is named.
         """
 
         def make() -> nn.Module:
             return self._build(shape)
 
-        return load(self.path, make) if self.facts else load_weights(make(), self.path)
+        return load(self.path, make) if self.manifest else load_weights(make(), self.path)
 
     def _build(self, shape: tuple[int, ...]) -> nn.Module:
-        """The network with fresh weights; the named architectures with as many outputs as the file has."""
+        """Build the network with fresh weights; named architectures get as many outputs as the file has."""
         model = build_network(self.architecture, self.options, shape)
         if ":" in self.architecture or "classes" in self.options:
             return model
@@ -86,32 +90,32 @@ class Checkpoint:
         return build_network(self.architecture, {"classes": classes[0], **self.options}, shape) if classes[0] else model
 
 
-def open_checkpoint(given: argparse.Namespace) -> Checkpoint:
-    """Read what the arguments of `shapprune.commands.arguments.add_network` name.
+def open_checkpoint(arguments: argparse.Namespace) -> Checkpoint:
+    """Open the file of weights that the arguments name (`shapprune.commands.arguments.add_network`).
 
     Raises:
-        ShapPruneError: no such file, not weights, or nothing that says what builds the network.
+        ShapPruneError: there is no such file, it holds no weights, or nothing says what builds the network.
     """
-    path: Path = given.checkpoint
+    path: Path = arguments.checkpoint
     shapes = {name: tensor.shape for name, tensor in read_weights(path).items()}
-    manifest = path.with_suffix(".json")
-    found = read_json(manifest) if path.suffix == ".safetensors" and manifest.exists() else {}
-    facts = found if "kept" in found else {}  # or it is of somebody else
-    told = facts.get("network", {})
-    architecture = given.architecture or told.get("architecture")
+    beside = path.with_suffix(".json")
+    content = read_json(beside) if path.suffix == ".safetensors" and beside.exists() else {}
+    manifest = content if "kept" in content else {}  # another program's file has no such key
+    builder = manifest.get("network", {})
+    architecture = arguments.architecture or builder.get("architecture")
     if architecture is None:
         raise ShapPruneError(f"nothing says what builds the network of {path}: give --architecture")
-    options = mapping(given.options, "--options", "{width: 64}")
-    if given.options is None and architecture == told.get("architecture"):
-        options = told.get("options", {})
-    return Checkpoint(path, architecture, options, facts, shapes)
+    options = read_mapping(arguments.options, "--options", "{width: 64}")
+    if arguments.options is None and architecture == builder.get("architecture"):
+        options = builder.get("options", {})
+    return Checkpoint(path, architecture, options, manifest, shapes)
 
 
 def build_network(architecture: str, options: Mapping[str, Any], shape: tuple[int, ...]) -> nn.Module:
     """Build a network with fresh weights, as `shapprune.networks.builders.build` does.
 
-    A function of one's own gets all options, also those that are called ``shape`` or ``classes``; the named
-    architectures take ``classes`` as an option too.
+    A function of one's own gets all options, also one called ``shape`` or ``classes``; named architectures take
+    ``classes`` as an option too.
 
     Raises:
         ShapPruneError: as `build`, and where a function of one's own does not take the options.

@@ -1,4 +1,4 @@
-"""``merge-pointers``: what git calls to unite two versions of the store's pointer."""
+"""``merge-pointers``: unite two versions of the store's pointer; git calls it in a merge."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def add_command(commands: Subparsers) -> None:
         "merge-pointers",
         run,
         "unite two versions of data/store.dvc; git calls this in a merge",
-        "Write the pointer of the union of two versions of the store over the first of them.",
+        "Unite two versions of the store, and write the pointer of their union over the first one.",
         "ours.dvc theirs.dvc",
     )
     parser.add_argument("ours", type=Path)
     parser.add_argument("theirs", type=Path)
 
 
-def run(given: argparse.Namespace) -> None:
-    """Unite the two."""
+def run(arguments: argparse.Namespace) -> None:
+    """Write the pointer of the union over the first."""
     from shapprune.workflow.share.dvc import merge_pointers
 
-    merge_pointers(given.ours, given.theirs)
+    merge_pointers(arguments.ours, arguments.theirs)

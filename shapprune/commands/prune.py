@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from shapprune.commands.arguments import (
+    MODEL,
+    ONNX,
     Subparsers,
     add_data,
     add_network,
     add_scoring,
     check_folder,
     new_command,
+    read_mapping,
 )
 from shapprune.core.errors import ShapPruneError, unknown
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from shapprune.commands.choosing import Pruned
-    from shapprune.commands.scoring import Task
-
-MODEL, ONNX = "model.safetensors", "model.onnx"
-TURNS = 3  # in which latencies are measured
-REPAIRS = ("none", "batchnorm", "least-squares")  # of shapprune.pruning.repair, which imports torch
+from shapprune.pruning.repair import REPAIRS
+from shapprune.pruning.target import MEASURES, Target
 
 
 def add_command(commands: Subparsers) -> None:
@@ -42,6 +35,48 @@ def add_command(commands: Subparsers) -> None:
     add_network(parser)
     add_data(parser)
     add_scoring(parser)
+    _add_target(parser)
+    group = parser.add_argument_group("results")
+    group.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=f"where {MODEL} and model.json go")
+    group.add_argument("--onnx", action="store_true", help=f"write {ONNX} too (pip install 'shapprune[onnx]')")
+    group.add_argument("--batch", type=int, default=1, metavar="N", help="images in a timed pass; default: 1")
+    group.add_argument("--threads", type=int, metavar="N", help="threads of a timed pass; default: torch's")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Prune, measure, write, and print a comparison of the two networks.
+
+    Raises:
+        ShapPruneError: a bad argument; nothing is written then.
+    """
+    target = _check(arguments)
+    from shapprune.commands.choosing import plan_pruning, prune
+    from shapprune.commands.measuring import measure
+    from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, write_results
+    from shapprune.commands.scoring import open_scoring
+
+    scoring = open_scoring(arguments)
+    plan = plan_pruning(arguments, scoring, target)
+    places = scoring.data.draw("evaluation", arguments.evaluate, arguments.seed)
+    example = scoring.data.evaluation.read(places[:8]).to(scoring.device)
+    if arguments.onnx:
+        try_onnx(scoring.model, example)
+    print(scoring.data, flush=True)
+    losses = [measure(scoring.model, scoring.data.evaluation, places)]  # first, to find an image that cannot be read
+    print(f"before: loss {losses[0][0]:.4f}, accuracy {losses[0][1]:.4f} on {len(places)} images", flush=True)
+    pruned = prune(scoring, plan)
+    losses.append(measure(pruned.model, scoring.data.evaluation, places))
+    sizes = measure_sizes([scoring.model, pruned.model], example, arguments)
+    before, after = (
+        {"loss": loss, "accuracy": accuracy, **size} for (loss, accuracy), size in zip(losses, sizes, strict=True)
+    )
+    measured = {"before": before, "after": after, "evaluation_images": len(places)}
+    write_results(arguments, scoring, pruned, measured, example)
+    print_comparison(before, after)
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which units leave."""
     group = parser.add_argument_group("which units leave")
     choice = group.add_mutually_exclusive_group(required=True)
     choice.add_argument("--ratio", type=float, metavar="R", help="this share of the units of each layer")
@@ -51,140 +86,46 @@ def add_command(commands: Subparsers) -> None:
         "--loss-growth",
         type=float,
         metavar="G",
-        help="of each layer so many that the loss on the scoring images grows by no more than this share, e.g. 0.05",
+        help="in each layer, as many as let the loss on the scoring images grow by this share at most, e.g. 0.05",
     )
-    choice.add_argument("--parameters", type=int, metavar="N", help="so many that the network has N parameters at most")
-    choice.add_argument("--macs", type=int, metavar="N", help="so many that an image takes N multiply-accumulates")
+    choice.add_argument("--parameters", type=int, metavar="N", help="until the network has at most N parameters")
+    choice.add_argument("--macs", type=int, metavar="N", help="until an image takes at most N multiply-accumulates")
     group.add_argument("--multiple", type=int, default=1, metavar="M", help="keep a multiple of M units in each layer")
     group.add_argument("--skip", nargs="+", default=[], metavar="LAYER", help="leave these layers whole")
     group.add_argument("--scores", type=Path, metavar="FOLDER", help="use the scores that `score` has written")
     group.add_argument(
         "--sequential",
         action=argparse.BooleanOptionalAction,
-        help="layer by layer from the output, each scored on what is left of the network; the default without --scores",
+        help="prune layer by layer from the output, each scored on what is left of the network; default without"
+        " --scores",
     )
     group.add_argument(
         "--repair",
         default="none",
         metavar="HOW",
-        help="mend what is left with the scoring images after each step: none (default), batchnorm or least-squares",
+        help=f"mend what is left with the scoring images after each step: {', '.join(REPAIRS)}; default: none",
     )
-    group = parser.add_argument_group("results")
-    group.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=f"where {MODEL} and model.json go")
-    group.add_argument("--onnx", action="store_true", help=f"write {ONNX} too (pip install 'shapprune[onnx]')")
-    group.add_argument("--batch", type=int, default=1, metavar="N", help="images in a pass that is timed; default: 1")
-    group.add_argument("--threads", type=int, metavar="N", help="threads of a pass that is timed; default: torch's")
 
 
-def run(given: argparse.Namespace) -> None:
-    """Prune, measure, write and print what came of it.
-
-    Raises:
-        ShapPruneError: a bad argument; nothing is written then.
-    """
-    _check(given)
-    from shapprune.commands.choosing import plan_choice, prune
-    from shapprune.commands.images import measure
-    from shapprune.commands.scoring import open_task
-
-    task = open_task(given)
-    choice = plan_choice(given, task)
-    places = task.data.draw("evaluation", given.evaluate, given.seed)
-    example = task.data.evaluation.read(places[:8]).to(task.device)
-    if given.onnx:
-        _try_onnx(task.model, example)
-    print(task.data, flush=True)
-    losses = [measure(task.model, task.data.evaluation, places)]  # first, so that an image that cannot be read is found
-    print(f"before: loss {losses[0][0]:.4f}, accuracy {losses[0][1]:.4f} on {len(places)} images", flush=True)
-    pruned = prune(task, choice)
-    losses.append(measure(pruned.model, task.data.evaluation, places))
-    sizes = _sizes([task.model, pruned.model], example, given)
-    before, after = (
-        {"loss": loss, "accuracy": accuracy, **size} for (loss, accuracy), size in zip(losses, sizes, strict=True)
-    )
-    _write(given, task, pruned, {"before": before, "after": after, "evaluation_images": len(places)}, example)
-    _tell(before, after)
-
-
-def _check(given: argparse.Namespace) -> None:
-    """Refuse what can be refused before anything is loaded."""
-    check_folder(given.out)
-    for name in ("batch", "threads", "multiple"):
-        if getattr(given, name) is not None and getattr(given, name) < 1:
-            raise ShapPruneError(f"--{name} {getattr(given, name)} is not 1 or more")
-    if given.repair not in REPAIRS:
-        raise unknown("repair", given.repair, REPAIRS)
-    if given.scores is not None:
+def _check(arguments: argparse.Namespace) -> Target:
+    """Raise for what is wrong whatever the network is, before anything is loaded; return the target."""
+    check_folder(arguments.out)
+    for name in ("batch", "threads"):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
+            raise ShapPruneError(f"--{name} {getattr(arguments, name)} is not 1 or more")
+    if arguments.repair not in REPAIRS:
+        raise unknown("repair", arguments.repair, REPAIRS)
+    if arguments.scores is not None:
         for name in ("criterion", "criterion_options", "payoff", "sequential"):
-            if getattr(given, name):
+            if getattr(arguments, name):
                 option = f"--{name.replace('_', '-')}"
                 raise ShapPruneError(f"{option} cannot be given with --scores, which were made before")
-    if given.onnx:
+    if arguments.onnx:
         from shapprune.networks.export import require_onnx
 
         require_onnx()
-
-
-def _try_onnx(model: nn.Module, example: Tensor) -> None:
-    """Refuse a network that cannot be exported, before it is scored."""
-    import tempfile
-
-    from shapprune.networks.export import export_onnx
-
-    with tempfile.TemporaryDirectory() as folder:
-        export_onnx(model, Path(folder) / ONNX, example)
-
-
-def _sizes(models: Sequence[nn.Module], example: Tensor, given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Parameters, MACs and latency of networks."""
-    from dataclasses import asdict
-
-    from shapprune.graph.counting import count_macs, count_parameters
-    from shapprune.networks.latency import measure_latency
-
-    # By turns, and of each network the fastest turn, so that another program that is busy for a while does not decide.
-    turns = [
-        [measure_latency(model, example, batch=given.batch, threads=given.threads) for model in models]
-        for _ in range(TURNS)
-    ]
-    fastest = [min(times, key=lambda each: each.median_ms) for times in zip(*turns, strict=True)]
-    return [
-        {"parameters": count_parameters(model), "macs": count_macs(model, example), "latency": asdict(latency)}
-        for model, latency in zip(models, fastest, strict=True)
-    ]
-
-
-def _write(given: argparse.Namespace, task: Task, pruned: Pruned, measured: dict[str, Any], example: Tensor) -> None:
-    from shapprune.gpu.device import machine_facts
-    from shapprune.networks.export import export_onnx
-    from shapprune.networks.storage import save
-
-    (given.out / ONNX).unlink(missing_ok=True)  # of a run before, it would be of another network
-    facts = {
-        "network": task.checkpoint.told(),
-        "outputs": task.outputs,
-        "data": task.data.facts(),
-        "checkpoint": {"file": task.checkpoint.path.name, "sha256": task.checkpoint.sha256},
-        **pruned.facts,
-        **measured,
-        **machine_facts(task.device),
-    }
-    save(pruned.model, given.out / MODEL, **facts)
-    if given.onnx:
-        export_onnx(pruned.model, given.out / ONNX, example)
-
-
-def _tell(before: dict[str, Any], after: dict[str, Any]) -> None:
-    """Print a table of what was lost and won."""
-    rows = [("", "before", "after", "")]
-    for name, title in (("parameters", "parameters"), ("macs", "MACs")):
-        share = f"{after[name] / before[name]:.0%}"
-        rows.append((title, f"{before[name]:,}", f"{after[name]:,}", share))
-    for name in ("loss", "accuracy"):
-        rows.append((name, f"{before[name]:.4f}", f"{after[name]:.4f}", f"{after[name] - before[name]:+.4f}"))
-    times = [each["latency"]["median_ms"] for each in (before, after)]
-    rows.append(("latency, ms", f"{times[0]:.3f}", f"{times[1]:.3f}", f"{times[1] / times[0]:.0%}"))
-    for title, *cells in rows:
-        print(f"{title:11}" + "".join(f"{cell:>16}" for cell in cells).rstrip())
-    how = after["latency"]
-    print(f"latency: batch {how['batch']}, threads {how['threads']}, {how['device']}")
+    measures = {name: getattr(arguments, name) for name in MEASURES}
+    if arguments.widths is not None:  # a layer called 0 is a number in YAML
+        widths = read_mapping(arguments.widths, "--widths", "{conv1: 16}")
+        measures["widths"] = {str(layer): width for layer, width in widths.items()}
+    return Target(**measures, multiple=arguments.multiple)

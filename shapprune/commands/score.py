@@ -16,7 +16,7 @@ from shapprune.commands.arguments import (
 )
 
 if TYPE_CHECKING:
-    from shapprune.commands.scoring import Task
+    from shapprune.commands.scoring import Scoring
     from shapprune.shapley.scores import UnitScores
 
 
@@ -28,8 +28,7 @@ def add_command(commands: Subparsers) -> None:
         run,
         "score the units of a network's layers",
         "Score the units of each layer that can lose any, high = keep, and write LAYER.npz (values [images, units])\n"
-        "and LAYER.json (cost, settings) for each. Layers that were written with the same settings are not scored\n"
-        "again.",
+        "and LAYER.json (cost, settings). Layers that were written with the same settings are not scored again.",
         "--checkpoint net.pth --architecture my_package.models:build --data photos/ --out scores/",
     )
     add_network(parser)
@@ -39,26 +38,26 @@ def add_command(commands: Subparsers) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the files go")
 
 
-def run(given: argparse.Namespace) -> None:
-    """Score layer by layer, write each and print a line of it.
+def run(arguments: argparse.Namespace) -> None:
+    """Score layer by layer; write the scores of each and print a line.
 
     Raises:
         ShapPruneError: a bad argument; nothing is written then.
     """
-    check_folder(given.out)
-    from shapprune.commands.scoring import check_criterion, check_layers, open_task
+    check_folder(arguments.out)
+    from shapprune.commands.scoring import check_criterion, check_layers, open_scoring
 
-    task = open_task(given)
-    layers = given.layers or list(task.units)
-    check_layers(layers, task)
-    check_criterion(layers, task)
-    print(task.data, flush=True)
+    scoring = open_scoring(arguments)
+    layers = arguments.layers or list(scoring.units)
+    check_layers(layers, scoring)
+    check_criterion(layers, scoring)
+    print(scoring.data, flush=True)
     wide = max(map(len, ["layer", *layers]))
     print(f"{'layer':{wide}}  units      lowest     highest  negative  seconds")
     for layer in layers:
-        scores, old = _stored_or_new(task, layer, given.out)
-        values = scores.aggregate(task.aggregate)
-        cost = "   stored" if old else f"{scores.seconds:9.2f}"
+        scores, stored = _read_or_score(scoring, layer, arguments.out)
+        values = scores.aggregate(scoring.aggregate)
+        cost = "   stored" if stored else f"{scores.seconds:9.2f}"
         print(
             f"{layer:{wide}}  {len(values):5}  {values.min():10.4g}  {values.max():10.4g}  {int((values < 0).sum()):8}"
             f"{cost}",
@@ -66,8 +65,8 @@ def run(given: argparse.Namespace) -> None:
         )
 
 
-def _stored_or_new(task: Task, layer: str, folder: Path) -> tuple[UnitScores, bool]:
-    """The scores of a layer, and whether they were there already."""
+def _read_or_score(scoring: Scoring, layer: str, folder: Path) -> tuple[UnitScores, bool]:
+    """Read the scores of a layer, or make and write them; also whether they were read."""
     from shapprune.core.files import read_json
     from shapprune.gpu.device import machine_facts
     from shapprune.shapley.score_files import read_scores, write_scores
@@ -76,10 +75,10 @@ def _stored_or_new(task: Task, layer: str, folder: Path) -> tuple[UnitScores, bo
     manifest = path.with_suffix(".json")
     if path.exists() and manifest.exists():
         settings = read_json(manifest).get("settings", {})
-        if settings.get("digest") == task.settings["digest"]:
+        if settings.get("digest") == scoring.settings["digest"]:
             return read_scores(path), True
-    scores = task.score(task.game(layer), unfinished=folder / f"{layer}.unfinished")
-    manifest.unlink(missing_ok=True)  # if this is cut off between the two files, they are not taken for a pair
-    facts = {"layer": layer, "settings": task.settings, **machine_facts(task.device)}
-    write_scores(path, scores, task.places, facts, {"mean", task.aggregate})
+    scores = scoring.score(scoring.game(layer), unfinished=folder / f"{layer}.unfinished")
+    manifest.unlink(missing_ok=True)  # until both files are written, they are no pair
+    facts = {"layer": layer, "settings": scoring.settings, **machine_facts(scoring.device)}
+    write_scores(path, scores, scoring.places, facts, {"mean", scoring.aggregate})
     return scores, False

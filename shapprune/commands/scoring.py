@@ -1,4 +1,4 @@
-"""What `score` and `prune` have in common: a network, images, the layers that can lose units, and their scores."""
+"""What `score` and `prune` share: a network, images, the layers that can lose units, and their scores."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shapprune.commands.arguments import criterion_of
-from shapprune.commands.images import UserImages, check_fit, open_images
+from shapprune.commands.arguments import read_criterion
+from shapprune.commands.images import UserImages, open_images
+from shapprune.commands.measuring import check_fit
 from shapprune.commands.network import Checkpoint, open_checkpoint
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.core.files import read_json
@@ -33,8 +34,8 @@ from shapprune.workflow.store.keys import digest
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
-    """A network, its images, and how units are scored; everything that can be checked beforehand was.
+class Scoring:
+    """A network, its images, and how its units are scored; all of it is checked.
 
     Attributes:
         checkpoint: where the network comes from.
@@ -43,15 +44,15 @@ class Task:
         outputs: how many it has.
         data: the images.
         units: layer -> how many units it has, of the layers that can lose any.
-        groups: the same layers, those that lose units together side by side, in the order they run.
+        groups: these layers in the order they run, those together whose units leave together.
         criterion: its name.
-        options: its options.
+        options: of the criterion.
         payoff: what a coalition is worth.
-        aggregate: how scores of images become one.
+        aggregate: how the scores of all images become one.
         seed: of all draws.
         places: of the scoring images.
         images: the scoring images, as the network takes them.
-        labels: theirs, int64 [N].
+        labels: of the scoring images, int64 [N].
     """
 
     checkpoint: Checkpoint
@@ -70,17 +71,21 @@ class Task:
     images: Tensor
     labels: Tensor
 
-    def game(self, layer: str, model: nn.Module | None = None) -> LayerGame:
-        """The game of a layer, of the network itself or of one that has lost units."""
-        model = self.model if model is None else model
-        return LayerGame(model, layer, self.images, self.labels, payoff=self.payoff, examples=self.places)
+    @property
+    def game_options(self) -> dict[str, Any]:
+        """Arguments of `LayerGame` beside network, layer, images and labels."""
+        return {"payoff": self.payoff, "examples": self.places}
+
+    def game(self, layer: str) -> LayerGame:
+        """Make the game of a layer."""
+        return LayerGame(self.model, layer, self.images, self.labels, **self.game_options)
 
     def score(self, game: LayerGame, unfinished: Path | None = None) -> UnitScores:
         """Score a layer.
 
         Args:
-            game: the layer.
-            unfinished: a file from which a scoring that was cut off goes on; it is deleted.
+            game: of the layer.
+            unfinished: a file from which a scoring that was cut off goes on; it is deleted at the end.
         """
         scores = score(game, self.criterion, seed=self.seed, checkpoint=unfinished, **self.options)
         if unfinished is not None:
@@ -89,11 +94,11 @@ class Task:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What decides the scores of a layer, and with ``digest`` 32 digits that stand for all of it."""
+        """What decides the scores of a layer; ``digest`` is 32 digits that stand for all of it."""
         content = hashlib.sha256(self.images.numpy().tobytes() + self.labels.numpy().tobytes() + self.places.tobytes())
         settings = {
             "checkpoint": self.checkpoint.sha256,
-            "network": self.checkpoint.told(),
+            "network": self.checkpoint.builder(),
             "data": self.data.facts() | {"sha256": content.hexdigest()},
             "criterion": self.criterion,
             "options": dict(self.options),
@@ -105,27 +110,27 @@ class Task:
         return settings | {"digest": digest(settings)}
 
 
-def open_task(given: argparse.Namespace) -> Task:
+def open_scoring(arguments: argparse.Namespace) -> Scoring:
     """Open and check what the arguments name.
 
     Raises:
-        ShapPruneError: the first of them that is wrong, in a sentence.
+        ShapPruneError: an argument is wrong.
     """
-    criterion, options = criterion_of(given)
-    payoff = given.payoff or "loss"
+    criterion, options = read_criterion(arguments)
+    payoff = arguments.payoff or "loss"
     find_payoff(payoff)
-    aggregate(torch.zeros(1, 2), given.aggregate)
-    device = choose_device(given.device)
-    checkpoint = open_checkpoint(given)
-    data = open_images(given, checkpoint)
-    places = data.draw("scoring", 100 if given.images is None else given.images, given.seed)
+    aggregate(torch.zeros(1, 2), arguments.aggregate)
+    device = choose_device(arguments.device)
+    checkpoint = open_checkpoint(arguments)
+    data = open_images(arguments, checkpoint)
+    places = data.draw("scoring", 100 if arguments.images is None else arguments.images, arguments.seed)
     model = checkpoint.network(data.shape).to(device)
     images = data.scoring.read(places)
     outputs = check_fit(model, images[:2].to(device), data)
-    layers = [each for each in prunable_layers(model, images[:2].to(device), coupled=given.coupled) if each.group]
+    layers = [each for each in prunable_layers(model, images[:2].to(device), coupled=arguments.coupled) if each.group]
     if not layers:
         raise ShapPruneError("no layer of this network can lose units; python -m shapprune layers says why")
-    return Task(
+    return Scoring(
         checkpoint=checkpoint,
         model=model,
         device=device,
@@ -136,49 +141,52 @@ def open_task(given: argparse.Namespace) -> Task:
         criterion=criterion,
         options=options,
         payoff=payoff,
-        aggregate=given.aggregate,
-        seed=given.seed,
+        aggregate=arguments.aggregate,
+        seed=arguments.seed,
         places=places,
         images=images,
         labels=torch.from_numpy(data.scoring.labels[places]),
     )
 
 
-def check_layers(layers: Sequence[str], task: Task) -> None:
-    """Refuse a layer that cannot lose units."""
+def check_layers(layers: Sequence[str], scoring: Scoring) -> None:
+    """Raise unless all of these layers can lose units."""
     for layer in layers:
-        if layer not in task.units:
-            raise unknown("layer", layer, task.units)
+        if layer not in scoring.units:
+            raise unknown("layer", layer, scoring.units)
 
 
-def check_criterion(layers: Sequence[str], task: Task) -> None:
-    """Refuse layers that are too wide for the criterion, or have no BatchNorm where it needs one."""
-    criterion = lookup(task.criterion)
+def check_criterion(layers: Sequence[str], scoring: Scoring) -> None:
+    """Raise where a layer is too wide for the criterion, or lacks the BatchNorm that it needs."""
+    criterion = lookup(scoring.criterion)
     limit = criterion.max_units
-    if limit is not None and (wide := [layer for layer in layers if task.units[layer] > limit]):
+    if limit is not None and (wide := [layer for layer in layers if scoring.units[layer] > limit]):
         raise ShapPruneError(
-            f"{task.criterion} can do up to {limit} units, but layer {wide[0]!r} has {task.units[wide[0]]}"
+            f"{scoring.criterion} can score up to {limit} units, but layer {wide[0]!r} has {scoring.units[wide[0]]}"
         )
     if criterion.batchnorm:
-        graph = UnitGraph(task.model, task.images[:2].to(task.device))
+        graph = UnitGraph(scoring.model, scoring.images[:2].to(scoring.device))
         if bare := [layer for layer in layers if graph.norm_of(layer) is None]:
-            raise ShapPruneError(f"{task.criterion} needs a BatchNorm, but none follows layer {bare[0]!r}")
+            raise ShapPruneError(f"{scoring.criterion} needs a BatchNorm, but none follows layer {bare[0]!r}")
 
 
-def read_folder(folder: Path, task: Task) -> tuple[dict[str, UnitScores], dict[str, Any]]:
-    """The scores that `score` has written of layers of a network, and their common settings.
+def read_folder(folder: Path, scoring: Scoring) -> tuple[dict[str, UnitScores], dict[str, Any]]:
+    """Read the scores that `score` has written of layers of this network.
+
+    Returns:
+        Layer -> its scores, and their common settings.
 
     Raises:
-        ShapPruneError: there are none, or they are of another network or of several settings.
+        ShapPruneError: there are none, or they are of another network or of different settings.
     """
-    files = {layer: folder / f"{layer}.npz" for layer in task.units}
+    files = {layer: folder / f"{layer}.npz" for layer in scoring.units}
     scores = {layer: read_scores(file) for layer, file in files.items() if file.exists()}
     if not scores:
-        raise ShapPruneError(f"{folder} has no scores of layers of this network ({', '.join(task.units)})")
-    told = {layer: read_json(files[layer].with_suffix(".json")).get("settings", {}) for layer in scores}
-    for layer, settings in told.items():
-        if settings.get("checkpoint") != task.checkpoint.sha256:
-            raise ShapPruneError(f"the scores {files[layer]} are of another network than {task.checkpoint.path}")
-    if len({settings.get("digest") for settings in told.values()}) > 1:
+        raise ShapPruneError(f"{folder} has no scores of layers of this network ({', '.join(scoring.units)})")
+    settings_of = {layer: read_json(files[layer].with_suffix(".json")).get("settings", {}) for layer in scores}
+    for layer, settings in settings_of.items():
+        if settings.get("checkpoint") != scoring.checkpoint.sha256:
+            raise ShapPruneError(f"the scores {files[layer]} are of another network than {scoring.checkpoint.path}")
+    if len({settings.get("digest") for settings in settings_of.values()}) > 1:
         raise ShapPruneError(f"the scores in {folder} are of several settings; score all layers with the same")
-    return scores, next(iter(told.values()))
+    return scores, next(iter(settings_of.values()))

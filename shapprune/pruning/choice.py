@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from shapprune.game.layer_game import LayerGame
+from shapprune.game.protocol import PayoffGame
 from shapprune.pruning.allocation import allocate
 from shapprune.pruning.curves import removal_curve
 from shapprune.pruning.target import Groups, Target, require_one
@@ -94,7 +94,7 @@ def choose_for_size(
     return lowest_units(scores, target, allocate(target, _count_units(scores), model, example))
 
 
-def choose_for_loss(game: LayerGame, order: Sequence[int] | Tensor, growth: float) -> list[int]:
+def choose_for_loss(game: PayoffGame, order: Sequence[int] | Tensor, growth: float) -> list[int]:
     """Choose units of a layer along a removal order, until the loss would grow by more than is allowed.
 
     Args:

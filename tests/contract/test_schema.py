@@ -8,12 +8,15 @@ import re
 import runpy
 import tokenize
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from shapprune.pruning.repair import REPAIRS
+from shapprune.pruning.target import Target
 from shapprune.workflow.study.schema import resolve, schema
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,6 +112,13 @@ def test_every_key_is_read_by_something(key, code):
     parts = key.split(".")
     needed = parts if len(parts) == 2 else parts[-1:]  # of a section's key, both names in one file
     assert any(found.issuperset(needed) for found in code), f"{key} is in the schema, but nothing reads it"
+
+
+def test_repairs_and_targets_are_those_of_the_library():
+    found = dict(rules(schema()))
+    assert tuple(found["low_data.repair"]["items"]["enum"]) == REPAIRS
+    sizes = set(found["compress.sizes.NAME"]["properties"]) - {"networks", "skip"}
+    assert sizes <= {field.name for field in fields(Target)}
 
 
 def test_page_is_up_to_date():

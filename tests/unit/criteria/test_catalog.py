@@ -104,11 +104,11 @@ def test_a_network_that_has_lost_units_is_ranked_again(name):
     layers = ["features.0", "features.4"]
     model, score = randomise(ConvNetwork()), lambda g: shapprune.score(g, name)
     steps = list(prune_steps(model, layers, Target(ratio=0.5), images(7), labels(7), score))
-    assert [step.scores[layer].values.shape[1] for step, layer in zip(steps, reversed(layers), strict=True)] == [6, 4]
+    scores = [step.scores[layer] for step, layer in zip(steps, reversed(layers), strict=True)]
+    assert [each.values.shape[1] for each in scores] == [6, 4]
     assert steps[-1].model(images(2)).shape == (2, 3)
     whole = shapprune.score(game("features.0"), name)
-    same = torch.equal(steps[-1].scores["features.0"].values, whole.values)
-    assert same == (name in ("batchnorm-scale", "fpgm", "hrank"))
+    assert torch.equal(scores[-1].values, whole.values) == (name in ("batchnorm-scale", "fpgm", "hrank"))
 
 
 @pytest.mark.parametrize(
