@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError, suggestion, unknown
-from shapprune.criteria.catalog import CATALOG, ENTRY_KEYS, Criterion, lookup
+from shapprune.criteria.catalog import CATALOG, NOT_OPTIONS, Criterion, lookup
 from shapprune.data.sets import DATASETS
 from shapprune.networks.tables import ARCHITECTURES, layer_table, without_batchnorm
 from shapprune.workflow.study import compared
@@ -113,7 +113,7 @@ def _check_counts(config: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _check_criteria(config: Mapping[str, Any]) -> Iterator[Problem]:
-    yield from _check_entries("criteria", config["criteria"], ENTRY_KEYS, config)
+    yield from _check_entries("criteria", config["criteria"], NOT_OPTIONS, config)
     for name, entry in config["criteria"].items():
         layers = known_layers(config)
         if name in config["untrained"]["criteria"]:
