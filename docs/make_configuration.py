@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from shapprune.core.options import Option
 from shapprune.criteria.catalog import CATALOG
 from shapprune.data.sets import DATASETS
 from shapprune.networks.tables import ARCHITECTURES, layer_table
@@ -60,8 +61,7 @@ def criteria_page() -> str:
 
 def _architectures() -> Iterator[tuple[str, ...]]:
     for name, architecture in ARCHITECTURES.items():
-        options = [f"`{key}`: {each.text} (`{json.dumps(each.default)}`)" for key, each in architecture.options.items()]
-        yield f"`{name}`", architecture.image, ", ".join(layer_table(name, {})), "; ".join(options)
+        yield f"`{name}`", architecture.image, ", ".join(layer_table(name, {})), _options(architecture.options)
 
 
 def _datasets() -> Iterator[tuple[str, ...]]:
@@ -71,11 +71,13 @@ def _datasets() -> Iterator[tuple[str, ...]]:
 
 def _criteria() -> Iterator[tuple[str, ...]]:
     for name, criterion in CATALOG.items():
-        options = [
-            f"`{key}`: {each.about}; {each.allowed} (`{json.dumps(each.default)}`)"
-            for key, each in criterion.options.items()
-        ]
-        yield f"`{name}`", criterion.about, "<br>".join(options)
+        yield f"`{name}`", criterion.about, _options(criterion.options)
+
+
+def _options(options: Mapping[str, Option]) -> str:
+    return "<br>".join(
+        f"`{name}`: {each.about}; {each.allowed} (`{json.dumps(each.default)}`)" for name, each in options.items()
+    )
 
 
 def _rows(key: str, rule: Mapping[str, Any], seen: dict[str, str], required: bool = False) -> Iterator[tuple[str, ...]]:

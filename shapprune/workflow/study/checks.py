@@ -15,6 +15,7 @@ from typing import Any
 from shapprune.core.errors import ShapPruneError, suggestion, unknown
 from shapprune.criteria.catalog import CATALOG, NOT_OPTIONS, Criterion, lookup
 from shapprune.data.sets import DATASETS
+from shapprune.networks.recipe import conflicts
 from shapprune.networks.tables import ARCHITECTURES, layer_table, without_batchnorm
 from shapprune.workflow.study import compared
 from shapprune.workflow.study.layers import info_of, infos, known_layers
@@ -82,17 +83,8 @@ def _refusal(
         yield key, str(error)
 
 
-def _check_recipe(key: str, train: Mapping[str, Any]) -> Iterator[Problem]:
-    epochs, warmup = train.get("epochs", math.inf), train["warmup"]
-    if train["nesterov"] and not train["momentum"]:
-        yield f"{key}.nesterov", "true needs a momentum above 0"
-    if train["schedule"] == "step" and not train["milestones"]:
-        yield f"{key}.milestones", "is empty, but the schedule 'step' needs at least one epoch"
-    for milestone in train["milestones"]:
-        if milestone >= epochs:
-            yield f"{key}.milestones", f"{milestone} is not below the {epochs} epochs of the training"
-    if warmup and warmup >= epochs:
-        yield f"{key}.warmup", f"{warmup} is not below the {epochs} epochs of the training"
+def _check_recipe(key: str, recipe: Mapping[str, Any]) -> Iterator[Problem]:
+    yield from ((f"{key}.{name}", problem) for name, problem in conflicts(recipe))
 
 
 def _check_counts(config: Mapping[str, Any]) -> Iterator[Problem]:
