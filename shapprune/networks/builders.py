@@ -22,7 +22,7 @@ __all__ = ["ARCHITECTURES", "build", "build_own", "builder_of", "layer_table"]
 def build(architecture: str, shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, **options: Any) -> nn.Module:
     """Build a network with random weights from torch's global generator.
 
-    `shapprune.networks.training.seeded` makes them a function of a seed.
+    `shapprune.networks.randomness.seeded` makes them a function of a seed.
 
     Args:
         architecture: a name in `ARCHITECTURES`, or ``"package.module:function"``. Such a function is called with the
