@@ -95,7 +95,7 @@ MISTAKES = [
         f"{NET}.options.width",
         "unknown option of lenet5 'width'; did you mean 'widths'",
     ),
-    ({f"{NET}.options": {"widths": [3]}}, f"{NET}.options.widths", "a list of 4 positive integers, not [3]"),
+    ({f"{NET}.options": {"widths": [3]}}, f"{NET}.options.widths", "[3] is not a list of 4"),
     (
         {f"{NET}.architecture": "mlp", f"{NET}.options": {"width": 9, "widths": [3, 4]}},
         f"{NET}.options",
