@@ -1,4 +1,5 @@
-"""Write docs/configuration.md from the schema and from the tables of architectures, data sets and criteria.
+"""Write docs/configuration.md from the schema and the tables of architectures and data sets, and the table of all
+criteria in docs/criteria.md from the catalog.
 
 python docs/make_configuration.py
 """
@@ -10,15 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from shapprune.core.options import Option
 from shapprune.criteria.catalog import CATALOG
 from shapprune.data.sets import DATASETS
 from shapprune.networks.tables import ARCHITECTURES, layer_table
 from shapprune.workflow.study.schema import allowed, resolve, schema
 
 PAGE = Path(__file__).with_name("configuration.md")
+CRITERIA = Path(__file__).with_name("criteria.md")
+BEGIN, END = "<!-- Made by docs/make_configuration.py from the criteria's declarations. -->\n", "<!-- End -->\n"
 
 TYPES = {"array": "list", "boolean": "true or false", "object": "mapping"}
-KINDS = {bool: "true or false", int: "integer", float: "number", str: "string", dict: "a mapping", list: "a list"}
 
 HEAD = """\
 # Configuration
@@ -44,15 +47,21 @@ def page() -> str:
     sections += [
         f"## Architectures\n\n{_table(('architecture', 'images', 'layers', 'options'), _architectures())}",
         f"## Data sets\n\n{_table(('data', 'image', 'classes', 'training images', 'test images'), _datasets())}",
-        f"## Methods of criteria\n\n{_table(('method', 'score', 'options'), _methods())}",
+        "## Methods of criteria\n\nThey and their options are listed in [criteria.md](criteria.md#all-criteria).\n",
     ]
     return "\n".join(sections)
 
 
+def criteria_page() -> str:
+    """The text of docs/criteria.md, with the table of the present catalog."""
+    before, _, rest = CRITERIA.read_text(encoding="utf-8").partition(BEGIN)
+    table = _table(("criterion", "score", "options"), _criteria())
+    return f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}"
+
+
 def _architectures() -> Iterator[tuple[str, ...]]:
     for name, architecture in ARCHITECTURES.items():
-        options = [f"`{key}`: {each.text} (`{json.dumps(each.default)}`)" for key, each in architecture.options.items()]
-        yield f"`{name}`", architecture.image, ", ".join(layer_table(name, {})), "; ".join(options)
+        yield f"`{name}`", architecture.image, ", ".join(layer_table(name, {})), _options(architecture.options)
 
 
 def _datasets() -> Iterator[tuple[str, ...]]:
@@ -60,13 +69,15 @@ def _datasets() -> Iterator[tuple[str, ...]]:
         yield f"`{name}`", " × ".join(map(str, info.shape)), str(info.classes), str(info.train), str(info.test)
 
 
-def _methods() -> Iterator[tuple[str, ...]]:
+def _criteria() -> Iterator[tuple[str, ...]]:
     for name, criterion in CATALOG.items():
-        options = [
-            f"`{key}`: {each.about}, {' or '.join(each.choices) or KINDS[each.kind]} (`{json.dumps(each.default)}`)"
-            for key, each in criterion.options.items()
-        ]
-        yield f"`{name}`", criterion.about, "; ".join(options)
+        yield f"`{name}`", criterion.about, _options(criterion.options)
+
+
+def _options(options: Mapping[str, Option]) -> str:
+    return "<br>".join(
+        f"`{name}`: {each.about}; {each.allowed} (`{json.dumps(each.default)}`)" for name, each in options.items()
+    )
 
 
 def _rows(key: str, rule: Mapping[str, Any], seen: dict[str, str], required: bool = False) -> Iterator[tuple[str, ...]]:
@@ -104,3 +115,4 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    CRITERIA.write_text(criteria_page(), encoding="utf-8")

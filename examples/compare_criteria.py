@@ -13,8 +13,9 @@ import shapprune
 from shapprune.data.prepared import splits, tensors
 from shapprune.data.sets import load
 from shapprune.networks.builders import build
+from shapprune.networks.randomness import seeded
 from shapprune.networks.recipe import Recipe
-from shapprune.networks.training import fit, seeded
+from shapprune.networks.training import fit
 
 CRITERIA: dict[str, dict[str, Any]] = {
     "random": {},

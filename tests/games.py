@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from shapprune import LayerGame
+from shapprune.criteria.catalog import CATALOG
 from tests.toys import ConvNetwork, HandGame, MaxNetwork, images, labels, randomise, squared_error
 
 POINTS = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 2.0], [2.0, 1.0]])
@@ -21,6 +22,7 @@ def conv_game(layer="features.4", count=6, hidden=8, **options):
     return LayerGame(randomise(ConvNetwork(hidden=hidden)), layer, images(count), labels(count), **options)
 
 
+SAMPLINGS = CATALOG["regression"].options["sampling"].choices
 # Paper B's code: ordinary least squares on sets of uniform size.
 PAPER_B = {"sampling": "uniform", "weighting": "none", "constrained": False, "paired": False, "shared": True}
 

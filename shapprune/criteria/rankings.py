@@ -1,7 +1,7 @@
 """Rankings from the pruning literature, in structured form: one score for each unit. High = keep.
 
-Those that look at weights (`fpgm`, `snip`, `grasp`, `synflow`) or at a BatchNorm see the network as it is: where units
-are gone from a game (`LayerGame.without`) they count as if they were there.
+Those that read weights (`fpgm`, `snip`, `grasp`, `synflow`) or a BatchNorm see the network with all its units, also in
+a game from which units were removed (`LayerGame.without`).
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from shapprune.game.payoffs import minus_loss
 from shapprune.graph.operations import LAYERS
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
-from shapprune.shapley.scores import scorer
+from shapprune.shapley.criterion import criterion
 
-_AT_ONCE = 2**22  # numbers that a decomposition or a matrix of distances takes at a time
+_AT_ONCE = 2**22  # numbers in a decomposition or a matrix of distances at a time
 
 
-@scorer("fisher")
+@criterion("fisher", gradient=True)
 def fisher(game: LayerGame) -> Tensor:
-    """Half the square of gradient times activation, summed over positions first; values [N, n].
+    """Half the square of gradient times activation, summed over positions first (Theis et al. 2018).
 
-    Its mean over the examples is the second-order estimate of what the loss gains when the unit leaves, with the Fisher
-    information in place of the Hessian and no first-order term. It costs 3 evaluations.
+    Its mean over the examples is the second-order estimate of the rise of the loss when the unit leaves, with the
+    Fisher information instead of the Hessian and without the first-order term. Values are [N, n]. The cost is 3
+    evaluations.
 
     Raises:
         ShapPruneError: the payoff has no gradient.
@@ -38,11 +39,12 @@ def fisher(game: LayerGame) -> Tensor:
     return by_unit(game.activation_gradient() * game.activations).double().sum(2).square() / 2
 
 
-@scorer("batchnorm-scale")
+@criterion("batchnorm-scale", batchnorm=True)
 def batchnorm_scale(game: LayerGame) -> Tensor:
-    """Absolute scale of each unit in the BatchNorm that follows the layer; values [1, n].
+    """Absolute scale of the unit in the BatchNorm that follows the layer (Liu et al. 2017).
 
-    In the paper the network is trained with an L1 penalty on these scales. Without one it is a weaker ranking.
+    In the paper the network is trained with an L1 penalty on these scales. Without it the ranking is weaker. Values are
+    [1, n].
 
     Raises:
         ShapPruneError: no BatchNorm follows the layer, or one without scales.
@@ -56,11 +58,12 @@ def batchnorm_scale(game: LayerGame) -> Tensor:
     return game.norm.weight.detach().double().abs()[None]
 
 
-@scorer("fpgm")
+@criterion("fpgm")
 def fpgm(game: LayerGame) -> Tensor:
-    """Sum of the Euclidean distances from a unit's incoming weights to those of all units; values [1, n].
+    """Sum of the distances from the unit's incoming weights to those of all others (He et al. 2019).
 
-    The unit of the lowest sum is nearest to the geometric median of the layer: the others stand for it best.
+    Distances are Euclidean. The unit with the lowest sum is nearest to the geometric median of the layer, so the others
+    replace it best. Values are [1, n].
 
     Source: He et al. 2019, "Filter pruning via geometric median for deep convolutional neural networks acceleration".
     """
@@ -69,13 +72,13 @@ def fpgm(game: LayerGame) -> Tensor:
     return torch.cat([torch.cdist(some, filters).sum(1) for some in filters.split(rows)])[None]
 
 
-@scorer("hrank")
+@criterion("hrank")
 def hrank(game: LayerGame) -> Tensor:
-    """Matrix rank of each unit's feature map at the site; values [N, n].
+    """Matrix rank of the unit's feature map (Lin et al. 2020).
 
-    Of a map of more than two dimensions it is the rank of the first against all others. A unit of a linear layer or of
-    a one-dimensional convolution has no matrix: its rank is 1 where it is not zero, 0 elsewhere. Ranks are counted with
-    the default tolerance of `torch.linalg.matrix_rank`.
+    The map is that at the site. A map of more than two dimensions is a matrix of its first dimension against all
+    others. A unit of a linear layer or of a one-dimensional convolution has no matrix: its rank is 1 if it is not zero,
+    else 0. Ranks have the default tolerance of `torch.linalg.matrix_rank`. Values are [N, n].
 
     Source: Lin et al. 2020, "HRank: filter pruning using high-rank feature map".
     """
@@ -87,12 +90,12 @@ def hrank(game: LayerGame) -> Tensor:
     return torch.cat([torch.linalg.matrix_rank(some) for some in maps.split(images)]).double()
 
 
-@scorer("snip")
+@criterion("snip", gradient=True)
 def snip(game: LayerGame) -> Tensor:
-    """Absolute value of weight times gradient, summed over each unit's incoming weights; values [1, n].
+    """Absolute value of weight times gradient, summed over the unit's incoming weights (Lee et al. 2019).
 
-    The gradient is that of the mean payoff of the scoring images. Made for networks before training; the paper removes
-    single weights. It costs 3 evaluations, of the whole network.
+    The gradient is that of the mean payoff of the scoring images. The paper removes single weights of networks before
+    training. Values are [1, n]. The cost is 3 evaluations, of the whole network.
 
     Raises:
         ShapPruneError: the payoff has no gradient.
@@ -110,44 +113,43 @@ def snip(game: LayerGame) -> Tensor:
     return _by_incoming((weight * slope).abs())
 
 
-@scorer("grasp")
+@criterion("grasp", limits={"temperature": {"above": 0}}, gradient=True, payoffs=("loss",))
 def grasp(game: LayerGame, temperature: float = 200.0) -> Tensor:
-    """Weight times Hessian times gradient, summed over each unit's incoming weights; values [1, n].
+    """Weight times Hessian times gradient, summed over the unit's incoming weights (Wang et al. 2020).
 
     To first order it is what half the squared norm of the gradient loses when these weights leave, so the units without
     which the gradient flows best score lowest. Gradient and Hessian are those of the mean cross-entropy of the scoring
-    images in the weights of all convolutions and linear layers. Made for networks before training; the paper removes
-    single weights. The authors' code runs the network in training mode, here it is in eval mode as everywhere.
+    images in the weights of all convolutions and linear layers. The paper removes single weights of networks before
+    training. The authors' code runs the network in training mode, here it runs in eval mode as everywhere. Values are
+    [1, n].
 
-    It costs 12 evaluations, of the whole network: 3 for the gradient, and 9 at most for that of its square.
+    The cost is 12 evaluations, of the whole network: 3 for the gradient, and 9 at most for that of its square.
 
     Args:
         game: the layer.
-        temperature: what outputs are divided by before the cross-entropy, so that a network tells classes apart less.
+        temperature: what outputs are divided by before the cross-entropy. It makes the outputs less certain.
 
     Raises:
         ShapPruneError: another payoff than ``loss``, or a temperature that is not above 0.
 
-    Source: Wang et al. 2020, "Picking winning tickets before training by preserving gradient flow"; with its sign
-    turned, so that high = keep.
+    Source: Wang et al. 2020, "Picking winning tickets before training by preserving gradient flow", with the opposite
+    sign, so that high = keep.
     """
     if game.payoff is not minus_loss:
         raise ShapPruneError("grasp is defined by the cross-entropy alone, so it takes payoff 'loss'")
-    if not temperature > 0:
-        raise ShapPruneError(f"temperature = {temperature}, a number above 0 is needed")
     weights = _weights(game)
     own = next(iter(_weights(game, own=True)))
 
     def gradient(images: Tensor, labels: Tensor, again: bool = False) -> tuple[Tensor, ...]:
         outputs = functional_call(game.model, weights, (images,))
         loss = F.cross_entropy(outputs / temperature, labels, reduction="sum") / len(game)
-        # A weight that the network does not use has a gradient of zeros.
+        # The gradient of a weight that the network does not use is zero.
         return torch.autograd.grad(loss, list(weights.values()), create_graph=again, materialize_grads=True)
 
     whole = [each.to(weights[own].dtype) for each in game.sum_over_images(gradient, passes=3)]
 
     def product(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        # The Hessian is a sum over images, so its product with the gradient of all images is one too.
+        # The Hessian is a sum over images, and so is its product with the gradient of all images.
         some = gradient(images, labels, again=True)
         along = torch.stack([(one * each).sum() for one, each in zip(whole, some, strict=True)]).sum()
         return torch.autograd.grad(along, weights[own])
@@ -156,18 +158,18 @@ def grasp(game: LayerGame, temperature: float = 200.0) -> Tensor:
     return _by_incoming(weights[own] * curved)
 
 
-@scorer("synflow")
+@criterion("synflow")
 def synflow(game: LayerGame) -> Tensor:
-    """Flow of absolute values through each unit's incoming weights; values [1, n].
+    """Flow of absolute values through the unit's incoming weights, without images (Tanaka et al. 2020).
 
-    It is |weight times gradient| of the sum R of the outputs, for one image of ones, when all parameters and buffers
-    are replaced by their absolute values. Nothing of the images is seen but their shape. It costs 3 evaluations of one
-    image, and is computed in float64, since R may leave the range of float32 in a deep network.
+    It is |weight times gradient| of the sum R of the outputs for one image of ones, with all parameters and buffers
+    replaced by their absolute values. Only the shape of the images is used. It is computed in float64, since R may
+    leave the range of float32 in a deep network. Values are [1, n]. The cost is 3 evaluations of one image.
 
-    The paper prunes all layers together in 100 rounds and measures anew after each, so that none is emptied. Here units
-    are compared within a layer, and there is one round: as long as no ReLU cuts the flow it is a sum over the units of
-    a layer, and those that leave change no score of the others. Made for networks before training: the running mean of
-    a trained BatchNorm is subtracted from the flow, and a ReLU may end it there.
+    The paper prunes all layers together in 100 rounds and computes the flow again after each, so that no layer is
+    emptied. Here units are compared within a layer, in one round: unless a ReLU cuts the flow, it is a sum over the
+    units of a layer, so units that leave change no score of the others. The paper prunes networks before training. In a
+    trained network the running means of BatchNorms are subtracted from the flow, and a ReLU may then end it.
 
     Source: Tanaka et al. 2020, "Pruning neural networks without any data by iteratively conserving synaptic flow",
     Algorithm 1.
@@ -190,14 +192,14 @@ def synflow(game: LayerGame) -> Tensor:
 def _weights(game: LayerGame, own: bool = False) -> dict[str, Tensor]:
     """The weights of all convolutions and linear layers, or of the game's own, by name.
 
-    They share memory with the network's, and gradients in them leave nothing behind in the network.
+    They share memory with the network's weights, but their gradients are not stored in the network.
     """
     modules = [game.module] if own else [each for each in game.model.modules() if isinstance(each, LAYERS)]
-    wanted = {id(each.get_parameter("weight")) for each in modules}  # one that is shared has the name of its first use
+    wanted = {id(each.get_parameter("weight")) for each in modules}  # a shared weight has the name of its first use
     named = game.model.named_parameters()
     return {name: each.detach().requires_grad_(True) for name, each in named if id(each) in wanted}
 
 
 def _by_incoming(values: Tensor) -> Tensor:
-    """The sums of a weight's numbers over all that comes into each unit, float64 [1, n]."""
+    """Sum the numbers of a weight over the inputs of each unit, float64 [1, n]."""
     return values.detach().double().flatten(1).sum(1)[None]

@@ -1,4 +1,4 @@
-"""Criteria: functions of a game that return UnitScores. The table of them is `shapprune.criteria.catalog`."""
+"""Score units by any criterion of the catalog."""
 
 from __future__ import annotations
 
@@ -22,19 +22,32 @@ def score(
 
     Args:
         game: the layer.
-        criterion: a name of the catalog, e.g. ``"taylor"`` or ``"permutation"``.
-        seed: for the criteria that draw at random.
-        checkpoint: for the criteria that come in draws or stages: a file that is written now and then; a scoring that
-            was cut off goes on from it and comes out the same. It is left there for the caller to delete.
+        criterion: a name in the catalog (docs/criteria.md), e.g. ``"taylor"`` or ``"permutation"``.
+        seed: of the draws of a random criterion. What is drawn for an example depends on the seed, the layer, the place
+            of the example (``LayerGame.examples``) and the number of the draw only. So it does not change with the
+            other examples, and global random states are neither read nor changed.
+        checkpoint: a file for the state of a long scoring, of those criteria that work in draws or stages. It is
+            written every 10 seconds. The same scoring called again continues after its last finished batch, with the
+            same result as without an interruption. The file is left for the caller to delete.
         options: the criterion's own options.
 
     Raises:
         ShapPruneError: an unknown criterion or option, or a value that is not allowed.
+
+    Example:
+        >>> import torch, shapprune
+        >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+        >>> game = shapprune.LayerGame(network, "0", torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))
+        >>> scores = shapprune.score(game, "weight-norm", norm="l2")
+        >>> scores.values.shape
+        torch.Size([1, 4])
+        >>> torch.allclose(scores.values[0], network[0].weight.norm(dim=1).double())
+        True
     """
-    entry = lookup(criterion)
+    declared = lookup(criterion)
     settings = check_options(criterion, options)
-    if entry.random:
+    if declared.random:
         settings["seed"] = seed
-    if entry.resumes:
+    if declared.resumes:
         settings["checkpoint"] = checkpoint
-    return resolve_function(entry.function, "criterion")(game, **settings)
+    return resolve_function(declared.function, "criterion")(game, **settings)

@@ -1,4 +1,4 @@
-"""Architectures by name, and those of one's own. Importing this package does not import torch."""
+"""Build networks: architectures by name, and those of one's own. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -20,36 +20,31 @@ __all__ = ["ARCHITECTURES", "build", "build_own", "builder_of", "layer_table"]
 
 
 def build(architecture: str, shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, **options: Any) -> nn.Module:
-    """Build a network with fresh weights, drawn from torch's global generator.
+    """Build a network with random weights from torch's global generator.
 
-    `shapprune.networks.training.seeded` makes them a function of a seed.
+    `shapprune.networks.randomness.seeded` makes them a function of a seed.
 
     Args:
-        architecture: a name in `ARCHITECTURES`, or ``"package.module:function"``, which is called with the options
-            alone and returns the network.
+        architecture: a name in `ARCHITECTURES`, or ``"package.module:function"``. Such a function is called with the
+            options alone and returns the network.
         shape: channels, height and width of an image.
         classes: number of outputs.
-        options: what can be chosen in the architecture.
+        options: options of the architecture.
 
     Raises:
         ShapPruneError: an unknown architecture or option, a bad value, images the architecture cannot take, or a
-            function of one's own that is not there or returns something else.
+            function of one's own that does not exist or returns something else.
+
+    Example:
+        >>> from shapprune.networks.builders import build
+        >>> network = build("lenet5", (1, 28, 28), 10, widths=[4, 8, 16, 12])
+        >>> network.conv2.out_channels
+        8
     """
     if ":" in architecture:
         return build_own(architecture, options)
     settled = settle(architecture, options, shape)
-
-    from shapprune.networks import plain, resnet, vgg
-
-    builders: dict[str, Callable[..., nn.Module]] = {
-        "mlp": plain.MLP,
-        "lenet5": plain.LeNet5,
-        "fmnist_cnn": plain.FashionCNN,
-        "vgg16": vgg.VGG16,
-        "resnet20": resnet.resnet20,
-        "resnet56": resnet.resnet56,
-    }
-    return builders[architecture](shape, classes, **settled)
+    return resolve_function(ARCHITECTURES[architecture].builder, "architecture")(shape, classes, **settled)
 
 
 def build_own(architecture: str, options: Mapping[str, Any]) -> nn.Module:
@@ -57,15 +52,15 @@ def build_own(architecture: str, options: Mapping[str, Any]) -> nn.Module:
 
     Args:
         architecture: ``"package.module:function"``.
-        options: all that the function is called with.
+        options: the arguments of the function.
 
     Raises:
-        ShapPruneError: it is not there, does not take the options, or returns something else than a network.
+        ShapPruneError: it does not exist, does not take the options, or does not return a network.
     """
     from torch import nn
 
     if architecture.startswith("torchvision."):
-        importlib.import_module("shapprune.data.vision")  # where it cannot be imported as it is
+        importlib.import_module("shapprune.data.vision")  # torchvision may not be importable without it
     function = resolve_function(architecture, "architecture")
     try:
         inspect.signature(function).bind(**options)
@@ -80,10 +75,10 @@ def build_own(architecture: str, options: Mapping[str, Any]) -> nn.Module:
 
 
 def builder_of(network: Mapping[str, Any], info: DataInfo) -> Callable[[], nn.Module]:
-    """The function that builds a network with fresh weights.
+    """A function without arguments that builds a network with random weights.
 
     Args:
-        network: its entry in the configuration.
+        network: its settings in the configuration.
         info: its data set.
     """
     architecture, options = network["architecture"], network["options"]

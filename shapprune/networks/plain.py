@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-_NONLINEARITIES = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "gelu": nn.GELU,
-}
+from shapprune.networks.tables import NONLINEARITIES
 
 
 class MLP(nn.Module):
-    """Two hidden fully connected layers; images [N, C, H, W] to outputs [N, classes].
+    """Two hidden fully connected layers, from images [N, C, H, W] to outputs [N, classes].
 
     Source: with LeakyReLU and widths of 2048, the untrained network of Ancona et al. 2020
     (https://arxiv.org/abs/2006.01795).
@@ -26,16 +21,16 @@ class MLP(nn.Module):
         self,
         shape: tuple[int, int, int],
         classes: int,
-        width: int = 256,
-        widths: list[int] | None = None,
-        nonlinearity: str = "relu",
+        width: int,
+        widths: list[int] | None,
+        nonlinearity: str,
     ) -> None:
         super().__init__()
         first, second = widths or (width, width)
         self.fc1 = nn.Linear(math.prod(shape), first)
-        self.act1 = _NONLINEARITIES[nonlinearity]()
+        self.act1 = getattr(nn, NONLINEARITIES[nonlinearity])()
         self.fc2 = nn.Linear(first, second)
-        self.act2 = _NONLINEARITIES[nonlinearity]()
+        self.act2 = getattr(nn, NONLINEARITIES[nonlinearity])()
         self.output = nn.Linear(second, classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -45,13 +40,13 @@ class MLP(nn.Module):
 
 
 class LeNet5(nn.Module):
-    """Two 5x5 convolutions with pooling and two hidden dense layers; images [N, C, H, W] to outputs [N, classes].
+    """Two 5x5 convolutions with pooling and two hidden dense layers, from images [N, C, H, W] to outputs [N, classes].
 
     Source: the sizes of the LeNet-5 of Adamczewski et al. 2024 (https://arxiv.org/abs/2407.15875), 40,165 parameters
-    on 1x28x28 images; here a ReLU follows the dense layers too, without which they would be one linear map.
+    on 1x28x28 images. Here a ReLU follows the dense layers too; without it they would be one linear map.
     """
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, widths: tuple[int, ...] = (10, 20, 100, 25)) -> None:
+    def __init__(self, shape: tuple[int, int, int], classes: int, widths: Sequence[int]) -> None:
         super().__init__()
         channels, *size = shape
         height, width = (((side - 4) // 2 - 4) // 2 for side in size)
@@ -76,11 +71,11 @@ class LeNet5(nn.Module):
 
 
 class FashionCNN(nn.Module):
-    """Two convolutions with pooling and one wide dense layer; images [N, C, H, W] to outputs [N, classes].
+    """Two convolutions with pooling and one wide dense layer, from images [N, C, H, W] to outputs [N, classes].
 
     Source: the Fashion-MNIST network of Ancona et al. 2020 (https://arxiv.org/abs/2006.01795), 4,192 units and
-    16,849,994 parameters on 1x28x28 images. Its authors' code declares a BatchNorm for each layer and never applies
-    it; the 8,384 parameters of the three are in the published count, so they are declared, and idle, here too.
+    16,849,994 parameters on 1x28x28 images. The authors' code declares a BatchNorm for each layer and never applies it.
+    The published count contains their 8,384 parameters, so they are declared, and not applied, here too.
     """
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:

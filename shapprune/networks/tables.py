@@ -1,32 +1,28 @@
-"""Which architectures there are, what can be chosen in each, and which layers each has; all known without torch."""
+"""The table of architectures: their builders, options and layers. Importing this module does not import torch.
+
+A new architecture is a module with its network and a row of `ARCHITECTURES`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.options import Option
+from shapprune.core.options import settle as settle_options
 
-NONLINEARITIES = ("relu", "leaky_relu", "tanh", "sigmoid", "gelu")
-
+# Names of non-linearities -> of the classes in torch.nn.
+NONLINEARITIES = {
+    "relu": "ReLU",
+    "leaky_relu": "LeakyReLU",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "gelu": "GELU",
+}
 # VGG-16 (Simonyan and Zisserman 2015, configuration D): channels of the 3x3 convolutions, a pooling after each row.
-_VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-
-
-@dataclass(frozen=True)
-class Option:
-    """One thing that can be chosen in an architecture.
-
-    Attributes:
-        default: its value when it is not given.
-        text: what it may be, as error messages say it.
-        valid: whether a value may be given.
-    """
-
-    default: Any
-    text: str
-    valid: Callable[[Any], bool]
+VGG16_CHANNELS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
 @dataclass(frozen=True)
@@ -34,29 +30,25 @@ class Architecture:
     """What is known of an architecture before it is built.
 
     Attributes:
-        options: what can be chosen in it.
+        builder: the function or class that builds it, ``module:name``, called with the shape of an image, the number of
+            classes and all options.
         layers: from all options to the units of each prunable layer, in forward order, without the output layer.
-        image: the image shapes it takes, as error messages say it.
+        image: the image shapes it takes, in words.
         takes: whether it takes images of this shape (channels, height, width).
+        options: what can be chosen in it.
         normed: whether a BatchNorm follows a layer.
     """
 
-    options: Mapping[str, Option]
+    builder: str
     layers: Callable[[Mapping[str, Any]], dict[str, int]]
     image: str
     takes: Callable[[tuple[int, int, int]], bool]
+    options: Mapping[str, Option] = field(default_factory=dict)
     normed: Callable[[str], bool] = lambda layer: False
 
 
-def _positive(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
 def _widths(count: int, default: list[int] | None) -> Option:
-    def valid(value: object) -> bool:
-        return isinstance(value, list | tuple) and len(value) == count and all(map(_positive, value))
-
-    return Option(default, f"a list of {count} positive integers", valid)
+    return Option(list, default, "units of each layer", each=Option(int, minimum=1), length=count)
 
 
 def _mlp_layers(options: Mapping[str, Any]) -> dict[str, int]:
@@ -69,7 +61,7 @@ def _lenet5_layers(options: Mapping[str, Any]) -> dict[str, int]:
 
 def _vgg16_layers(_: Mapping[str, Any]) -> dict[str, int]:
     layers, index = {}, 0
-    for row in _VGG16:
+    for row in VGG16_CHANNELS:
         for channels in row:
             layers[f"features.{index}"] = channels
             index += 3  # the convolution, its BatchNorm and its ReLU
@@ -78,11 +70,11 @@ def _vgg16_layers(_: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _resnet(depth: int) -> Architecture:
-    """Only the first convolution of each block is listed: the others' units are added to those of the shortcut."""
+    """A CIFAR ResNet with the first convolution of each block; the other layers share their units with a shortcut."""
     blocks = [(stage, block) for stage in (1, 2, 3) for block in range((depth - 2) // 6)]
     layers = {f"layer{stage}.{block}.conv1": 8 * 2**stage for stage, block in blocks}
     return Architecture(
-        {},
+        f"shapprune.networks.resnet:resnet{depth}",
         lambda _: dict(layers),
         "at least 4 x 4 pixels",
         lambda shape: min(shape[1:]) >= 4,
@@ -92,31 +84,31 @@ def _resnet(depth: int) -> Architecture:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "mlp": Architecture(
-        {
-            "width": Option(256, "a positive integer", _positive),
-            "widths": _widths(2, None),
-            "nonlinearity": Option(
-                "relu", f"one of {', '.join(NONLINEARITIES)}", lambda value: value in NONLINEARITIES
-            ),
-        },
+        "shapprune.networks.plain:MLP",
         _mlp_layers,
         "of any size",
         lambda shape: True,
+        {
+            "width": Option(int, 256, "units of both layers", minimum=1),
+            "widths": _widths(2, None),
+            "nonlinearity": Option(str, "relu", "what follows each layer", choices=tuple(NONLINEARITIES)),
+        },
     ),
     "lenet5": Architecture(
-        {"widths": _widths(4, [10, 20, 100, 25])},
+        "shapprune.networks.plain:LeNet5",
         _lenet5_layers,
         "at least 16 x 16 pixels",
         lambda shape: min(shape[1:]) >= 16,
+        {"widths": _widths(4, [10, 20, 100, 25])},
     ),
     "fmnist_cnn": Architecture(
-        {},
+        "shapprune.networks.plain:FashionCNN",
         lambda _: {"conv1": 32, "conv2": 64, "fc1": 4096},
         "at least 2 x 2 pixels",
         lambda shape: min(shape[1:]) >= 2,
     ),
     "vgg16": Architecture(
-        {},
+        "shapprune.networks.vgg:VGG16",
         _vgg16_layers,
         "of 3 channels and 32 to 63 pixels a side",
         lambda shape: shape[0] == 3 and min(shape[1:]) >= 32 and max(shape[1:]) < 64,
@@ -128,7 +120,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def settle(architecture: str, options: Mapping[str, Any], shape: tuple[int, int, int] | None = None) -> dict[str, Any]:
-    """All options of an architecture: those given, checked, and the defaults of the others.
+    """Check the options of an architecture, and fill in the defaults of the others.
 
     Args:
         architecture: a name in `ARCHITECTURES`.
@@ -141,22 +133,23 @@ def settle(architecture: str, options: Mapping[str, Any], shape: tuple[int, int,
     if architecture not in ARCHITECTURES:
         raise unknown("architecture", architecture, ARCHITECTURES)
     known = ARCHITECTURES[architecture]
-    for name, value in options.items():
-        if name not in known.options:
-            if not known.options:
-                raise ShapPruneError(f"architecture {architecture} has no options, but {name!r} was given")
-            raise unknown(f"option of {architecture}", name, known.options)
-        if not known.options[name].valid(value):
-            raise ShapPruneError(f"option {name} of {architecture} must be {known.options[name].text}, not {value!r}")
+    settled = settle_options(known.options, options, architecture)
     if {"width", "widths"} <= options.keys():
         raise ShapPruneError(f"give {architecture} either width or widths, not both")
     if shape is not None and not known.takes(shape):
         raise ShapPruneError(f"{architecture} takes images {known.image}, not {' x '.join(map(str, shape))}")
-    return {name: option.default for name, option in known.options.items()} | dict(options)
+    return settled
+
+
+def builder_functions(architecture: str) -> tuple[str, ...]:
+    """The function that builds an architecture, as ``module:name``, for the key of what it builds; none if unknown."""
+    if ":" in architecture:
+        return (architecture,)
+    return (ARCHITECTURES[architecture].builder,) if architecture in ARCHITECTURES else ()
 
 
 def without_batchnorm(architecture: str, layers: Iterable[str]) -> list[str]:
-    """The layers that no BatchNorm follows; none where it is not known, of an architecture of one's own."""
+    """The layers that no BatchNorm follows; none of an architecture of one's own, of which that is not known."""
     if architecture not in ARCHITECTURES:
         return []
     return [layer for layer in layers if not ARCHITECTURES[architecture].normed(layer)]
@@ -168,7 +161,7 @@ def layer_table(
     """The units of each prunable layer of an architecture, in forward order, without the output layer.
 
     Args:
-        architecture: a name in `ARCHITECTURES`; what a function of one's own will build is not known beforehand.
+        architecture: a name in `ARCHITECTURES`; the layers of one's own are not known before it is built.
         options: given to the builder.
         shape: channels, height and width of an image, checked when given; no layer's units depend on it.
 

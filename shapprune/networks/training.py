@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from shapprune.core.checkpoint import load_checkpoint, save_checkpoint
 from shapprune.core.errors import ShapPruneError
 from shapprune.networks.augment import augment
 from shapprune.networks.modes import mode
+from shapprune.networks.randomness import global_state, reproducible_convolutions, seeded, set_global_state
 from shapprune.networks.recipe import Recipe
 
 
@@ -36,10 +37,9 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train a network in place and leave it in the state after its best epoch.
 
-    The best epoch has the highest validation accuracy and, of those, the lowest validation loss; training ends when
-    as many epochs as ``recipe.patience`` says have brought none that is better. Weights, seed, data
-    and device decide the outcome; the global random state and the mode of every module are handed back as they were.
-    The network stays on the device.
+    The best epoch has the highest validation accuracy and, among equals, the lowest validation loss. Training ends
+    early when ``recipe.patience`` epochs in a row were not better. The outcome depends on weights, seed, data and
+    device only; the global random state and the mode of every module are restored. The network stays on the device.
 
     Args:
         model: from images [N, C, H, W] to outputs [N, classes] before the softmax.
@@ -50,10 +50,10 @@ def fit(
         recipe: how to train.
         seed: of the order of images, their augmentation, and dropout.
         device: where to train.
-        progress: a bar with the time left where a person watches (standard error is a terminal), else a line an epoch.
-        checkpoint: a file that is written after each epoch; a training that was cut off goes on from it and comes out
-            the same. It is left there for the caller to delete.
-        keep_start: leave the network as it was if no epoch is better than that.
+        progress: report progress: a bar if standard error is a terminal, else a line an epoch.
+        checkpoint: a file that is written after each epoch. The same training continues from it after an interruption,
+            with the same result. It is left for the caller to delete.
+        keep_start: leave the network unchanged if no epoch is better than it was.
 
     Returns:
         A row an epoch: epoch (from 1), lr (of its first step), train_loss, train_accuracy (both over the epoch, as the
@@ -61,86 +61,167 @@ def fit(
 
     Raises:
         ShapPruneError: the loss is no longer finite.
+
+    Example:
+        >>> import torch
+        >>> from shapprune.networks.recipe import Recipe
+        >>> from shapprune.networks.training import evaluate, fit
+        >>> images = torch.rand(40, 1, 2, 2)
+        >>> labels = (images.mean((1, 2, 3)) > 0.5).long()
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> rows = fit(network, images, labels, images, labels, Recipe(epochs=3, batch=10), progress=False)
+        >>> [row["epoch"] for row in rows]
+        [1, 2, 3]
+        >>> loss, accuracy = evaluate(network, images, labels)
+        >>> accuracy == max(row["validation_accuracy"] for row in rows)
+        True
     """
     device = torch.device(device)
     model.to(device)
-    images, labels = images.to(device), labels.to(device)
+    train = images.to(device), labels.to(device)
     validation = validation_images.to(device), validation_labels.to(device)
-    black = images.amin((0, 2, 3)).view(1, -1, 1, 1)  # the darkest value: a zero pixel after normalisation
-    optimizer = _optimizer(model, recipe)
-    generator = torch.Generator(device).manual_seed(seed)
-    steps = math.ceil(len(images) / recipe.batch)
-    rows: list[dict[str, float]] = []
-    start, best_state = None, None
     weights = [float(each.double().sum()) for each in model.state_dict().values()]
-    data = f"{len(images)} {float(images.double().sum())} {len(validation_images)}"
-    of = f"{recipe} {seed} {device.type} {keep_start} {data} {weights}"
+    data = f"{len(images)} {float(train[0].double().sum())} {len(validation_images)}"
+    identity = f"{recipe} {seed} {device.type} {keep_start} {data} {weights}"
+    training = _Training(model, train, validation, recipe, seed)
     watched = progress and sys.stderr.isatty()
-
     with (
         seeded(seed, device),  # dropout draws from the global generator
-        _reproducible_convolutions(),
+        reproducible_convolutions(),
         mode(model, training=True),
-        tqdm(total=recipe.epochs * steps, unit="step", disable=not watched) as bar,
+        tqdm(total=recipe.epochs * training.steps, unit="step", disable=not watched) as bar,
     ):
-        if (saved := load_checkpoint(checkpoint, of)) is not None:
-            model.load_state_dict(saved["model"])
-            optimizer.load_state_dict(saved["optimizer"])
-            generator.set_state(saved["generator"])
-            _set_global_state(saved["global"], device)
-            rows, start, best_state = saved["rows"], saved["start"], saved["best_state"]
-            bar.update(len(rows) * steps)
+        if (saved := load_checkpoint(checkpoint, identity)) is not None:
+            training.load_state(saved)
+            bar.update(len(training.rows) * training.steps)
         elif keep_start:
-            start, best_state = list(evaluate(model, *validation)), _copy_of_state(model)
-        for epoch in range(len(rows), recipe.epochs):
-            if 0 < recipe.patience <= epoch - best_epoch(rows, start):
-                break
-            began = time.perf_counter()
-            order = torch.randperm(len(images), generator=generator, device=device).split(recipe.batch)
-            losses, right = [], []
-            for step, chosen in enumerate(order, start=epoch * steps):
-                for group in optimizer.param_groups:
-                    group["lr"] = recipe.learning_rate(step, steps)
-                batch = augment(images[chosen], recipe.augment, black, generator)
-                loss, hits = _step(model, optimizer, batch, labels[chosen], recipe.label_smoothing)
-                losses.append(loss)
-                right.append(hits)
-                bar.update()
-            train_loss, train_accuracy = _summary(losses, right, order, epoch)
-            validation_loss, validation_accuracy = evaluate(model, *validation)
-            if not math.isfinite(validation_loss):
-                raise _diverged(epoch, "the validation loss", validation_loss)
-            rows.append(
-                {
-                    "epoch": epoch + 1,
-                    "lr": recipe.learning_rate(epoch * steps, steps),
-                    "train_loss": train_loss,
-                    "train_accuracy": train_accuracy,
-                    "validation_loss": validation_loss,
-                    "validation_accuracy": validation_accuracy,
-                    "seconds": time.perf_counter() - began,
-                }
-            )
-            _report(rows[-1], recipe.epochs, bar, progress, watched)
-            if best_epoch(rows, start) == epoch + 1:
-                best_state = _copy_of_state(model)
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows}
-            state |= {"generator": generator.get_state(), "global": _global_state(device)}
-            save_checkpoint(checkpoint, of, state | {"start": start, "best_state": best_state})
+            training.keep_start()
+        while not training.finished():
+            row = training.train_epoch(bar)
+            _report(row, recipe.epochs, bar, progress, watched)
+            save_checkpoint(checkpoint, identity, training.state())
     model.zero_grad()
-    if best_state is not None:
-        model.load_state_dict(best_state)
-    return rows
+    if training.best_state is not None:
+        model.load_state_dict(training.best_state)
+    return training.rows
+
+
+class _Training:
+    """A training under way.
+
+    Attributes:
+        steps: steps in an epoch.
+        rows: the rows of `fit` so far.
+        best_state: the network's state after the best epoch so far; None if there is none.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train: tuple[Tensor, Tensor],
+        validation: tuple[Tensor, Tensor],
+        recipe: Recipe,
+        seed: int,
+    ):
+        self._model, self._recipe = model, recipe
+        self._images, self._labels = train
+        self._validation = validation
+        self._device = self._images.device
+        # A zero pixel after normalisation, the darkest value.
+        self._black = self._images.amin((0, 2, 3)).view(1, -1, 1, 1)
+        self._optimizer = _optimizer(model, recipe)
+        self._generator = torch.Generator(self._device).manual_seed(seed)
+        self.steps = math.ceil(len(self._images) / recipe.batch)
+        self.rows: list[dict[str, float]] = []
+        self._start: list[float] | None = None
+        self.best_state: dict[str, Tensor] | None = None
+
+    def keep_start(self) -> None:
+        """Count the untrained network as epoch 0, which others must exceed."""
+        self._start, self.best_state = list(evaluate(self._model, *self._validation)), _copy_of_state(self._model)
+
+    def finished(self) -> bool:
+        """Whether all epochs were trained, or as many as the patience allows without a better one."""
+        epoch = len(self.rows)
+        return epoch >= self._recipe.epochs or 0 < self._recipe.patience <= epoch - best_epoch(self.rows, self._start)
+
+    def train_epoch(self, bar: tqdm) -> dict[str, float]:
+        """Train one epoch, and return its row."""
+        epoch, began = len(self.rows), time.perf_counter()
+        order = torch.randperm(len(self._images), generator=self._generator, device=self._device)
+        batches = order.split(self._recipe.batch)
+        losses, right = [], []
+        for step, chosen in enumerate(batches, start=epoch * self.steps):
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._recipe.learning_rate(step, self.steps)
+            images = augment(self._images[chosen], self._recipe.augment, self._black, self._generator)
+            loss, hits = self._step(images, self._labels[chosen])
+            losses.append(loss)
+            right.append(hits)
+            bar.update()
+        train_loss, train_accuracy = _summary(losses, right, batches, epoch)
+        validation_loss, validation_accuracy = evaluate(self._model, *self._validation)
+        if not math.isfinite(validation_loss):
+            raise _diverged(epoch, "the validation loss", validation_loss)
+        row = {
+            "epoch": epoch + 1,
+            "lr": self._recipe.learning_rate(epoch * self.steps, self.steps),
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "validation_loss": validation_loss,
+            "validation_accuracy": validation_accuracy,
+            "seconds": time.perf_counter() - began,
+        }
+        self.rows.append(row)
+        if best_epoch(self.rows, self._start) == epoch + 1:
+            self.best_state = _copy_of_state(self._model)
+        return row
+
+    def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one step on a batch; return its mean loss and how many were right, both still on the device."""
+        outputs = self._model(images)
+        loss = F.cross_entropy(outputs, labels, label_smoothing=self._recipe.label_smoothing)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        return loss.detach(), (outputs.argmax(1) == labels).sum()
+
+    def state(self) -> dict[str, Any]:
+        """All that the rest of the training depends on, for a checkpoint."""
+        return {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "rows": self.rows,
+            "generator": self._generator.get_state(),
+            "global": global_state(self._device),
+            "start": self._start,
+            "best_state": self.best_state,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from a state that `state` returned."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._generator.set_state(state["generator"])
+        set_global_state(state["global"], self._device)
+        self.rows, self._start, self.best_state = state["rows"], state["start"], state["best_state"]
 
 
 def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy of a network in eval mode; its mode is handed back as it was.
+    """Mean cross-entropy and accuracy of a network in eval mode; its mode is restored.
 
     Args:
         model: from images [N, C, H, W] to outputs [N, classes] before the softmax.
         images: float [N, C, H, W], on any device.
         labels: int64 [N].
         batch: images at a time.
+
+    Example:
+        >>> import torch
+        >>> from shapprune.networks.training import evaluate
+        >>> loss, accuracy = evaluate(torch.nn.Identity(), torch.tensor([[0.0, 9.0], [9.0, 0.0]]), torch.tensor([1, 1]))
+        >>> round(loss, 3), accuracy
+        (4.5, 0.5)
     """
     device = next((each.device for each in model.parameters()), images.device)
     loss = torch.zeros((), dtype=torch.float64)
@@ -153,34 +234,12 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500)
     return float(loss) / len(images), correct / len(images)
 
 
-@contextmanager
-def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
-    """Within the block torch's global generators start from a seed; afterwards they are as they were.
-
-    Used around `shapprune.networks.builders.build`, it makes the initial weights a function of the seed.
-
-    Args:
-        seed: the seed.
-        device: a CUDA device whose generator is meant too.
-    """
-    device = torch.device(device)
-    devices = []
-    if device.type == "cuda":
-        devices = [torch.cuda.current_device() if device.index is None else device.index]
-    with torch.random.fork_rng(devices=devices):
-        torch.default_generator.manual_seed(seed)
-        for index in devices:
-            with torch.cuda.device(index):
-                torch.cuda.manual_seed(seed)
-        yield
-
-
 def best_epoch(rows: Sequence[Mapping[str, float]], start: Sequence[float] | None = None) -> int:
-    """The number of the epoch whose weights `fit` leaves; 0 where none is better than the start.
+    """The number of the epoch whose weights `fit` leaves; 0 if none is better than the start.
 
     Args:
         rows: what `fit` returned.
-        start: validation loss and accuracy of the network as it was, where that counts (``keep_start``).
+        start: validation loss and accuracy of the untrained network, if that counts (``keep_start``).
     """
     best, number = (-1.0, 0.0) if start is None else (start[1], -start[0]), 0
     for row in rows:
@@ -191,28 +250,6 @@ def best_epoch(rows: Sequence[Mapping[str, float]], start: Sequence[float] | Non
 
 def _copy_of_state(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
-
-def _global_state(device: torch.device) -> list[Tensor]:
-    """The state of torch's global generators."""
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-
-
-def _set_global_state(state: list[Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state[1], device)
-
-
-@contextmanager
-def _reproducible_convolutions() -> Iterator[None]:
-    """Keep cuDNN to algorithms that give the same sums each time; without CUDA nothing depends on it."""
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -229,22 +266,10 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return kind(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
 
 
-def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, label_smoothing: float
-) -> tuple[Tensor, Tensor]:
-    """One step on a batch; its mean loss and how many of it were right, both still on the device."""
-    outputs = model(images)
-    loss = F.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.detach(), (outputs.argmax(1) == labels).sum()
-
-
 def _summary(losses: list[Tensor], right: list[Tensor], order: Sequence[Tensor], epoch: int) -> tuple[float, float]:
     """Mean loss and accuracy of an epoch's images.
 
-    Losses are looked at only here, once an epoch: to look at each step would make the processor wait for the device.
+    Losses are read only here, once an epoch: reading each step would make the processor wait for the device.
     """
     values = torch.stack(losses).tolist()
     for step, value in enumerate(values, start=1):

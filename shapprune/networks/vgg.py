@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from shapprune.data.vision import torchvision
+from shapprune.networks.tables import VGG16_CHANNELS
+
 
 class VGG16(nn.Module):
-    """The 13 convolutions of VGG-16 and two hidden dense layers of 512; [N, 3, 32, 32] to outputs [N, classes].
+    """The 13 convolutions of VGG-16 and two hidden dense layers of 512, from [N, 3, 32, 32] to outputs [N, classes].
 
     Source: the CIFAR-10 network of Ancona et al. 2020 (https://arxiv.org/abs/2006.01795): torchvision's ``vgg16_bn``
     features with a small classifier; 15,253,578 parameters, 5,248 units in 15 prunable layers.
@@ -14,9 +17,8 @@ class VGG16(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
-        from shapprune.data.vision import torchvision  # a second or two that no other network needs
-
-        self.features = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["D"], batch_norm=True)
+        channels = [each for row in VGG16_CHANNELS for each in (*row, "M")]  # M is a pooling
+        self.features = torchvision.models.vgg.make_layers(channels, batch_norm=True)
         self.classifier = nn.Sequential(
             nn.Dropout(),
             nn.Linear(512, 512),
@@ -27,7 +29,7 @@ class VGG16(nn.Module):
             nn.Linear(512, classes),
         )
         for module in self.features:
-            if isinstance(module, nn.Conv2d):  # as torchvision starts its VGGs
+            if isinstance(module, nn.Conv2d):  # as torchvision initialises its VGGs
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)

@@ -1,4 +1,4 @@
-"""Which coalitions a regression looks at, and what each counts: random ones, or all but the empty and the whole."""
+"""Designs of a regression: which coalitions it values, and the weight of each."""
 
 from __future__ import annotations
 
@@ -12,26 +12,23 @@ from scipy.special import gammaln
 
 from shapprune.shapley.enumeration import sets_by_rank, sets_of_sizes
 
-SAMPLINGS = ("uniform", "kernel", "leverage")
-WEIGHTINGS = ("kernel", "none")
-
-_RANKED = 2**63  # sets of a size that an integer can number; of more, two of a million draws are the same by 1e-7
+_RANKED = 2**63  # integers can number this many sets; of more, a million random ones repeat with a chance of 1e-7
 _ROWS = 1024  # sets drawn at a time
 
 
 @dataclass(frozen=True)
 class Design:
-    """Coalitions of a layer, those of M sets of draws (one for each example, or one for all), and what each counts.
+    """M sets of draws of coalitions (one for each example, or one for all), and the weight of each coalition.
 
     Attributes:
-        units: of the layer, n.
-        draws: how many coalitions, or pairs of a coalition and its complement, D.
-        paired: whether they are pairs.
-        weights: what a coalition of each size counts, float64 [n+1].
+        units: number of units of the layer, n.
+        draws: number of coalitions, or of pairs of a coalition and its complement, D.
+        paired: whether a draw is a pair.
+        weights: weight of a coalition of each size, float64 [n+1].
         spreads: square root of the share of the coalitions of each size that is not expected to be drawn, float64
-            [n+1]. By so much draws without replacement err less than independent ones. 1 of few draws.
-        packed: the drawn coalitions as bits, uint8 [M, D, ceil(n/8)]; None where all are there, in order.
-        fresh: False for a draw that does not count because it came before, bool [M, D]; None where all count.
+            [n+1]. Draws without replacement err less than independent ones by this factor. 1 if the draws are few.
+        packed: the drawn coalitions as bits, uint8 [M, D, ceil(n/8)]; None if the design has all, in order.
+        fresh: False for a draw that repeats one before and does not count, bool [M, D]; None if all count.
     """
 
     units: int
@@ -44,11 +41,14 @@ class Design:
 
     @property
     def rows(self) -> int:
-        """Coalitions of a draw."""
+        """Coalitions in a draw."""
         return 2 if self.paired else 1
 
     def kept(self, draws: slice, which: slice = slice(None)) -> np.ndarray:
-        """The coalitions of some draws of some of the M, as masks, bool [M', rows, n]; a complement comes next."""
+        """The coalitions of some draws of some of the M sets as masks, bool [M', rows, n].
+
+        A complement follows its coalition.
+        """
         if self.packed is None:
             return sets_of_sizes(range(1, self.units), self.units, draws.start, draws.stop)[None]
         sets = np.unpackbits(self.packed[which, draws], axis=2, count=self.units).view(bool)
@@ -57,7 +57,7 @@ class Design:
         return np.stack([sets, ~sets], axis=2).reshape(len(sets), -1, self.units)
 
     def counts(self, kept: np.ndarray, draws: slice, which: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        """Weight and spread of each coalition of `kept`, float64 [M', rows] each."""
+        """Weight and spread of each coalition that `kept` returned, float64 [M', rows] each."""
         sizes = kept.sum(2)
         weights = self.weights[sizes]
         if self.fresh is not None:
@@ -69,9 +69,9 @@ class _Sampling(NamedTuple):
     """How one set of draws is made.
 
     Attributes:
-        draw: makes it, bool [D, n].
-        expected: how many coalitions of sizes 1 ... n-1 count, on average, float64 [n-1].
-        share: of how many there are of each size, float64 [n-1]; 0 where a coalition may count more than once.
+        draw: makes the set from a random generator, bool [D, n].
+        expected: number of coalitions of sizes 1 ... n-1 that count, on average, float64 [n-1].
+        share: the same as a share of all coalitions of the size; 0 if a coalition may count more than once.
     """
 
     draw: Callable[[np.random.Generator], np.ndarray]
@@ -80,9 +80,9 @@ class _Sampling(NamedTuple):
 
 
 def every_coalition(units: int, sampling: str, weighting: str) -> Design:
-    """All coalitions but the empty and the whole, once each, weighted as endless draws would have it."""
+    """All coalitions but the empty and the whole, once each, with the weights that infinitely many draws tend to."""
     weights = np.ones(units - 1)
-    if "kernel" in (sampling, weighting):  # draws that repeat themselves tend to the kernel without any weights
+    if "kernel" in (sampling, weighting):  # draws with repetition tend to the kernel without weights
         weights = _masses(units) / [float(comb(units, size)) for size in range(1, units)]
     return Design(units, 2**units - 2, False, _of_all_sizes(weights), np.zeros(units + 1))
 
@@ -90,21 +90,17 @@ def every_coalition(units: int, sampling: str, weighting: str) -> Design:
 def random_coalitions(
     units: int, draws: int, paired: bool, sampling: str, weighting: str, randoms: Sequence[np.random.Generator]
 ) -> Design:
-    """Random coalitions, one set of draws for each random generator; fewer than there are.
+    """Draw random coalitions, one set of draws for each random generator.
 
     Args:
-        units: of the layer, n.
-        draws: how many coalitions, or pairs.
+        units: number of units of the layer, n.
+        draws: number of coalitions, or of pairs; fewer than exist.
         paired: whether every coalition comes with its complement.
-        sampling: ``uniform``: a size from 1 to n-1, then a set of that size; a coalition that comes again does not
-            count again. ``kernel``: sizes in proportion to 1 / (s (n-s)), and every draw counts. ``leverage``: sets in
-            proportion to 1 / C(n, s), as ``uniform`` has them, but none twice, and as many of every size as of every
-            other, or all that there are.
-        weighting: ``kernel``: the mass of the Shapley kernel, (n-1) / (C(n, s) s (n-s)), over the chance that the
-            coalition is there, so that sums over the draws estimate those over all coalitions. ``none``: 1.
-        randoms: M of them.
+        sampling: as in `regression`.
+        weighting: as in `regression`. Kernel weights make sums over the draws estimate sums over all coalitions.
+        randoms: M random generators.
 
-    Source: leverage scores, Musco and Witter 2025; there each set is drawn by itself, here sizes are stratified.
+    Source: leverage scores, Musco and Witter 2025. There sets are drawn independently, here sizes are stratified.
     """
     if sampling == "leverage":
         made = _stratified(units, draws, paired)
@@ -115,24 +111,24 @@ def random_coalitions(
     weights = _masses(units) / made.expected if weighting == "kernel" else np.ones(units - 1)
     packed = np.stack([np.packbits(made.draw(random), axis=1) for random in randoms])
     fresh = np.stack([_fresh(each, units, paired) for each in packed]) if sampling == "uniform" else None
-    # Few draws are fitted whatever they count, so a group that is left out must not stay with a little of its weight.
+    # Few draws are fitted exactly whatever their weights, so the jackknife must leave a group out entirely (spread 1).
     share = made.share if draws >= 2 * units else np.zeros(units - 1)
     return Design(units, draws, paired, _of_all_sizes(weights), _of_all_sizes(np.sqrt(1 - share)), packed, fresh)
 
 
 def _masses(units: int) -> np.ndarray:
-    """The Shapley kernel of all coalitions of a size together, for sizes 1 ... n-1."""
+    """The Shapley kernel, summed over all coalitions of a size, for sizes 1 ... n-1."""
     sizes = np.arange(1, units)
     return (units - 1) / (sizes * (units - sizes))
 
 
 def _of_all_sizes(inner: np.ndarray) -> np.ndarray:
-    """Numbers for sizes 0 ... n from those for 1 ... n-1."""
+    """Extend numbers for sizes 1 ... n-1 to sizes 0 ... n, with zeros."""
     return np.pad(inner, 1)
 
 
 def _independent(units: int, draws: int, paired: bool, chances: np.ndarray, repeated: bool) -> _Sampling:
-    """Draws of a size, then of a set of that size."""
+    """Draw a size, then a set of that size."""
 
     def draw(random: np.random.Generator) -> np.ndarray:
         return _random_sets(random, random.choice(units - 1, draws, p=chances) + 1, units)
@@ -147,7 +143,7 @@ def _independent(units: int, draws: int, paired: bool, chances: np.ndarray, repe
 
 
 def _random_sets(random: np.random.Generator, sizes: np.ndarray, units: int) -> np.ndarray:
-    """A random set of each of some sizes, bool [len(sizes), units]."""
+    """Draw a random set of each size, bool [len(sizes), units]."""
     masks = np.empty((len(sizes), units), dtype=bool)
     for start in range(0, len(sizes), _ROWS):
         some = sizes[start : start + _ROWS]
@@ -158,9 +154,10 @@ def _random_sets(random: np.random.Generator, sizes: np.ndarray, units: int) -> 
 
 
 def _stratified(units: int, draws: int, paired: bool) -> _Sampling:
-    """As many different draws of every size as of every other, or all that there are.
+    """Draw as many different sets of each size as of every other, or all that exist.
 
-    Pairs go by their smaller coalition; those of two halves bring two coalitions of their size, so half as many come.
+    A pair has the size of its smaller coalition. A pair of two halves holds two coalitions of its size, so half as many
+    are drawn.
     """
     sizes = np.arange(1, units // 2 + 1 if paired else units)
     bring = np.where(paired & (2 * sizes == units), 2, 1)
@@ -174,7 +171,7 @@ def _stratified(units: int, draws: int, paired: bool) -> _Sampling:
             left, parts = left - sets[place], parts - 1 / bring[place]
 
     def draw(random: np.random.Generator) -> np.ndarray:
-        # One random number rounds all that is not whole, so that sizes that get one more lie evenly.
+        # One random number rounds all fractions, so that the sizes that are rounded up lie evenly.
         ends = np.floor(np.cumsum(np.where(full, 0, expected)) + random.random())
         ends[-1] = left
         counts = np.where(full, expected, np.diff(ends, prepend=0)).astype(int)
@@ -194,7 +191,7 @@ def _stratified(units: int, draws: int, paired: bool) -> _Sampling:
 
 
 def _fresh(packed: np.ndarray, units: int, paired: bool) -> np.ndarray:
-    """Whether each draw is none of those before it, bool [D]; the complement is the same pair."""
+    """Whether each draw differs from all before it, bool [D]; a pair and its complement are the same."""
     sets = np.unpackbits(packed, axis=1, count=units).view(bool)
     if paired:
         sets = sets ^ sets[:, :1]

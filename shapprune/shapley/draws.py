@@ -1,6 +1,6 @@
-"""Random draws that depend on the seed, the layer, the example and the number of the draw, and on nothing else.
+"""Random draws, which depend on the seed, the layer, the example and the number of the draw only.
 
-So the same example gets the same orders whatever the chunk size, the number of workers or the split of the scoring set.
+So an example has the same orders for any chunk size, number of workers and split of the scoring set.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shapprune.shapley.unfinished import Unfinished
 if TYPE_CHECKING:
     from shapprune.game.protocol import Game
 
-MOST_GROUPS = 32  # of draws whose means are kept: enough to tell an error from
+MOST_GROUPS = 32  # groups of draws whose means are kept, enough to estimate a standard error
 SHARED = 2**32 - 1  # the "example" whose draws all examples share
 
 
@@ -27,14 +27,14 @@ def generator(seed: int, layer: str, example: int | np.integer, draw: int) -> np
 
 
 def draw_orders(game: Game, draw: int, seed: int, shared: bool) -> np.ndarray:
-    """A random removal order for each example, int [N, n] (the same in every row if ``shared``)."""
+    """Draw a random removal order for each example, int [N, n], the same in every row if ``shared``."""
     if shared:
         return np.tile(generator(seed, game.layer, SHARED, draw).permutation(game.units), (len(game), 1))
     return np.stack([generator(seed, game.layer, each, draw).permutation(game.units) for each in game.examples])
 
 
 def draw_coalitions(game: Game, draw: int, seed: int, low: float, high: float) -> np.ndarray:
-    """A random coalition for each example, bool [N, n], its inclusion probability uniform on [low, high)."""
+    """Draw a random coalition for each example, bool [N, n], with an inclusion probability uniform on [low, high)."""
     rows = []
     for each in game.examples:
         random = generator(seed, game.layer, each, draw)
@@ -44,28 +44,27 @@ def draw_coalitions(game: Game, draw: int, seed: int, low: float, high: float) -
 
 
 class Draws:
-    """Values of examples that come in draws: their mean, and independent groups of them to tell its error from.
+    """The sum of values over draws, and over groups of draws that tell the error of the mean.
 
     Args:
-        draws: how many will come.
-        unfinished: the scoring that they are of; draws of it that were taken before it was cut off are there at once.
-        together: how many in a row depend on each other (2 for antithetic pairs); they stay in one group.
+        draws: how many there will be.
+        unfinished: the state of the scoring; draws made before an interruption are taken from it.
+        together: draws in a row that depend on each other (2 for antithetic pairs); they stay in one group.
 
     Attributes:
-        seen: how many have come.
+        seen: how many draws were added.
     """
 
     def __init__(self, draws: int, unfinished: Unfinished, together: int = 1):
         self._draws, self._unfinished, self._together = draws, unfinished, together
-        units = -(-draws // together)
-        self._groups = min(units, MOST_GROUPS)
+        self._groups = min(-(-draws // together), MOST_GROUPS)
         self.seen: int = unfinished.saved.get("seen", 0)
         self._sums: Tensor | None = None
         if self.seen:
             self._sums = unfinished.saved["sums"].to(unfinished.game.device)
 
     def add(self, values: Tensor) -> None:
-        """Take the next draws, [K, N, n]."""
+        """Add the next draws, [K, N, n]."""
         if self._sums is None:
             self._sums = values.new_zeros(self._groups, *values.shape[1:], dtype=torch.float64)
         for one in values:

@@ -1,4 +1,4 @@
-"""What enumerating all coalitions needs: their masks, the weights of marginal contributions, and the limit."""
+"""Enumeration of coalitions: their masks, the weights of marginal contributions, and the limit."""
 
 from __future__ import annotations
 
@@ -19,27 +19,26 @@ MAX_UNITS = 20
 
 
 def require_enumerable(game: Game, coalitions: int | None = None) -> None:
-    """Refuse to enumerate more coalitions than a layer of 20 units has.
+    """Raise unless a number of coalitions is at most that of a layer of 20 units.
 
     Args:
         game: the layer.
         coalitions: how many; by default all, 2^n.
 
     Raises:
-        ShapPruneError: with their number.
+        ShapPruneError: there are more.
     """
     count = 2**game.units if coalitions is None else coalitions
-    if count <= 2**MAX_UNITS:
-        return
-    number = f"2^{game.units}" if coalitions is None else f"{Decimal(count):.1e}"
-    raise ShapPruneError(
-        f"{number} coalitions of the {game.units} units of layer {game.layer!r} are too many to enumerate;"
-        f" at most 2^{MAX_UNITS} can be, those of {MAX_UNITS} units"
-    )
+    if count > 2**MAX_UNITS:
+        number = f"{Decimal(count):.1e}" if coalitions else f"2^{game.units}"
+        raise ShapPruneError(
+            f"{number} coalitions of the {game.units} units of layer {game.layer!r} are too many to enumerate;"
+            f" at most 2^{MAX_UNITS} are allowed, those of {MAX_UNITS} units"
+        )
 
 
 def marginal_weights(units: int) -> np.ndarray:
-    """Weight of a marginal contribution to s other units, s! (n-s-1)! / n! for s = 0 ... n-1, float64 [n].
+    """Weights of a marginal contribution to s other units, s! (n-s-1)! / n! for s = 0 ... n-1, float64 [n].
 
     Source: Eq. 5 of Ancona et al. 2020.
     """
@@ -47,17 +46,17 @@ def marginal_weights(units: int) -> np.ndarray:
     weights[0] = 1 / units
     for s in range(1, (units + 1) // 2):
         weights[s] = weights[s - 1] * s / (units - s)
-    # Mirrored, for in the middle of a layer of more than a thousand units they are below the least float.
+    # Mirrored: the product cannot grow again where the middle weights of a thousand units underflow to 0.
     weights[units // 2 :] = weights[: (units + 1) // 2][::-1]
     return weights
 
 
 def partial_weights(units: int, size: int, end: str) -> np.ndarray:
-    """`marginal_weights` where both coalitions lie near one end, and 0 elsewhere, float64 [n].
+    """`marginal_weights` of the coalitions near one end, and 0 for all others, float64 [n].
 
     Args:
-        units: of the layer, n.
-        size: the most units that the smaller coalition lacks (``end="full"``), or that the larger holds (``"empty"``).
+        units: number of units of the layer, n.
+        size: the most units that the smaller coalition lacks (end ``full``), or that the larger holds (``empty``).
         end: ``full`` or ``empty``.
 
     Raises:
@@ -73,21 +72,21 @@ def partial_weights(units: int, size: int, end: str) -> np.ndarray:
 
 
 def kept_units(indices: Sequence[int] | np.ndarray, units: int) -> np.ndarray:
-    """Coalitions by their index in a table, as masks, bool [len(indices), units]."""
+    """The coalitions at some indices of a table as masks, bool [len(indices), units]; bit i of an index = unit i."""
     return (np.asarray(indices)[:, None] >> np.arange(units)) & 1 > 0
 
 
 def sets_by_rank(ranks: np.ndarray, size: int, units: int) -> np.ndarray:
-    """The sets of a size by their rank, as masks.
+    """The sets of a size at some ranks, as masks.
 
     Args:
         ranks: int [k], from 0 to C(units, size) - 1, which is below 2^63.
-        size: of each set.
-        units: of the layer, n.
+        size: number of units in each set.
+        units: number of units of the layer, n.
 
     Returns:
-        bool [k, n], in the order of the masks as numbers (bit i = unit i): the first half of the sets of n/2 units
-        are the complements of the other half.
+        bool [k, n]. Ranks follow the masks as numbers (bit i = unit i), so the first half of the sets of n/2 units are
+        the complements of the other half.
 
     Source: the combinatorial number system (Lehmer 1964).
     """
@@ -114,7 +113,7 @@ def _binomials(units: int, most: int) -> np.ndarray:
 
 
 def sets_of_sizes(sizes: Sequence[int], units: int, start: int, stop: int) -> np.ndarray:
-    """The sets of some sizes in a fixed order, from one place to another, as masks, bool [stop - start, units]."""
+    """The sets of some sizes, by size and rank, from place ``start`` to ``stop``, as masks, bool [stop - start, n]."""
     parts, before = [], 0
     for size in sizes:
         count = comb(units, size)

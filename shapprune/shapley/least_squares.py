@@ -1,4 +1,4 @@
-"""Least squares from sums over coalitions: many small problems at once, their solutions and the errors of these."""
+"""Least squares from sums over coalitions: many small problems at once, and the spread of their solutions."""
 
 from __future__ import annotations
 
@@ -9,42 +9,43 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_RIDGE = 1e-8  # of the mean of the diagonal
-_ROUNDS = 4
-_EXACT = 1e-7  # of the largest slope: how well the conditions of a lasso are met
-_MOST_STEPS = 5_000
-_BETWEEN_TESTS = 20
+_RIDGE = 1e-8  # as a share of the mean of the diagonal
+_ROUNDS = 4  # of iterated regularisation
+_EXACT = 1e-7  # how well the conditions of a lasso are met, as a share of the largest slope
+_MOST_STEPS = 5_000  # of a lasso
+_BETWEEN_TESTS = 20  # steps of a lasso between two tests of its conditions
 
 
 class Ends(NamedTuple):
-    """What the values are tied to, float64 [M, E, 1] each: the worth of no unit, and what all add to it."""
+    """The constraint, float64 [M, E, 1] each: v(none), and v(all) - v(none), which the coefficients sum to."""
 
     empty: Tensor
     gain: Tensor
 
 
 class Penalty(NamedTuple):
-    """What coefficients cost: l1 sum |phi_i| + l2/2 sum phi_i^2."""
+    """The penalty l1 sum |phi_i| + l2/2 sum phi_i^2."""
 
     l1: float
     l2: float
 
 
 class Sums:
-    """Sums over weighted coalitions, with one more unit that is always kept: all that least squares need.
+    """Sums over weighted coalitions: all that least squares need.
 
-    M sets of coalitions have E games each: every example its own coalitions (M = N, E = 1), or all the same (M = 1).
+    There are M sets of coalitions with E games each. If every example has coalitions of its own, M = N and E = 1; if
+    all share them, M = 1 and E = N. Masks have one unit more, the intercept, which is always kept.
 
     Args:
         units: n.
         sets: M.
         games: E.
-        groups: G, of coalitions that are left out in turn; 0 where all are there.
+        groups: G, number of groups of draws that are left out in turn; 0 if nothing is drawn.
 
     Attributes:
-        products: weighted products of the masks, float64 [1 + G, M, n+1, n+1]: those of the groups, each times its
-            spread, and at first what that leaves.
-        payoffs: weighted products of masks and payoffs, float64 [1 + G, M, E, n+1].
+        products: weighted products of the masks, float64 [1 + G, M, n+1, n+1]. Place 1 + g has those of group g times
+            their spread, place 0 the rest.
+        payoffs: weighted products of masks and payoffs, float64 [1 + G, M, E, n+1], divided likewise.
     """
 
     def __init__(self, units: int, sets: int, games: int, groups: int):
@@ -52,13 +53,13 @@ class Sums:
         self.payoffs = torch.zeros(1 + groups, sets, games, units + 1, dtype=torch.float64)
 
     def add(self, kept: Tensor, weights: Tensor, spreads: Tensor, draws: Tensor, payoffs: Tensor) -> None:
-        """Take in some coalitions.
+        """Add some coalitions.
 
         Args:
             kept: their masks, bool [M, rows, n].
             weights: float64 [M, rows].
             spreads: float64 [M, rows].
-            draws: the number of the draw that each is of, int [rows]; it tells the group.
+            draws: the number of the draw of each coalition, int [rows], which decides its group.
             payoffs: float64 [M, E, rows].
         """
         groups = len(self.products) - 1
@@ -73,10 +74,10 @@ class Sums:
             self.payoffs[part] += payoffs[..., some] @ weighted
 
     def replicates(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The sums without each group of draws, with what is left of it counting for it; none for fewer than two.
+        """The sums without each group of draws, rescaled to the weight of all; none for fewer than two groups.
 
-        Of coalitions of which a share f is drawn only sqrt(1 - f) of that change is made, as their error is that much
-        smaller than that of independent draws (Rao and Wu 1988).
+        If a share f of all coalitions of a size is drawn, their error is sqrt(1 - f) of that of independent draws. So
+        only that part (the spread) is left out (Rao and Wu 1988).
         """
         groups = len(self.products) - 1
         if groups < 2:
@@ -97,15 +98,16 @@ def fit(sums: Sums, ends: Ends | None, penalty: Penalty) -> tuple[Tensor, Tensor
 
         1 / (2 W) sum_S w_S (v(S) - a - sum_{i in S} phi_i)^2 + l1 sum_i |phi_i| + l2 / 2 sum_i phi_i^2
 
-    with W the sum of the weights w_S. With ends, a is the worth of no unit and the coefficients sum to what all add to
-    it; without, a is free and costs nothing. Of several solutions it is the one with the least sum of squares (l1 = 0).
+    with W the sum of the weights w_S. With ends, a = v(none) and the coefficients sum to v(all) - v(none). Without, a
+    is free and not penalised. Of several solutions the one with the least sum of squares is returned (l1 = 0).
 
-    Those of groups are pseudo-values of the jackknife, G phi - (G-1) phi_without, less what their mean is off phi.
+    The coefficients of groups are the jackknife's pseudo-values, G phi - (G-1) phi_without, shifted so that their mean
+    is phi.
 
     Args:
         sums: of the coalitions.
-        ends: what the coefficients are tied to; None where they are free.
-        penalty: what they cost; l1 must be 0 with ends.
+        ends: the constraint; None for none.
+        penalty: the penalty; l1 must be 0 with ends.
     """
     values = _solve(sums.products.sum(0), sums.payoffs.sum(0), ends, penalty)
     without = [_solve(*each, ends, penalty) for each in sums.replicates()]
@@ -116,7 +118,7 @@ def fit(sums: Sums, ends: Ends | None, penalty: Penalty) -> tuple[Tensor, Tensor
 
 
 def _solve(products: Tensor, payoffs: Tensor, ends: Ends | None, penalty: Penalty) -> Tensor:
-    """The coefficients of problems of which the sums are given, [M, E, n]."""
+    """Solve the problems with these sums, [M, E, n]."""
     total = products[:, -1:, -1:].clamp(min=torch.finfo(torch.float64).tiny)
     products, payoffs = products / total, payoffs / total
     gram, shares, slopes = products[:, :-1, :-1], products[:, -1:, :-1], payoffs[..., :-1]
@@ -124,20 +126,20 @@ def _solve(products: Tensor, payoffs: Tensor, ends: Ends | None, penalty: Penalt
         gram = gram - shares.mT * shares
         slopes = slopes - payoffs[..., -1:] * shares
         return _lasso(gram, slopes, penalty) if penalty.l1 else _minimum(gram, slopes, penalty.l2)
-    # phi = gain / n + z with z in the plane of vectors that sum to 0, on which everything is projected.
+    # phi = gain / n + z, where z sums to 0; everything is projected on the plane of such vectors.
     each = ends.gain / gram.shape[-1]
     slopes = slopes - ends.empty * shares - each * gram.sum(1, keepdim=True)
     gram = gram - gram.mean(1, keepdim=True)
     gram = gram - gram.mean(2, keepdim=True)
     z = _minimum(gram, slopes - slopes.mean(2, keepdim=True), penalty.l2)
-    return each + z - z.mean(2, keepdim=True)  # rounding may have left the plane
+    return each + z - z.mean(2, keepdim=True)  # rounding may leave the plane
 
 
 def _minimum(gram: Tensor, slopes: Tensor, l2: float) -> Tensor:
-    """The least z with (gram + l2) z = slopes, to about 1e-6 where the matrix lacks rank.
+    """The smallest z with (gram + l2) z = slopes, to about 1e-6 if the matrix lacks rank.
 
-    A small ridge makes every matrix regular, and going on with what it leaves takes its pull away again, but where no
-    slope is: iterated Tikhonov regularisation, in a tenth of the time of a factorisation that tells the rank.
+    Iterated Tikhonov regularisation: a small ridge makes every matrix regular, and solving again for the residual
+    removes the ridge's bias. It takes a tenth of the time of a factorisation that reveals the rank.
     """
     unit = torch.eye(gram.shape[-1], dtype=gram.dtype)
     gram = gram + l2 * unit
@@ -152,7 +154,7 @@ def _minimum(gram: Tensor, slopes: Tensor, l2: float) -> Tensor:
 def _lasso(gram: Tensor, slopes: Tensor, penalty: Penalty) -> Tensor:
     """Minimise z gram z / 2 - slopes z + l1 sum |z| + l2 / 2 sum z^2 by accelerated proximal gradients with restarts.
 
-    It ends when the subgradient at z is within 1e-7 of 0, as a share of the largest slope.
+    It stops when the subgradient at z is within 1e-7 of 0, as a share of the largest slope.
 
     Source: Beck and Teboulle 2009; O'Donoghue and Candes 2015.
     """

@@ -1,4 +1,4 @@
-"""Shapley values by removing the units in random orders."""
+"""Shapley values by removing units in random orders."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from torch import Tensor
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
 from shapprune.game.protocol import Game
+from shapprune.shapley.criterion import Estimate, criterion
 from shapprune.shapley.draws import Draws, draw_orders
-from shapprune.shapley.scores import Estimate, UnitScores, scorer
+from shapprune.shapley.scores import UnitScores
 from shapprune.shapley.unfinished import Unfinished
 
-_TOGETHER = 8  # draws that share what is computed once for each example
-_BETWEEN_TESTS = 4  # draws between two tests of whether all is decided
+_TOGETHER = 8  # draws in one call, which share what is computed once for each example
+_BETWEEN_TESTS = 4  # draws between two tests whether all units are decided
 
 
-@scorer("permutation")
+@criterion(
+    "permutation",
+    limits={
+        "permutations": {"minimum": 1},
+        "depth": {"above": 0, "maximum": 1},
+        "settle": {"above": 0, "below": 1},
+    },
+    shapley=True,
+    walks=True,
+)
 def permutation(
     game: Game,
     permutations: int = 5,
@@ -33,66 +43,77 @@ def permutation(
     orders: np.ndarray | Tensor | None = None,
     checkpoint: Path | None = None,
 ) -> Estimate:
-    """Monte-Carlo Shapley values: what each unit's removal costs, averaged over random removal orders.
+    """Shapley value by removing the units in random orders (Castro et al. 2009; Ancona et al. 2020).
+
+    The value of a unit is what its removal costs, averaged over the orders.
 
     Args:
         game: the layer.
-        permutations: orders for each example, K.
-        shared: all examples walk the same orders, as in TorchPruner. By default each example has its own: the same
-            work, and the errors of the examples average out instead of adding up.
-        antithetic: every other order is the reverse of the one before it.
-        depth: share of each order that is walked. Those that would leave later get equal parts of what is left to
-            lose: less work and a bias, for whom only the first removals concern.
-        settle: ratios; draws stop, before all permutations are walked, when no unit is `undecided` at any of them. It
-            is tested after every few draws, which makes a wrong "decided" likelier than the 5 % of a single test.
-        settle_by: the aggregate that the units are ordered by there.
-        seed: of the orders; the order of an example in a draw depends on seed, layer, example and draw only.
-        orders: removal orders to walk instead of random ones, int [K, n], shared by all examples; first leaves first.
-        checkpoint: a file that is written now and then; a scoring that was cut off goes on from it, after its last
-            finished batch of orders, and comes out the same. It is left there for the caller to delete.
+        permutations: random orders for each example. K in the following.
+        shared: walk the same orders for all examples, as TorchPruner does. By default each example has its own orders:
+            the work is the same, and the errors of the examples average out instead of adding up.
+        antithetic: make every other order the reverse of the one before.
+        depth: share of each order that is walked. The units behind it share equally what is left to lose. This saves
+            work and adds a bias; it suits those who need the first removals only.
+        settle: stop early when no unit is undecided at any of these ratios. The test (`UnitScores.undecided`) is
+            repeated every few draws, so a wrong "decided" is likelier than the 5 % of a single test.
+        settle_by: the aggregate that orders the units for ``settle``.
+        seed: of the orders; see `shapprune.score`.
+        orders: removal orders to walk instead of random ones, int [K, n], shared by all examples; the first unit
+            leaves first.
+        checkpoint: see `shapprune.score`.
 
     Returns:
-        UnitScores with values float [N, n]; for each example they sum to v(all) - v(none) exactly, for any K.
-        It costs K (n - 1) evaluations (K n depth with less depth), and two for both ends. Where ``settle`` was asked
-        for, ``settled`` says whether the draws were enough.
+        UnitScores with values float [N, n]. For each example they sum to v(all) - v(none) exactly, for any K. The
+        cost is K (n - 1) evaluations (K n depth for a depth below 1) and two for both ends. ``settled`` says whether
+        the draws sufficed, if ``settle`` is given.
 
     Raises:
-        ShapPruneError: fewer than one permutation, ``orders`` that are none, or a depth outside (0, 1].
+        ShapPruneError: an option out of bounds, or ``orders`` that are not permutations of the units.
 
-    Source: Castro et al. 2009; section 3.1 of Ancona et al. 2020, whose code walks K = 5 shared orders.
+    Source: Castro et al. 2009, "Polynomial calculation of the Shapley value based on sampling"; section 3.1 of Ancona
+    et al. 2020, whose code walks K = 5 shared orders.
+
+    Example:
+        >>> import torch, shapprune
+        >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+        >>> game = shapprune.LayerGame(network, "0", torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))
+        >>> scores = shapprune.shapley.permutation(game, permutations=20, seed=1)
+        >>> scores.values.shape, scores.evaluations
+        (torch.Size([5, 4]), 62.0)
+        >>> torch.allclose(scores.values.sum(1), (game.full - game.empty).double(), atol=1e-5)
+        True
     """
     given = None if orders is None else _check_orders(np.asarray(orders), game.units)
     draws = len(given) if given is not None else permutations
     if draws < 1:
-        raise ShapPruneError(f"permutations = {permutations}, at least 1 is needed")
-    if not 0 < depth <= 1:
-        raise ShapPruneError(f"depth {depth} is not above 0 and at most 1")
-    _ = game.full, game.empty  # valued here, whether all orders are walked now or some were walked before
+        raise ShapPruneError(f"orders of shape [0, {game.units}] are none, at least 1 is needed")
+    _ = game.full, game.empty  # always valued, so that the cost is the same after an interruption
     unfinished = Unfinished(
         checkpoint, game, "permutation", draws, shared, antithetic, depth, list(settle), settle_by, seed, given
     )
-    kept = Draws(draws, unfinished, together=2 if antithetic and given is None else 1)
+    drawn = Draws(draws, unfinished, together=2 if antithetic and given is None else 1)
 
     def all_decided() -> bool:
-        values, groups = kept.result()
+        values, groups = drawn.result()
         so_far = UnitScores(values, "permutation", 0, 0, groups)
         return not any(so_far.undecided(ratio, settle_by).any() for ratio in settle)
 
     together = _BETWEEN_TESTS if settle else game.at_once(_TOGETHER)
-    for first in track(range(kept.seen, draws, together), f"permutations of {game.layer}"):
-        if settle and kept.seen and all_decided():
+    for first in track(range(drawn.seen, draws, together), f"permutations of {game.layer}"):
+        if settle and drawn.seen and all_decided():
             break
         some = range(first, min(first + together, draws))
         if given is not None:
             walked = np.tile(given[some.start : some.stop, None], (1, len(game), 1))
         else:
             walked = np.stack([_draw(game, draw, seed, shared, antithetic) for draw in some])
-        kept.add(_marginals(game, torch.from_numpy(walked).to(game.device), max(1, round(depth * game.units))))
-    return Estimate(*kept.result(), all_decided() if settle else None, unfinished)
+        drawn.add(_marginals(game, torch.from_numpy(walked).to(game.device), max(1, round(depth * game.units))))
+    return Estimate(*drawn.result(), all_decided() if settle else None, unfinished)
 
 
 def _marginals(game: Game, order: Tensor, depth: int) -> Tensor:
-    """What each removal costs along orders [K, N, n], by unit: float64 [K, N, n]."""
+    """What each unit's removal costs along orders [K, N, n]: float64 [K, N, n], in the order of the units."""
     values = game.walk(order, depth).double().transpose(1, 2)  # [K, N, depth + 1]
     steps = values[..., :-1] - values[..., 1:]
     if (rest := game.units - depth) > 0:
@@ -111,6 +132,6 @@ def _draw(game: Game, draw: int, seed: int, shared: bool, antithetic: bool) -> n
 def _check_orders(orders: np.ndarray, units: int) -> np.ndarray:
     if orders.ndim != 2 or not np.array_equal(np.sort(orders, axis=1), np.tile(np.arange(units), (len(orders), 1))):
         raise ShapPruneError(
-            f"orders of shape {orders.shape} are no removal orders of {units} units, int [K, {units}] is needed"
+            f"orders of shape {list(orders.shape)} are no removal orders of {units} units, int [K, {units}] is needed"
         )
     return orders

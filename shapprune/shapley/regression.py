@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
 from shapprune.game.protocol import Game
-from shapprune.shapley.designs import SAMPLINGS, WEIGHTINGS, Design, every_coalition, random_coalitions
+from shapprune.shapley.criterion import Estimate, criterion
+from shapprune.shapley.designs import Design, every_coalition, random_coalitions
 from shapprune.shapley.draws import SHARED, generator
 from shapprune.shapley.least_squares import Ends, Penalty, Sums, fit
-from shapprune.shapley.scores import Estimate, scorer
 from shapprune.shapley.unfinished import Unfinished
 
-_CHUNK = 256  # coalitions at a time, fewer where there are many images and units
-_NUMBERS = 2**26  # in the masks of that many
-_GROUPS = 10  # of draws, left out in turn for the error
-_BYTES = 2**28  # in the sums of images that are solved together
+_CHUNK = 256  # coalitions at a time, fewer if examples and units are many
+_NUMBERS = 2**26  # in the masks of one chunk
+_GROUPS = 10  # of draws, left out in turn for the standard error
+_BYTES = 2**28  # in the sums of the examples that are solved together
 
 
-@scorer("regression")
+@criterion(
+    "regression",
+    limits={"coalitions": {"minimum": 1}, "l1": {"minimum": 0}, "l2": {"minimum": 0}},
+    shapley=True,
+    walks=True,
+)
 def regression(
     game: Game,
     coalitions: int = 512,
-    sampling: str = "leverage",
-    weighting: str = "kernel",
+    sampling: Literal["uniform", "kernel", "leverage"] = "leverage",
+    weighting: Literal["kernel", "none"] = "kernel",
     constrained: bool = True,
     paired: bool = True,
     shared: bool = False,
@@ -37,57 +43,69 @@ def regression(
     seed: int = 0,
     checkpoint: Path | None = None,
 ) -> Estimate:
-    """The coefficients of a linear regression of each example's payoff on which units are kept.
+    """Shapley value by regression of the payoff on the units kept (Lundberg and Lee 2017; Musco and Witter 2025).
 
-    It minimises, over the values phi and the intercept a,
+    For each example it minimises, over the values phi and the intercept a,
 
         1 / (2 W) sum_S w_S (v(S) - a - sum_{i in S} phi_i)^2 + l1 sum_i |phi_i| + l2 / 2 sum_i phi_i^2
 
-    where S goes over the drawn coalitions (never the empty or the whole), w_S are their weights and W is their sum.
-    Without penalties, with all coalitions, kernel weights and constraint these are the exact Shapley values. Without
-    the constraint all values of an example are off by the same number: the order by the mean payoff stays.
+    where S runs over the drawn coalitions (never the empty or the whole), w_S are their weights and W is the sum of
+    these. With all coalitions, kernel weights, the constraint and no penalty, phi are the exact Shapley values. Without
+    the constraint all values of an example are off by the same number, so the order by the mean stays.
 
-    The errors are those of a jackknife over 10 groups of draws. What penalties pull the values by is not in them, nor
-    is that fewer coalitions than units (pairs, if paired) pull them towards each other; with about as many, values may
-    be far off.
+    The standard errors come from a jackknife over 10 groups of draws. They do not contain the bias of penalties, nor
+    that of fewer coalitions (pairs, if paired) than units, which pulls the values towards each other. With about as
+    many coalitions as units the values may be far off.
 
     Args:
         game: the layer.
-        coalitions: how many for each example, pairs counted as two, an odd one dropped. 2^n - 2 or more: every
-            coalition is taken once and nothing is drawn.
-        sampling: ``leverage``: different coalitions, as many of each size as of every other, or all that there are.
-            ``uniform``: a size from 1 to n-1, then a set of it; one that comes again does not count again. ``kernel``:
-            sizes s in proportion to 1 / (s (n-s)), and every draw counts. Sets have the same chances under the first
-            two.
-        weighting: ``kernel``: the mass of the Shapley kernel, (n-1) / (C(n, s) s (n-s)), over the chance that the
-            coalition is drawn; ``none``: all weights are 1, and the values do not tend to Shapley values, but under
-            ``kernel`` sampling, where the two are the same.
-        constrained: a = v(none), and the values sum to v(all) - v(none); else a is free.
-        paired: every coalition comes with its complement.
-        shared: all examples have the same coalitions; by default each has its own, and the errors of the examples
+        coalitions: random coalitions for each example, all if they suffice. A pair counts as two, an odd one is
+            dropped. With 2^n - 2 or more every coalition is taken once and nothing is drawn.
+        sampling: how coalitions are drawn. ``leverage``: different coalitions, as many of each size as of every other,
+            or all that exist. ``uniform``: a size from 1 to n-1, then a set of that size; a repeated coalition does not
+            count again. ``kernel``: a size s in proportion to 1 / (s (n-s)), then a set; every draw counts. Under the
+            first two a set has the same chances.
+        weighting: the weight of each coalition. ``kernel``: the mass of the Shapley kernel, (n-1) / (C(n, s) s (n-s)),
+            over the chance that the coalition is drawn. ``none``: 1; the values then do not tend to Shapley values,
+            except with ``kernel`` sampling, where the two weightings are the same.
+        constrained: make the values sum to v(all) - v(none), with a = v(none). Otherwise a is free.
+        paired: draw every coalition with its complement.
+        shared: use the same coalitions for all examples. By default each has its own, and the errors of the examples
             average out instead of adding up.
-        l1: weight of the lasso; needs ``constrained=False``.
-        l2: weight of the ridge; with the constraint it pulls the values towards their mean.
-        seed: of the coalitions; those of an example depend on seed, layer and example only.
-        checkpoint: a file that is written now and then; a scoring that was cut off goes on from it, after its last
-            finished batch of coalitions, and comes out the same. It is left there for the caller to delete.
+        l1: weight of a lasso, with `constrained: false` only.
+        l2: weight of a ridge. With the constraint it pulls the values towards their mean.
+        seed: of the coalitions; see `shapprune.score`.
+        checkpoint: see `shapprune.score`.
 
     Returns:
-        UnitScores with values float64 [N, n]; it costs an evaluation a coalition, and two for both ends with the
-        constraint. Of a layer with one unit the value is v(all) - v(none).
+        UnitScores with values float64 [N, n]. The cost is an evaluation a coalition, and two for both ends with the
+        constraint. In a layer with one unit the value is v(all) - v(none).
 
     Raises:
-        ShapPruneError: too few coalitions, an unknown sampling or weighting, a penalty below 0, or l1 with the
-            constraint.
+        ShapPruneError: an option out of bounds, a single coalition where pairs are drawn, or l1 with the constraint.
 
-    Source: Lundberg and Lee 2017 (kernel), Covert and Lee 2021 (pairs), Musco and Witter 2025 (leverage); the
+    Source: Lundberg and Lee 2017 (kernel), Covert and Lee 2021 (pairs), Musco and Witter 2025 (leverage). The
     regression of Adamczewski et al. 2024 is ``sampling="uniform", weighting="none", constrained=False, paired=False,
     shared=True``.
+
+    Example:
+        >>> import torch, shapprune
+        >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+        >>> game = shapprune.LayerGame(network, "0", torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))
+        >>> few = shapprune.shapley.regression(game, coalitions=8)
+        >>> few.evaluations
+        10.0
+        >>> every = shapprune.shapley.regression(game, coalitions=14)  # all but the empty and the whole
+        >>> torch.allclose(every.values, shapprune.shapley.exact(game).values, atol=1e-6)
+        True
     """
-    _check(coalitions, sampling, weighting, constrained, paired, l1, l2)
+    if paired and coalitions < 2:
+        raise ShapPruneError(f"coalitions = {coalitions}, at least 2 are needed where they are paired")
+    if l1 > 0 and constrained:
+        raise ShapPruneError(f"l1 = {l1} needs constrained: false, a lasso does not keep the sum of the values")
     n = game.units
     ends = None
-    if constrained or n == 1:  # valued here, whether all coalitions are valued now or some were before
+    if constrained or n == 1:  # always valued, so that the cost is the same after an interruption
         ends = game.empty.double().cpu(), (game.full.double() - game.empty.double()).cpu()
     unfinished = Unfinished(
         checkpoint, game, "regression", coalitions, sampling, weighting, constrained, paired, shared, l1, l2, seed
@@ -101,25 +119,9 @@ def regression(
         draws = coalitions // 2 if paired else coalitions
         randoms = [generator(seed, game.layer, each, 0) for each in ([SHARED] if shared else game.examples)]
         design = random_coalitions(n, draws, paired, sampling, weighting, randoms)
-    of_all = shared or design.packed is None
-    found = (_fit_shared if of_all else _fit_own)(design, ends, Penalty(l1, l2), unfinished)
-    values, groups = (each.to(game.device) for each in found)
+    solve = _fit_shared if shared or design.packed is None else _fit_own
+    values, groups = (each.to(game.device) for each in solve(design, ends, Penalty(l1, l2), unfinished))
     return Estimate(values, None if design.packed is None else groups.float(), unfinished=unfinished)
-
-
-def _check(
-    coalitions: int, sampling: str, weighting: str, constrained: bool, paired: bool, l1: float, l2: float
-) -> None:
-    for what, value, allowed in (("sampling", sampling, SAMPLINGS), ("weighting", weighting, WEIGHTINGS)):
-        if value not in allowed:
-            raise unknown(what, value, allowed)
-    if coalitions < (least := 2 if paired else 1):
-        raise ShapPruneError(f"coalitions = {coalitions}, at least {least} {'are' if paired else 'is'} needed")
-    for name, penalty in (("l1", l1), ("l2", l2)):
-        if not penalty >= 0:
-            raise ShapPruneError(f"{name} = {penalty} is below 0")
-    if l1 > 0 and constrained:
-        raise ShapPruneError(f"l1 = {l1} needs constrained: false, a lasso does not keep the sum of the values")
 
 
 def _fit_shared(
@@ -142,10 +144,10 @@ def _fit_shared(
 def _fit_own(
     design: Design, ends: tuple[Tensor, Tensor] | None, penalty: Penalty, unfinished: Unfinished
 ) -> tuple[Tensor, Tensor]:
-    """The same where each example has coalitions of its own.
+    """Values and groups of draws where each example has coalitions of its own, [N, n] and [G, N, n].
 
-    The sums of an example take n^2 numbers for each group. So coalitions and payoffs are kept instead, n/8 + 8 bytes
-    for each coalition of each example, and the sums are made for a few examples at a time.
+    The sums of an example take n^2 numbers for each group. Coalitions and payoffs take n/8 + 8 bytes for each coalition
+    of each example, so these are kept, and the sums are made for a few examples at a time.
     """
     game, saved, n = unfinished.game, unfinished.saved, unfinished.game.units
     payoffs = saved.get("payoffs", torch.zeros(len(game), design.draws * design.rows, dtype=torch.float64))
@@ -169,18 +171,18 @@ def _fit_own(
 
 
 def _groups(design: Design) -> int:
-    """Of how many groups one is left out in turn."""
+    """The number of groups of draws that are left out in turn."""
     return 0 if design.packed is None or design.draws == 1 else min(_GROUPS, design.draws)
 
 
 def _parts(design: Design, first: int, numbers: int) -> list[slice]:
-    """The draws from one on, in parts; ``numbers`` are what a coalition takes."""
+    """Divide the draws from ``first`` on into parts that fit in memory; a coalition takes ``numbers`` numbers."""
     step = max(1, min(_CHUNK, _NUMBERS // numbers) // design.rows)
     return [slice(start, min(start + step, design.draws)) for start in range(first, design.draws, step)]
 
 
 def _rows(design: Design, draws: slice) -> slice:
-    """The coalitions of draws."""
+    """The places of the coalitions of some draws."""
     return slice(draws.start * design.rows, draws.stop * design.rows)
 
 
@@ -189,7 +191,7 @@ def _place(design: Design, draws: slice) -> str:
 
 
 def _add(sums: Sums, design: Design, kept: np.ndarray, draws: slice, which: slice, payoffs: Tensor) -> None:
-    """Take in what coalitions were worth, [M, E, rows]."""
+    """Add the payoffs of coalitions, [M, E, rows], to the sums."""
     weights, spreads = (torch.from_numpy(each) for each in design.counts(kept, draws, which))
     numbers = torch.arange(draws.start, draws.stop).repeat_interleave(design.rows)
     sums.add(torch.from_numpy(kept), weights, spreads, numbers, payoffs.double().cpu())

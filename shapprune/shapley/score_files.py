@@ -1,4 +1,4 @@
-"""Scores on disk: arrays as .npz, and beside them what they are, as .json."""
+"""Scores on disk: arrays as .npz, and a manifest beside them as .json."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def write_scores(
     """Write scores as ``path`` (.npz) with a manifest of the same stem (.json).
 
     Args:
-        path: the .npz file; it holds ``values`` [N, n], ``images`` [N], the images' places in their part of the data
-            set (empty where the criterion sees no images), and ``draws`` [G, 1, n], the means over the images, where
+        path: the .npz file. It holds ``values`` [N, n]; ``images`` [N], the places of the images in their part of the
+            data set (empty if the criterion sees no images); and ``draws`` [G, 1, n], means over the images, if
             anything is drawn.
-        scores: what to write.
+        scores: the scores.
         images: the places of the scoring images.
-        facts: what else the manifest says: network, layer, options, device ...
-        aggregates: those whose standard errors the manifest tells.
+        facts: further entries of the manifest: network, layer, options, device ...
+        aggregates: those whose standard errors the manifest holds.
     """
     path = Path(path)
     values = scores.values.cpu().numpy()
@@ -54,7 +54,7 @@ def write_scores(
 
 
 def _numbers(values: torch.Tensor) -> list[float | None]:
-    """Numbers as JSON can hold them."""
+    """Numbers as JSON can hold them, null for nan."""
     return [None if np.isnan(each) else each for each in values.tolist()]
 
 

@@ -1,24 +1,19 @@
-"""What every criterion returns: a score of each unit for each example, its error and its cost."""
+"""Scores of units, which every criterion returns: values, their standard error and their cost."""
 
 from __future__ import annotations
 
-import functools
 import re
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import torch
 from scipy import stats
 from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.game.payoffs import require_finite
-from shapprune.shapley.unfinished import Unfinished
 
 AGGREGATES = "mean, abs, mean+2std (any number of std) or a percentile such as p97.7"
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # of the test whether a unit is undecided
 
 Aggregate = str | Callable[[Tensor], Tensor]
 
@@ -28,14 +23,22 @@ class UnitScores:
     """Scores of the units of one layer; high = keep.
 
     Attributes:
-        values: score of each unit for each example, float [N, n]; [1, n] where the criterion sees no examples.
+        values: score of each unit for each example, float [N, n]; [1, n] if the criterion sees no examples.
         criterion: the criterion's name.
-        evaluations: coalitions valued on the scoring set; a gradient counts as 3.
-        seconds: time it took.
-        draws: the values in independent groups of draws (random orders, pairs of antithetic orders, random
-            coalitions), float [G, N, n]; their mean is ``values``. [G, 1, n] where only the mean over the examples
-            was kept, None where nothing is drawn.
-        settled: whether the draws settled which units leave at the ratios asked for; None where none was asked for.
+        evaluations: evaluations that it cost: coalitions valued on the scoring set; a gradient counts as 3.
+        seconds: time that it took.
+        draws: the values of independent groups of draws (random orders, pairs of antithetic orders, random
+            coalitions), float [G, N, n]; their mean is ``values``. [G, 1, n] if only the mean over the examples was
+            kept, None if nothing is drawn.
+        settled: whether the draws decided which units leave at the requested ratios; None if no ratio was given.
+
+    Example:
+        >>> import torch, shapprune
+        >>> scores = shapprune.UnitScores(torch.tensor([[1.0, 0.0, 3.0], [2.0, 4.0, 3.0]]), "by hand", 0, 0)
+        >>> scores.aggregate("mean").tolist(), scores.aggregate("mean+2std").tolist()
+        ([1.5, 2.0, 3.0], [2.5, 6.0, 3.0])
+        >>> scores.order("mean").tolist(), scores.order("mean+2std").tolist()
+        ([0, 1, 2], [0, 2, 1])
     """
 
     values: Tensor
@@ -46,7 +49,7 @@ class UnitScores:
     settled: bool | None = None
 
     def aggregate(self, how: Aggregate = "mean") -> Tensor:
-        """One score for each unit, float64 [n].
+        """Reduce the values to one score for each unit, float64 [n].
 
         Args:
             how: ``mean`` (the Shapley value of the mean payoff); ``mean+2std``, or another number of standard
@@ -54,21 +57,20 @@ class UnitScores:
                 values); ``p97.7``, a percentile over the examples; or a function of values [N, n] -> [n].
 
         Raises:
-            ShapPruneError: an aggregate that does not exist.
+            ShapPruneError: an unknown aggregate.
         """
         return aggregate(self.values, how)
 
     def standard_error(self, how: Aggregate = "mean") -> Tensor:
-        """Standard error of each unit's score, float64 [n]: how far it would move if the draws were repeated.
+        """Standard error of each unit's score over the draws, float64 [n].
 
-        It is the spread of the groups of draws over the square root of their number; an aggregate other than the mean
-        is linearised at the values. 0 where nothing is drawn (exact values, heuristics); nan where a single group
-        tells nothing of its spread, or the draws of single examples were not kept. For stratified draws
-        (`coalition_gradient`) it is an upper bound. The scoring images are taken as they are: that others would give
-        other scores is not in it.
+        It is the standard deviation over the groups of draws, divided by the square root of their number. An aggregate
+        other than the mean is linearised at the values. It is 0 if nothing is drawn (exact values, heuristics), and nan
+        if there is a single group or the draws of single examples were not kept. For stratified draws
+        (`coalition_gradient`) it is an upper bound. It does not contain the choice of the scoring images.
 
         Raises:
-            ShapPruneError: an aggregate that does not exist.
+            ShapPruneError: an unknown aggregate.
         """
         if self.draws is None:
             return torch.zeros_like(self.aggregate(how))
@@ -78,14 +80,14 @@ class UnitScores:
         return moved.std(0, correction=1) / len(moved) ** 0.5
 
     def order(self, how: Aggregate = "mean") -> Tensor:
-        """The units from the lowest score to the highest, int [n]; of equal scores the lower index first."""
+        """The units from the lowest score to the highest, int [n]; ties go by index."""
         return torch.argsort(self.aggregate(how), stable=True)
 
     def undecided(self, ratio: float, how: Aggregate = "mean") -> Tensor:
-        """Units whose side of the cut could change if the draws were repeated, bool [n].
+        """Units that other draws could move across the cut, bool [n].
 
-        Each unit is compared with the nearest one on the other side of the cut, by the spread of their difference over
-        the groups of draws: undecided is what a t-test at 95 % does not tell apart.
+        Each unit is compared with the nearest one on the other side of the cut by a t-test at 95 % on the groups of
+        draws. A unit is undecided if the test does not separate the two.
 
         Args:
             ratio: share of the units that is removed, rounded down to whole units.
@@ -110,7 +112,7 @@ class UnitScores:
         return ~((scores - scores[other]).abs() > limit * spread)
 
     def _moved(self, how: Aggregate) -> Tensor | None:
-        """The aggregate of each group of draws, to first order around the values, float64 [G, n]; None if unknown."""
+        """The aggregate of each group of draws, linearised at the values, float64 [G, n]; None if unknown."""
         draws = self.draws
         if draws is None or len(draws) < 2:
             return None
@@ -125,15 +127,28 @@ class UnitScores:
 
 
 def merge(parts: Sequence[UnitScores]) -> UnitScores:
-    """Scores of a whole scoring set from those of its parts, in their order.
+    """Join the scores of parts of a scoring set, in their order.
 
-    With the same seed, and the images' places given to each part's `LayerGame`, it equals scoring the whole at once.
+    The result equals scoring the whole set at once, if the seed is the same and the game of each part knows the places
+    of its images in the whole (``examples``).
 
     Args:
         parts: scores of the same layer by the same criterion.
 
     Raises:
         ShapPruneError: no parts, or parts that do not belong together.
+
+    Example:
+        >>> import torch, shapprune
+        >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+        >>> game = shapprune.LayerGame(network, "0", torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))
+        >>> halves = [
+        ...     shapprune.LayerGame(network, "0", game.images[part], game.labels[part], examples=game.examples[part])
+        ...     for part in (slice(0, 2), slice(2, 5))
+        ... ]
+        >>> joined = shapprune.shapley.merge([shapprune.shapley.permutation(half, seed=3) for half in halves])
+        >>> torch.allclose(joined.values, shapprune.shapley.permutation(game, seed=3).values, atol=1e-6)
+        True
     """
     kinds = {(part.criterion, part.values.shape[1], None if part.draws is None else len(part.draws)) for part in parts}
     if len(kinds) != 1 or any(part.draws is not None and part.draws.shape[1] != len(part.values) for part in parts):
@@ -152,7 +167,7 @@ def merge(parts: Sequence[UnitScores]) -> UnitScores:
 
 
 def aggregate(values: Tensor, how: Aggregate) -> Tensor:
-    """Scores of examples [N, n] as one score for each unit, float64 [n]; see `UnitScores.aggregate`."""
+    """Reduce scores of examples, [N, n], to one score for each unit, float64 [n]; see `UnitScores.aggregate`."""
     values = values.double()
     if callable(how):
         return how(values)
@@ -165,43 +180,3 @@ def aggregate(values: Tensor, how: Aggregate) -> Tensor:
     if (match := re.fullmatch(r"p(\d+(?:\.\d+)?)", how)) and float(match[1]) <= 100:
         return torch.quantile(values, float(match[1]) / 100, dim=0)
     raise ShapPruneError(f"unknown aggregate {how!r}; allowed: {AGGREGATES}")
-
-
-class Estimate(NamedTuple):
-    """What an estimator has found, for `scorer` to make UnitScores of.
-
-    Attributes:
-        values: as in UnitScores.
-        draws: as in UnitScores.
-        settled: as in UnitScores.
-        unfinished: the scoring, where it is one that goes on after it was cut off.
-    """
-
-    values: Tensor
-    draws: Tensor | None = None
-    settled: bool | None = None
-    unfinished: Unfinished | None = None
-
-
-def scorer(criterion: str) -> Callable[[Callable[..., Tensor | Estimate]], Callable[..., UnitScores]]:
-    """Make a function of a game, which returns values or an Estimate, return UnitScores with their cost.
-
-    The cost of a scoring that went on from a checkpoint is that of all its parts.
-    """
-
-    def decorate(function: Callable[..., Tensor | Estimate]) -> Callable[..., UnitScores]:
-        @functools.wraps(function)
-        def measured(game: Any, *args: Any, **options: Any) -> UnitScores:
-            evaluations, started = game.evaluations, time.perf_counter()
-            result = function(game, *args, **options)
-            values, draws, settled, unfinished = result if isinstance(result, Estimate) else Estimate(result)
-            require_finite(values, f"{criterion} of layer {game.layer!r}")
-            cost = game.evaluations - evaluations, time.perf_counter() - started
-            if unfinished is not None:
-                unfinished.finish()
-                cost = cost[0] + unfinished.evaluations, cost[1] + unfinished.seconds
-            return UnitScores(values, criterion, *cost, draws, settled)
-
-        return measured
-
-    return decorate

@@ -1,4 +1,4 @@
-"""What a scoring has done so far, in a file from which the same scoring goes on when it was cut off."""
+"""The state of a scoring in a checkpoint, from which the same scoring continues after an interruption."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from shapprune.core.checkpoint import load_checkpoint, save_checkpoint
 if TYPE_CHECKING:
     from shapprune.game.protocol import Game
 
-INTERVAL = 10.0  # seconds of work between two writes; a shorter scoring leaves no file
+INTERVAL = 10.0  # seconds between two writes; a shorter scoring writes no file
 
 
 class Unfinished:
-    """A scoring on its way: it takes up what the same scoring has left in a file, and writes there now and then.
+    """A scoring that is under way: it continues from the state that the same scoring has left, and saves its own.
 
-    The same scoring is one of the same criterion, options, layer, site, payoff, images, labels, weights and kind of
-    device. A payoff of one's own is told by its name, what a network computes by its modules and weights.
+    Two scorings are the same if they agree in criterion, options, layer, site, payoff, images, labels, weights and kind
+    of device. A payoff of one's own is identified by its name, a network by its modules and weights.
 
     Args:
-        path: the file; None where nothing is kept. It is left there for the caller to delete.
+        path: the file; None for no checkpoint. It is left for the caller to delete.
         game: what is scored.
         criterion: the criterion's name.
-        options: what else decides the outcome: numbers, text, arrays, and lists and dictionaries of the former two.
+        options: what else decides the outcome: numbers, text, arrays, and lists and dictionaries of numbers and text.
 
     Attributes:
         game: what is scored.
-        saved: the state to go on from; empty where the scoring starts anew.
+        saved: the state to continue from; empty if there is none.
         evaluations: what that state has cost.
         seconds: the time it has taken.
     """
@@ -46,21 +46,21 @@ class Unfinished:
         self._path, self._criterion, self._options = path, criterion, options
         self.saved: dict[str, Any] = {}
         self.evaluations = self.seconds = 0.0
-        # What the scoring is of takes a while to tell, so only where there is a file to compare it with.
-        found = load_checkpoint(path, self._of()) if path is not None and path.exists() else None
+        # The identity takes a while to compute, so it is only compared if there is a file.
+        found = load_checkpoint(path, self._identity()) if path is not None and path.exists() else None
         if found is not None:
             self.saved, self.evaluations, self.seconds = found["saved"], found["evaluations"], found["seconds"]
-            print(f"{criterion} of {game.layer}: goes on from {found['place']}", file=sys.stderr, flush=True)
+            print(f"{criterion} of {game.layer}: continues from {found['place']}", file=sys.stderr, flush=True)
         self._in_file = found is not None
         self._unwritten: tuple[str, dict[str, Any]] | None = None
-        self._valued_before = game.evaluations
+        self._evaluations_before = game.evaluations
         self._started = self._written = time.perf_counter()
 
     def save(self, place: str, **state: Any) -> None:
-        """Take note of a state, and write it when it is time.
+        """Remember a state, and write it if the last write was `INTERVAL` ago.
 
         Args:
-            place: how far the scoring is, for people.
+            place: how far the scoring has come, in words.
             state: tensors, numbers, and lists of them.
         """
         if self._path is None:
@@ -70,31 +70,31 @@ class Unfinished:
             self._write(*self._unwritten)
 
     def finish(self) -> None:
-        """Write the last state, if the scoring was long enough for a file, so that to score again takes no time."""
+        """Write the last state if there is a file, so that the same scoring later only reads it."""
         if self._in_file and self._unwritten is not None:
             self._write(*self._unwritten)
 
     def _write(self, place: str, state: dict[str, Any]) -> None:
-        evaluations = self.evaluations + self.game.evaluations - self._valued_before
+        evaluations = self.evaluations + self.game.evaluations - self._evaluations_before
         seconds = self.seconds + time.perf_counter() - self._started
         content = {"place": place, "saved": state, "evaluations": evaluations, "seconds": seconds}
-        save_checkpoint(self._path, self._of(), content)
+        save_checkpoint(self._path, self._identity(), content)
         self._in_file, self._unwritten, self._written = True, None, time.perf_counter()
 
-    def _of(self) -> str:
-        """What decides the outcome, as text."""
+    def _identity(self) -> str:
+        """All that decides the outcome, as text."""
         parts = chain(self._options, self.game.identity())
         return f"{self._criterion} of {self.game.layer}, {_digest(parts)}"
 
 
 def _digest(parts: Iterable[object]) -> str:
     """The SHA-256 of numbers, texts and arrays."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, Tensor | np.ndarray):
             array = torch.as_tensor(part).detach().cpu().contiguous()
-            found.update(f"{array.dtype} {tuple(array.shape)}\0".encode())
-            found.update(array.reshape(-1).view(torch.uint8).numpy().data)
+            digest.update(f"{array.dtype} {tuple(array.shape)}\0".encode())
+            digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
         else:
-            found.update(f"{part!r}\0".encode())
-    return found.hexdigest()
+            digest.update(f"{part!r}\0".encode())
+    return digest.hexdigest()

@@ -121,7 +121,8 @@ def test_repairs_and_targets_are_those_of_the_library():
     assert sizes <= {field.name for field in fields(Target)}
 
 
-def test_page_is_up_to_date():
-    page = runpy.run_path(str(ROOT / "docs" / "make_configuration.py"))["page"]()
-    committed = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert committed == page, "docs/configuration.md is old; run: python docs/make_configuration.py"
+@pytest.mark.parametrize(("name", "made"), [("configuration", "page"), ("criteria", "criteria_page")])
+def test_page_is_up_to_date(name, made):
+    page = runpy.run_path(str(ROOT / "docs" / "make_configuration.py"))[made]()
+    committed = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    assert committed == page, f"docs/{name}.md is old; run: python docs/make_configuration.py"

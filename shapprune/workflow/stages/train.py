@@ -13,9 +13,10 @@ from shapprune.data.prepared import ImageSet, arrays_md5, splits, tensors
 from shapprune.gpu.device import choose_device, machine_facts
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.builders import builder_of
+from shapprune.networks.randomness import seeded
 from shapprune.networks.recipe import Recipe
 from shapprune.networks.storage import fetch_weights, load_weights
-from shapprune.networks.training import evaluate, fit, seeded
+from shapprune.networks.training import evaluate, fit
 
 
 def make_network(

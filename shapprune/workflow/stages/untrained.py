@@ -12,7 +12,7 @@ from shapprune.criteria.scoring import score
 from shapprune.data.prepared import ImageSet, draw_images, tensors
 from shapprune.gpu.device import choose_device
 from shapprune.networks.builders import builder_of
-from shapprune.networks.training import seeded
+from shapprune.networks.randomness import seeded
 from shapprune.pruning.loop import prune_steps
 from shapprune.pruning.removal import kept_units
 from shapprune.pruning.target import Target

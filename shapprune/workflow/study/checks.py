@@ -1,22 +1,21 @@
-"""What is wrong with a configuration beyond its structure: keys that do not fit each other, or what there is.
+"""Checks of a configuration beyond its structure: values that do not fit each other, the networks, or the data.
 
-Each check yields the key and the sentence of the mistakes it finds. The configuration has passed the schema, or has
-been mended to, but for required keys that may be missing.
+Each check yields the keys and sentences of the mistakes it finds. Its argument has passed the schema, or its faulty
+values were removed; required keys may be missing.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError, suggestion, unknown
-from shapprune.criteria.catalog import CATALOG, ENTRY_KEYS, Criterion, lookup
 from shapprune.data.sets import DATASETS
-from shapprune.networks.tables import ARCHITECTURES, layer_table, without_batchnorm
-from shapprune.workflow.study import compared
+from shapprune.networks.recipe import conflicts
+from shapprune.networks.tables import ARCHITECTURES, layer_table
+from shapprune.workflow.study.criteria_checks import check_criteria, check_estimators, check_payoff
 from shapprune.workflow.study.layers import info_of, infos, known_layers
 from shapprune.workflow.study.schema import Problem
 
@@ -82,17 +81,8 @@ def _refusal(
         yield key, str(error)
 
 
-def _check_recipe(key: str, train: Mapping[str, Any]) -> Iterator[Problem]:
-    epochs, warmup = train.get("epochs", math.inf), train["warmup"]
-    if train["nesterov"] and not train["momentum"]:
-        yield f"{key}.nesterov", "true needs a momentum above 0"
-    if train["schedule"] == "step" and not train["milestones"]:
-        yield f"{key}.milestones", "is empty, but the schedule 'step' needs at least one epoch"
-    for milestone in train["milestones"]:
-        if milestone >= epochs:
-            yield f"{key}.milestones", f"{milestone} is not below the {epochs} epochs of the training"
-    if warmup and warmup >= epochs:
-        yield f"{key}.warmup", f"{warmup} is not below the {epochs} epochs of the training"
+def _check_recipe(key: str, recipe: Mapping[str, Any]) -> Iterator[Problem]:
+    yield from ((f"{key}.{name}", problem) for name, problem in conflicts(recipe))
 
 
 def _check_counts(config: Mapping[str, Any]) -> Iterator[Problem]:
@@ -108,103 +98,8 @@ def _check_counts(config: Mapping[str, Any]) -> Iterator[Problem]:
         images, left = config["low_data"]["images"], info.test - config["low_data"]["images"]
         if left < 1:
             yield "low_data.images", f"{images} leaves no test image to evaluate on, {name} has {info.test}"
-        elif (asked := config["low_data"]["test_images"]) != "all" and asked > left:
-            yield "low_data.test_images", f"{asked} is more than the {left} test images of {name} that do not score"
-
-
-def _check_criteria(config: Mapping[str, Any]) -> Iterator[Problem]:
-    yield from _check_entries("criteria", config["criteria"], ENTRY_KEYS, config)
-    for name, entry in config["criteria"].items():
-        layers = known_layers(config)
-        if name in config["untrained"]["criteria"]:
-            layers |= known_layers(config, untrained=True)
-        yield from _check_scored_layers(f"criteria.{name}", _scorer(name, entry), layers, config)
-
-
-def _check_estimators(config: Mapping[str, Any]) -> Iterator[Problem]:
-    asked = config["estimators"]
-    yield from _check_entries("estimators.compared", asked["compared"], compared.ENTRY_KEYS, config)
-    layers = {
-        net: {layer: units for layer, units in table.items() if units <= asked["max_units"]}
-        for net, table in known_layers(config).items()
-    }
-    for name, entry in asked["compared"].items():
-        yield from _check_scored_layers(f"estimators.compared.{name}", _scorer(name, entry), layers, config)
-
-
-def _check_entries(
-    section: str, entries: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...], config: Mapping[str, Any]
-) -> Iterator[Problem]:
-    """Whether methods of the catalog get options that they take, and have the payoff that they need."""
-    for name, entry in entries.items():
-        key, method = f"{section}.{name}", entry.get("method", name)
-        try:
-            criterion = lookup(method)
-        except ShapPruneError as error:
-            yield f"{key}.method", str(error)
-            continue
-        given = [(option, f"{key}.{option}", value) for option, value in entry.items() if option not in keys]
-        for option, values in entry.get("over", {}).items():
-            given += [(option, f"{key}.over.{option}", value) for value in values]
-        for option, where, value in given:
-            if option not in criterion.options:
-                yield where, f"unknown option of {method}{suggestion(option, [*criterion.options, *keys])}"
-            elif wrong := criterion.options[option].check(value):
-                yield where, wrong
-        if "of" in criterion.options and isinstance(scorer := entry.get("of", ""), str) and scorer:
-            try:
-                lookup(scorer)
-            except ShapPruneError as error:
-                yield f"{key}.of", str(error)
-
-
-def _check_payoff(config: Mapping[str, Any]) -> Iterator[Problem]:
-    payoff, without_gradient = config["scoring"]["payoff"], []
-    for section, entries in (
-        ("criteria", config["criteria"]),
-        ("estimators.compared", config["estimators"]["compared"]),
-    ):
-        for name, entry in entries.items():
-            if (needs := _scorer(name, entry)) is None:
-                continue
-            if needs.payoffs and payoff not in needs.payoffs:
-                allowed = ", ".join(needs.payoffs)
-                yield "scoring.payoff", f"{payoff!r} is not what {name} of {section} is defined for; allowed: {allowed}"
-            elif needs.gradient and payoff == "accuracy":
-                without_gradient.append(f"{name} of {section}")
-    if without_gradient:
-        names = f"which is needed by {', '.join(without_gradient)}"
-        yield "scoring.payoff", f"'accuracy' has no gradient, {names}; allowed: loss, margin"
-
-
-def _scorer(name: str, entry: Mapping[str, Any]) -> Criterion | None:
-    """The criterion of an entry, or the one it is made of, which needs the same; None where there is no such one."""
-    try:
-        found = lookup(entry.get("method", name))
-        return lookup(entry.get("of", found.options["of"].default)) if "of" in found.options else found
-    except ShapPruneError:
-        return None
-
-
-def _check_scored_layers(
-    key: str, criterion: Criterion | None, layers: Mapping[str, Mapping[str, int]], config: Mapping[str, Any]
-) -> Iterator[Problem]:
-    """Whether a criterion can score the layers of the networks that it is asked for."""
-    if criterion is None:
-        return
-    networks = config["networks"] | config["untrained"]["networks"]
-    method = next(name for name, each in CATALOG.items() if each is criterion)
-    most = criterion.max_units or math.inf
-    wide = [f"{layer} of {net}" for net, table in layers.items() for layer in table if table[layer] > most]
-    if wide:
-        yield key, f"{method} takes at most {most} units, but more are in {', '.join(wide)}; choose other 'layers'"
-    bare = [
-        f"{layer} of {net}"
-        for net, table in layers.items()
-        for layer in without_batchnorm(networks[net].get("architecture", ""), table)
-    ]
-    if criterion.batchnorm and bare:
-        yield key, f"{method} needs a BatchNorm, but none follows {', '.join(bare)}; choose other 'layers'"
+        elif (given := config["low_data"]["test_images"]) != "all" and given > left:
+            yield "low_data.test_images", f"{given} is more than the {left} test images of {name} that do not score"
 
 
 def _check_low_data(config: Mapping[str, Any]) -> Iterator[Problem]:
@@ -214,10 +109,8 @@ def _check_low_data(config: Mapping[str, Any]) -> Iterator[Problem]:
         for layer in low_data["skip"]:
             if layer not in layers:
                 yield "low_data.skip", f"{layer!r} is a studied layer of no network{suggestion(layer, layers)}"
-    for section in ("low_data", "untrained", "compress"):
-        yield from _check_names(
-            f"{section}.criteria", config[section].get("criteria", []), config["criteria"], "criteria"
-        )
+    for name in ("low_data", "untrained", "compress"):
+        yield from _check_names(f"{name}.criteria", config[name].get("criteria", []), config["criteria"], "criteria")
 
 
 def _check_names(key: str, given: Iterable[str], known: Iterable[str], where: str) -> Iterator[Problem]:
@@ -227,48 +120,48 @@ def _check_names(key: str, given: Iterable[str], known: Iterable[str], where: st
 
 
 def _check_fine_tune(config: Mapping[str, Any]) -> Iterator[Problem]:
-    asked, low_data = config["fine_tune"], config["low_data"]
+    section, low_data = config["fine_tune"], config["low_data"]
     known = low_data.get("criteria", config["criteria"])
-    yield from _check_names("fine_tune.criteria", asked["criteria"], known, "low_data.criteria")
-    yield from _check_recipe("fine_tune.train", asked["train"])
-    if not asked["criteria"]:
+    yield from _check_names("fine_tune.criteria", section["criteria"], known, "low_data.criteria")
+    yield from _check_recipe("fine_tune.train", section["train"])
+    if not section["criteria"]:
         return
-    for ratio in asked.get("ratios", []):
+    for ratio in section.get("ratios", []):
         if ratio not in low_data["ratios"]:
             yield (
                 "fine_tune.ratios",
                 f"{ratio} is not one of low_data.ratios: {', '.join(map(str, low_data['ratios']))}",
             )
-    if asked.get("trials", 0) > low_data["trials"]:
-        yield "fine_tune.trials", f"{asked['trials']} is more than the {low_data['trials']} of low_data.trials"
+    if section.get("trials", 0) > low_data["trials"]:
+        yield "fine_tune.trials", f"{section['trials']} is more than the {low_data['trials']} of low_data.trials"
     if "none" not in low_data["repair"]:
         yield "fine_tune.criteria", "networks that were not repaired are trained, but low_data.repair has no 'none'"
     for name, info in infos(config["networks"], config).items():
         most = info.train - config["splits"]["validation"]
-        for images in asked["images"]:
+        for images in section["images"]:
             if images != "all" and images > most:
                 yield "fine_tune.images", f"{images} is more than the {most} images of {name} that are left to train on"
 
 
 def _check_untrained(config: Mapping[str, Any]) -> Iterator[Problem]:
-    asked = config["untrained"]
+    section = config["untrained"]
     yield from _check_networks(config, "untrained.networks")
-    if asked["criteria"] and not asked["networks"]:
+    if section["criteria"] and not section["networks"]:
         yield "untrained.networks", "is empty, but untrained.criteria is not"
-    for name in asked["networks"]:
+    for name in section["networks"]:
         if name in config["networks"]:
             yield f"untrained.networks.{name}", "one of networks has that name; choose another"
-    for name, info in infos(asked["networks"], config).items():
-        if asked["images"] > info.train:
-            yield "untrained.images", f"{asked['images']} is more than the {info.train} training images of {name}"
+    for name, info in infos(section["networks"], config).items():
+        if section["images"] > info.train:
+            yield "untrained.images", f"{section['images']} is more than the {info.train} training images of {name}"
 
 
 def _check_compress(config: Mapping[str, Any]) -> Iterator[Problem]:
-    asked, networks = config["compress"], known_layers(config)
-    yield from _check_recipe("compress.train", asked["train"])
-    if asked["criteria"] and not asked["sizes"]:
+    section, networks = config["compress"], known_layers(config)
+    yield from _check_recipe("compress.train", section["train"])
+    if section["criteria"] and not section["sizes"]:
         yield "compress.sizes", "is empty, but compress.criteria is not"
-    for name, size in asked["sizes"].items():
+    for name, size in section["sizes"].items():
         key = f"compress.sizes.{name}"
         yield from _check_names(f"{key}.networks", size.get("networks", []), config["networks"], "networks")
         for net in size.get("networks", networks):
@@ -284,6 +177,6 @@ def _check_compress(config: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 CHECKS = (
-    *(_check_datasets, _check_networks, _check_counts, _check_criteria, _check_estimators, _check_payoff),
+    *(_check_datasets, _check_networks, _check_counts, check_criteria, check_estimators, check_payoff),
     *(_check_low_data, _check_fine_tune, _check_untrained, _check_compress),
 )

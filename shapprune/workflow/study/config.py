@@ -1,8 +1,8 @@
-"""The configuration of a study: read it, lay one over another, check it and fill in what it leaves out.
+"""The configuration of a study: read it, lay one over another, check it and fill in the defaults.
 
-`shapprune.workflow.study.schema` checks each key for itself; `shapprune.workflow.study.checks` checks what concerns
-several keys at once, or the data sets, networks and criteria there are. Nothing here imports torch, since every
-Snakemake process reads the configuration.
+`shapprune.workflow.study.schema` checks each key for itself. `shapprune.workflow.study.checks` checks keys against each
+other and against data sets, networks and criteria. Nothing here imports torch, since every Snakemake process reads the
+configuration.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ConfigError(ShapPruneError):
     """All mistakes of a configuration.
 
     Attributes:
-        problems: one sentence each, which starts with the dotted key.
+        problems: a sentence for each, which starts with the dotted key.
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
@@ -42,10 +42,10 @@ class ConfigError(ShapPruneError):
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
+    """Read the mapping in a YAML file.
 
     Raises:
-        ShapPruneError: there is no such file, it is not YAML, or it holds something else than a mapping.
+        ShapPruneError: the file does not exist, is not YAML, or does not hold a mapping.
     """
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -61,11 +61,11 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """A study laid over another; both are left as they are.
+    """Lay a study over another; both are left unchanged.
 
-    Mappings are merged and everything else is replaced, as are those of the user's own names (`FREE_MAPS`): a study has
-    its own networks, datasets, criteria ... The sections in `_OF_A_STUDY` fit networks and criteria, so a study with
-    others of these has its own of them or none.
+    Mappings are merged; other values are replaced. Mappings whose keys are the user's own names (`FREE_MAPS`) are
+    replaced too: a study has its own networks, datasets and criteria. The sections in `_OF_A_STUDY` belong to certain
+    networks and criteria, so a study that replaces these does not inherit them.
     """
     if {"networks", "criteria"} & overlay.keys():
         base = {key: value for key, value in base.items() if key not in _OF_A_STUDY}
@@ -73,7 +73,7 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
 
 
 def validate(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of the configuration with all defaults filled in, those of the criteria's methods included.
+    """Check a configuration, and return a copy with all defaults, also those of the criteria's options.
 
     Raises:
         ConfigError: with every mistake that was found.
@@ -84,15 +84,16 @@ def validate(config: Mapping[str, Any]) -> dict[str, Any]:
     problems = join(problems, (problem for check in CHECKS for problem in check(full)))
     if problems:
         raise ConfigError(f"{key}: {text}" for key, text in problems)
-    for name, entry in full["criteria"].items():
-        method = entry.setdefault("method", name)
-        entry.setdefault("trials", full["scoring"]["trials"] if lookup(method).random else 1)
-        entry |= check_options(method, options_of(entry))
-    for name, entry in full["estimators"]["compared"].items():
-        method = entry.setdefault("method", name)
-        entry |= check_options(method, {key: value for key, value in entry.items() if key not in compared.ENTRY_KEYS})
-        for option in entry.get("over", {}):
-            del entry[option]
+    for name, settings in full["criteria"].items():
+        method = settings.setdefault("method", name)
+        settings.setdefault("trials", full["scoring"]["trials"] if lookup(method).random else 1)
+        settings |= check_options(method, options_of(settings))
+    for name, settings in full["estimators"]["compared"].items():
+        method = settings.setdefault("method", name)
+        options = {key: value for key, value in settings.items() if key not in compared.ENTRY_KEYS}
+        settings |= check_options(method, options)
+        for option in settings.get("over", {}):
+            del settings[option]
     full["low_data"].setdefault("criteria", list(full["criteria"]))
     for key in ("ratios", "trials"):
         full["fine_tune"].setdefault(key, full["low_data"][key])
@@ -100,7 +101,7 @@ def validate(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def digest(config: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that stand for the configuration, whatever the order of its keys."""
+    """A digest of the configuration, 12 hexadecimal digits; the order of keys does not matter."""
     return keys.digest(config)[:12]
 
 

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from shapprune.criteria.catalog import AGGREGATES, lookup, options_of
+from shapprune.networks.tables import builder_functions
 from shapprune.workflow.store.keys import Task
 from shapprune.workflow.store.store import Store
 from shapprune.workflow.store.work import joint_key, score_label
@@ -253,7 +254,7 @@ class Plan:
             entry, before = self._criteria[criterion], ""
             for layer in reversed(self.layers(net)):
                 parts = {**start, **_criterion(entry), "layer": layer, "before": before}
-                functions = (*_functions(entry), *self._own_functions(self.untrained[net]))
+                functions = (*_functions(entry), *self._network_functions(self.untrained[net]))
                 task = Task("prune_untrained", parts, functions)
                 before = task.key
                 yield f"{criterion}/{layer}", task, {"criterion": criterion, "aggregate": "mean"}
@@ -265,10 +266,9 @@ class Plan:
         parts = {key: network[key] for key in ("architecture", "options")}
         return parts | {"data": data_of(network["data"], self._config["datasets"])[0]}
 
-    def _own_functions(self, network: Mapping[str, Any]) -> tuple[str, ...]:
-        """The functions of the user's own that build a network and load its data."""
-        own = (network["architecture"],) if ":" in network["architecture"] else ()
-        return (*own, *data_of(network["data"], self._config["datasets"])[1])
+    def _network_functions(self, network: Mapping[str, Any]) -> tuple[str, ...]:
+        """The functions that build a network, and the user's own that loads its data."""
+        return (*builder_functions(network["architecture"]), *data_of(network["data"], self._config["datasets"])[1])
 
     def _network(self, net: str, seed: int) -> Task:
         network = self._networks[net]
@@ -277,7 +277,7 @@ class Plan:
             parts["train"] = network["train"]
         if "weights" in network:
             parts["weights"] = weights_of(network["weights"])
-        return Task("train_network", parts, self._own_functions(network))
+        return Task("train_network", parts, self._network_functions(network))
 
     def _scores(self, net: str, seed: int, layer: str, criterion: str, trial: int) -> Task:
         entry = self._criteria[criterion]

@@ -1,6 +1,6 @@
-"""The structure of a configuration: checked against ``config.schema.yaml`` beside this module, its defaults filled in.
+"""The structure of a configuration: check it against ``config.schema.yaml`` and fill in the defaults.
 
-jsonschema finds the mistakes; the sentences about them are made here, because a person who mistyped a key wants the key
+jsonschema finds the mistakes. The sentences about them are made here, because a person who mistyped a key wants the key
 and the nearest valid one, not the schema.
 """
 
@@ -21,34 +21,57 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from shapprune.core.errors import suggestion
+from shapprune.core.options import TYPES, Option, limits_in_words
+from shapprune.networks.recipe import recipe_options
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
-# Maps whose entries have names of the user's own.
+# Mappings whose keys are names of the user's own.
 FREE_MAPS = ("datasets", "networks", "criteria", "estimators.compared", "untrained.networks", "compress.sizes")
 
-TYPES = {
-    "array": "a list",
-    "boolean": "true or false",
-    "integer": "a whole number",
-    "number": "a number",
-    "object": "a mapping",
-    "string": "text",
+_TYPES = {list: "array", bool: "boolean", int: "integer", float: "number", dict: "object", str: "string"}
+# Limits of an option -> of a rule.
+_LIMITS = {
+    "minimum": "minimum",
+    "maximum": "maximum",
+    "above": "exclusiveMinimum",
+    "below": "exclusiveMaximum",
 }
+_NAMES = {name: TYPES[kind][0] for kind, name in _TYPES.items()}
 
 Problem = tuple[str, str]  # the dotted key of a mistake, and the rest of the sentence about it
 
 
 @functools.cache
 def schema() -> dict[str, Any]:
-    """The schema of the configuration."""
-    return yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    """The schema of the configuration, with the rule of recipes."""
+    content = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    options = recipe_options()
+    content["$defs"]["recipe"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name for name, each in options.items() if each.default is ...],
+        "properties": {name: _rule_of(each) for name, each in options.items()},
+    }
+    return content
+
+
+def _rule_of(known: Option) -> dict[str, Any]:
+    """An option as a rule of the schema."""
+    rule: dict[str, Any] = {"type": _TYPES[known.kind]}
+    rule |= {key: getattr(known, name) for name, key in _LIMITS.items() if getattr(known, name) is not None}
+    rule |= {"description": known.about} if known.about else {}
+    rule |= {"default": known.default} if known.default is not ... else {}
+    rule |= {"enum": list(known.choices)} if known.choices else {}
+    return rule | ({"uniqueItems": True, "items": _rule_of(known.each)} if known.each else {})
 
 
 def check_structure(config: Mapping[str, Any]) -> tuple[list[Problem], dict[str, Any]]:
-    """The mistakes of structure, and a copy of the rest with the schema's defaults.
+    """Check each key for itself, and fill in the schema's defaults.
 
-    The copy has no faulty values, so that what concerns several keys can be checked in it; it may lack required keys.
+    Returns:
+        The mistakes, and a copy of the configuration with all defaults. The copy has no faulty values, so that rules
+        about several keys can be checked in it. It may lack required keys.
     """
     problems = list(_check_plain(config))
     plain = json.loads(json.dumps(config, default=str, skipkeys=True))
@@ -58,41 +81,34 @@ def check_structure(config: Mapping[str, Any]) -> tuple[list[Problem], dict[str,
 
 
 def resolve(rule: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A part of the schema with what it refers to."""
+    """A part of the schema with its reference (``$ref``) replaced by what that refers to."""
     return schema()["$defs"][rule["$ref"].rpartition("/")[2]] | rule if "$ref" in rule else rule
 
 
 def join(problems: list[Problem], more: Iterable[Problem]) -> list[Problem]:
-    """The problems and more of them, but not of the same keys: what else is wrong with those follows from the first."""
-    told = {key for key, _ in problems}
-    return problems + [problem for problem in dict.fromkeys(more) if problem[0] not in told]
+    """Add problems, except of keys that have one already: further ones usually follow from the first."""
+    faulty = {key for key, _ in problems}
+    return problems + [problem for problem in dict.fromkeys(more) if problem[0] not in faulty]
 
 
 def allowed(rule: Mapping[str, Any]) -> str:
-    """What the schema of a single value allows, in words; empty where its type says it all."""
-    low, above = rule.get("minimum"), rule.get("exclusiveMinimum")
-    high, below = rule.get("maximum"), rule.get("exclusiveMaximum")
+    """What the schema of a single value allows, in words; empty if any value of its type."""
     if "enum" in rule:
         return ", ".join(rule["enum"])
     if "pattern" in rule:
         return rule["title"]
-    if low is not None and high is not None:
-        return f"between {low} and {high}"
-    if above is not None and below is not None:
-        return f"strictly between {above} and {below}"
-    bounds = {"at least": low, "above": above, "at most": high, "below": below}
-    return " and ".join(f"{word} {bound}" for word, bound in bounds.items() if bound is not None)
+    return limits_in_words(*(rule.get(name) for name in _LIMITS.values()))
 
 
 def show(value: object) -> str:
-    """A value as a sentence quotes it: not in Python's words, and not too long."""
+    """A value as messages quote it: in YAML's words, and shortened."""
     text = {"None": "an empty value", "True": "true", "False": "false"}.get(repr(value), repr(value))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 @functools.cache
 def _validator() -> Any:
-    # The standard takes 3.0 for an integer, and Python's `$` lets a line break pass.
+    # The standard accepts 3.0 as an integer, and Python's `$` accepts a line break before the end.
     types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     return validators.extend(Draft202012Validator, {"pattern": _match_pattern}, type_checker=types)(schema())
 
@@ -103,7 +119,7 @@ def _match_pattern(_: Any, pattern: str, value: object, __: Any) -> Iterator[Val
 
 
 def _check_plain(value: object, key: str = "") -> Iterator[Problem]:
-    """What YAML can say and JSON cannot: keys that are not text, dates, infinities."""
+    """Find what YAML can express and JSON cannot: keys that are not text, dates, infinities."""
     if isinstance(value, Mapping):
         for name, item in value.items():
             inner = f"{key}.{name if isinstance(name, str) else json.dumps(name, default=str)}".lstrip(".")
@@ -120,7 +136,7 @@ def _check_plain(value: object, key: str = "") -> Iterator[Problem]:
 
 
 def _translate(error: ValidationError) -> Iterator[Problem]:
-    """The sentences about one error of jsonschema."""
+    """Word one error of jsonschema."""
     key, value, rule = _dotted(error.absolute_path), error.instance, error.validator_value
     names = error.schema.get("properties", {})
     strangers = [name for name in value if name not in names] if isinstance(value, dict) else []
@@ -129,7 +145,7 @@ def _translate(error: ValidationError) -> Iterator[Problem]:
             for name in strangers:
                 yield _dotted([key, name]), f"unknown key{suggestion(name, names)}"
         case "required":
-            for name in rule:  # one that is only misspelt has been told of as unknown
+            for name in rule:  # a misspelt one is reported as unknown
                 if name not in value and not difflib.get_close_matches(name, strangers):
                     yield _dotted([key, name]), "missing, and there is no default for it"
         case "oneOf" if isinstance(value, dict):
@@ -141,7 +157,7 @@ def _translate(error: ValidationError) -> Iterator[Problem]:
                 yield key, either
         case "type":
             kinds = [rule] if isinstance(rule, str) else rule
-            yield key, f"{show(value)} is not {' or '.join(TYPES[kind] for kind in kinds)}{_hint(value, kinds)}"
+            yield key, f"{show(value)} is not {' or '.join(_NAMES[kind] for kind in kinds)}{_hint(value, kinds)}"
         case "enum" if isinstance(value, str):
             yield key, f"{show(value)} is unknown{suggestion(value, rule)}"
         case "pattern" if "propertyNames" in error.absolute_schema_path:
@@ -163,7 +179,7 @@ def _dotted(path: Iterable[str | int]) -> str:
 
 
 def _hint(value: object, kinds: list[str]) -> str:
-    """How to write what YAML reads as something else than was meant."""
+    """How to write a value that YAML reads as another type than was meant; empty if the type is right."""
     if value is None and kinds == ["object"]:
         return "; write {} for one without keys"
     try:
@@ -174,7 +190,7 @@ def _hint(value: object, kinds: list[str]) -> str:
 
 
 def _mend(config: dict[str, Any], errors: Iterable[ValidationError]) -> dict[str, Any]:
-    """The configuration without its faulty values, so that its defaults take their place."""
+    """Remove the faulty values, so that their defaults take their place."""
     config = deepcopy(config)
     for error in errors:
         path = list(itertools.takewhile(lambda part: isinstance(part, str), error.absolute_path))
@@ -193,7 +209,7 @@ def _mend(config: dict[str, Any], errors: Iterable[ValidationError]) -> dict[str
 
 
 def _fill(value: Any, rule: Mapping[str, Any]) -> Any:
-    """A copy of the value with the defaults that its schema gives; numbers that may have a fraction become floats."""
+    """A copy of the value with its schema's defaults; values of type number become floats."""
     rule = resolve(rule)
     if isinstance(value, dict):
         known, other = rule.get("properties", {}), rule.get("additionalProperties", {})

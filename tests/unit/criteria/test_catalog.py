@@ -14,7 +14,7 @@ from shapprune.pruning.loop import prune_steps
 from shapprune.pruning.target import Target
 from tests.toys import ConvNetwork, ResidualNetwork, images, labels, randomise
 
-RANKINGS = [name for name, entry in CATALOG.items() if "rankings" in entry.function]
+RANKINGS = [name for name, criterion in CATALOG.items() if "rankings" in criterion.function]
 OF_EXAMPLES = {"fisher": 3, "hrank": 0}  # a score for each example, and what it costs
 OF_THE_LAYER = {"batchnorm-scale": 0, "fpgm": 0, "snip": 3, "grasp": 12, "synflow": 3 / 7}
 
@@ -118,8 +118,11 @@ def test_a_network_that_has_lost_units_is_ranked_again(name):
         (lambda: shapprune.score(game("stem", ResidualNetwork()), "batchnorm-scale"), "none follows 'stem'"),
         (lambda: shapprune.score(game(payoff="margin"), "grasp"), "it takes payoff 'loss'"),
         (lambda: shapprune.score(game(payoff="accuracy"), "grasp"), "it takes payoff 'loss'"),
-        (lambda: shapprune.score(game(), "grasp", temperature=0), "0 is below 0.001"),
-        (lambda: shapprune.criteria.rankings.grasp(game(), temperature=-1), "temperature = -1"),
+        (lambda: shapprune.score(game(), "grasp", temperature=0), "0 is not above 0"),
+        (
+            lambda: shapprune.criteria.rankings.grasp(game(), temperature=-1),
+            "option 'temperature' of grasp: -1 is not above 0",
+        ),
         (lambda: shapprune.score(game(payoff="accuracy"), "snip"), "'accuracy' has no gradient"),
         (lambda: shapprune.score(game(payoff="accuracy"), "fisher"), "'accuracy' has no gradient"),
     ],

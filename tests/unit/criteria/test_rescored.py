@@ -71,7 +71,7 @@ def test_stages_draw_anew_and_repeat_for_a_seed():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stages": 0}, "0 is below 1"),
+        ({"stages": 0}, "0 is not at least 1"),
         ({"of": "taylr"}, "did you mean 'taylor'"),
         ({"of": "rescored"}, "cannot be applied to itself"),
         ({"of": "taylor", "options": {"points": 3}}, "unknown option of taylor 'points'"),

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.networks.recipe import AUGMENTATIONS, Recipe
+from shapprune.networks.augment import AUGMENTATIONS
+from shapprune.networks.recipe import Recipe, recipe_options
+from shapprune.workflow.study.schema import resolve
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -26,31 +28,29 @@ def test_the_default_study_has_a_recipe():
     assert recipe.augment == tuple(network["train"]["augment"])
 
 
-def test_defaults_are_those_of_the_schema():
-    schema = yaml.safe_load((ROOT / "shapprune" / "workflow" / "study" / "config.schema.yaml").read_text())
-    keys = schema["$defs"]["recipe"]["properties"]
-    recipe = Recipe(epochs=1)
-    for name, entry in keys.items():
-        if "default" in entry:
-            value = getattr(recipe, name)
-            assert (list(value) if isinstance(value, tuple) else value) == entry["default"], name
-    assert set(keys) == set(Recipe.__dataclass_fields__)
-    assert tuple(keys["augment"]["items"]["enum"]) == AUGMENTATIONS
+def test_every_field_is_an_option_of_the_configuration():
+    assert (
+        list(recipe_options())
+        == list(Recipe.__dataclass_fields__)
+        == list(resolve({"$ref": "#/$defs/recipe"})["properties"])
+    )
+    assert all(each.about for each in recipe_options().values())
+    assert recipe_options()["augment"].each.choices == tuple(AUGMENTATIONS)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "needs the key epochs"),
-        ({"epochs": 1, "learning_rate": 0.1}, "unknown key of a recipe 'learning_rate'"),
-        ({"epochs": 1, "optimizer": "sdg"}, "unknown optimizer 'sdg'; did you mean 'sgd'"),
+        ({}, "option 'epochs' of a recipe is missing"),
+        ({"epochs": 1, "learning_rate": 0.1}, "unknown option of a recipe 'learning_rate'"),
+        ({"epochs": 1, "optimizer": "sdg"}, "option 'optimizer' of a recipe: 'sdg' is unknown; did you mean 'sgd'"),
         ({"epochs": 1, "schedule": "cosin"}, "did you mean 'cosine'"),
-        ({"epochs": 1, "augment": ["flop"]}, "unknown augmentation 'flop'; did you mean 'flip'"),
-        ({"epochs": -1}, "epochs of a recipe must be 0 or more, not -1"),
-        ({"epochs": 1, "batch": 0}, "batch of a recipe must be 1 or more"),
-        ({"epochs": 1, "lr": 0}, "lr of a recipe must be above 0"),
-        ({"epochs": 1, "momentum": 0, "nesterov": True}, "nesterov of a recipe must be false where momentum is 0"),
-        ({"epochs": 1, "label_smoothing": 1}, "label_smoothing of a recipe must be from 0 to below 1"),
+        ({"epochs": 1, "augment": ["flop"]}, "option 'augment' of a recipe: 'flop' is unknown; did you mean 'flip'"),
+        ({"epochs": -1}, "'epochs' of a recipe: -1 is not at least 0"),
+        ({"epochs": 1, "batch": 0}, "'batch' of a recipe: 0 is not at least 1"),
+        ({"epochs": 1, "lr": 0}, "'lr' of a recipe: 0 is not above 0"),
+        ({"epochs": 1, "momentum": 0, "nesterov": True}, "'nesterov' of a recipe: true needs a momentum above 0"),
+        ({"epochs": 1, "label_smoothing": 1}, "'label_smoothing' of a recipe: 1 is not at least 0 and below 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, message):

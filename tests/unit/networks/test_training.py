@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.networks.modes import mode
+from shapprune.networks.randomness import seeded
 from shapprune.networks.recipe import Recipe
-from shapprune.networks.training import evaluate, fit, mode, seeded
+from shapprune.networks.training import evaluate, fit
 
 
 def make_images(count: int, seed: int) -> tuple[Tensor, Tensor]:

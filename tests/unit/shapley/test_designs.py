@@ -7,7 +7,8 @@ from math import comb
 import numpy as np
 import pytest
 
-from shapprune.shapley.designs import SAMPLINGS, every_coalition, random_coalitions
+from shapprune.shapley.designs import every_coalition, random_coalitions
+from tests.games import SAMPLINGS
 
 
 def randoms(count):

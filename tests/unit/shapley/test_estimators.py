@@ -65,19 +65,25 @@ def test_random_state_is_untouched():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda g: shapley.permutation(g, permutations=0), "permutations = 0"),
+        (lambda g: shapley.permutation(g, permutations=0), "option 'permutations' of permutation: 0 is not at least 1"),
         (lambda g: shapley.permutation(g, orders=np.array([[0, 0, 1, 2, 3, 4]])), "no removal orders of 6 units"),
-        (lambda g: shapley.coalition_gradient(g, points=0), "points = 0"),
-        (lambda g: shapley.path_gradient(g, points=0), "points = 0"),
-        (lambda g: shapley.permutation(g, depth=0.0), "depth 0.0"),
+        (
+            lambda g: shapley.coalition_gradient(g, points=0),
+            "option 'points' of coalition-gradient: 0 is not at least 1",
+        ),
+        (lambda g: shapley.path_gradient(g, points=0), "option 'points' of path-gradient: 0 is not at least 1"),
+        (
+            lambda g: shapley.permutation(g, depth=0.0),
+            "option 'depth' of permutation: 0.0 is not above 0 and at most 1",
+        ),
         (lambda g: shapley.coalition_gradient(g, low=0.5, high=0.5), "from 0.5 to 0.5"),
         (lambda g: shapley.coalition_gradient(g, low=0.5, paired=True), "paired coalitions need all"),
         (lambda g: shapprune.score(g, "taylr"), "did you mean 'taylor'"),
         (lambda g: shapprune.score(g, "taylor", sign=True), "did you mean 'signed'"),
-        (lambda g: shapprune.score(g, "permutation", permutations=2.5), "2.5 is not of type int"),
-        (lambda g: shapprune.score(g, "permutation", settle=[1.5]), "1.5 is above 0.999"),
-        (lambda g: shapprune.score(g, "permutation", settle=0.5), "0.5 is not of type list"),
-        (lambda g: shapprune.score(g, "weight-norm", norm="l3"), "'l3' is not one of l1, l2"),
+        (lambda g: shapprune.score(g, "permutation", permutations=2.5), "2.5 is not a whole number"),
+        (lambda g: shapprune.score(g, "permutation", settle=[1.5]), "1.5 is not strictly between 0 and 1"),
+        (lambda g: shapprune.score(g, "permutation", settle=0.5), "0.5 is not a list"),
+        (lambda g: shapprune.score(g, "weight-norm", norm="l3"), "'l3' is unknown; allowed: l1, l2"),
     ],
 )
 def test_bad_input(call, message):

@@ -111,7 +111,7 @@ def test_a_scoring_that_was_cut_off_goes_on_and_comes_out_the_same(name, meter, 
     resumed = score(make_game(meter.loss), path)
     assert same(resumed, whole)
     assert meter.calls < calls
-    assert " of features.4: goes on from " in capsys.readouterr().err
+    assert " of features.4: continues from " in capsys.readouterr().err
     meter.calls = 0
     again = score(make_game(meter.loss), path)  # nothing but both ends, and the gradient of `shrunk`, is left to do
     assert same(again, whole)
@@ -164,7 +164,7 @@ def test_another_scoring_does_not_go_on_from_it(game, options, meter, tmp_path, 
     assert same(shapley.permutation(game(), **options, checkpoint=path), shapley.permutation(game(), **options))
     assert "goes on" not in capsys.readouterr().err
     shapley.permutation(game(), **options, checkpoint=path)  # the file is of this one now
-    assert "goes on from draw 2" in capsys.readouterr().err
+    assert "continues from draw 2" in capsys.readouterr().err
 
 
 def test_another_criterion_does_not_go_on_from_it(meter, tmp_path, capsys):

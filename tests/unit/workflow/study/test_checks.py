@@ -95,7 +95,7 @@ MISTAKES = [
         f"{NET}.options.width",
         "unknown option of lenet5 'width'; did you mean 'widths'",
     ),
-    ({f"{NET}.options": {"widths": [3]}}, f"{NET}.options.widths", "a list of 4 positive integers, not [3]"),
+    ({f"{NET}.options": {"widths": [3]}}, f"{NET}.options.widths", "[3] is not a list of 4"),
     (
         {f"{NET}.architecture": "mlp", f"{NET}.options": {"width": 9, "widths": [3, 4]}},
         f"{NET}.options",
@@ -128,9 +128,9 @@ MISTAKES = [
         "criteria.weight-l1.nrom",
         "unknown option of weight-norm; did you mean 'norm'?",
     ),
-    ({"criteria.weight-l1.norm": "l3"}, "criteria.weight-l1.norm", "'l3' is not one of l1, l2"),
-    ({"criteria.shapley.permutations": 0}, "criteria.shapley.permutations", "0 is below 1"),
-    ({"criteria.shapley.permutations": 2.5}, "criteria.shapley.permutations", "2.5 is not of type int"),
+    ({"criteria.weight-l1.norm": "l3"}, "criteria.weight-l1.norm", "'l3' is unknown; allowed: l1, l2"),
+    ({"criteria.shapley.permutations": 0}, "criteria.shapley.permutations", "0 is not at least 1"),
+    ({"criteria.shapley.permutations": 2.5}, "criteria.shapley.permutations", "2.5 is not a whole number"),
     ({"criteria.exact": {}}, "criteria.exact", "at most 20 units, but more are in fc1 of lenet5, fc2 of lenet5"),
     (
         {"criteria.slimming": {"method": "batchnorm-scale"}},
@@ -148,7 +148,7 @@ MISTAKES = [
         "scoring.payoff",
         "'margin' is not what grasp of criteria is defined for; allowed: loss",
     ),
-    ({"criteria.grasp": {"temperature": 0}}, "criteria.grasp.temperature", "0 is below 0.001"),
+    ({"criteria.grasp": {"temperature": 0}}, "criteria.grasp.temperature", "0 is not above 0"),
     ({"curves.images": 2001}, "curves.images", "2001 is more than the 2000 test images of fashion-mnist-sample"),
     ({"oracle.images": 1001}, "oracle.images", "1001 is more than the 1000 validation images"),
     ({"low_data.images": 2000}, "low_data.images", "2000 leaves no test image to evaluate on"),
@@ -184,7 +184,7 @@ PROTOCOL_MISTAKES = [
     (
         {ESTIMATOR: {"method": "permutation", "over": {"permutations": [3, 0]}}},
         f"{ESTIMATOR}.over.permutations",
-        "0 is below 1",
+        "0 is not at least 1",
     ),
     (
         {ESTIMATOR: {"method": "batchnorm-scale"}},

@@ -183,6 +183,8 @@ EDITS = {
     "shapprune/shapley/gradient.py": ({"score_layer"} | OF_SCORES | (CHAINS - TUNED) | SMALL, {"gradient"}),
     "shapprune/game/engine.py": ((ALL | FRESH) - {"train_network"}, None),
     "shapprune/networks/training.py": (ALL | FRESH, None),
+    "shapprune/networks/plain.py": (ALL | FRESH, None),
+    "shapprune/networks/vgg.py": (set(), None),  # no network of the study
     "shapprune/pruning/loop.py": (CHAINS | FRESH | SMALL, None),
     "shapprune/pruning/least_squares.py": (CHAINS | FRESH | SMALL, None),
     "shapprune/pruning/fine_tune.py": (TUNED, None),
