@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import pytest
 import yaml
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.core.paths import REPOSITORY as ROOT
 from shapprune.networks.recipe import AUGMENTATIONS, Recipe
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def rates(steps: int = 10, **options) -> list[float]:
