@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.cluster.conftest import Finished, OnSlurm
-from tests.workflow.test_restoring import same_files
+from tests.cluster.conftest import FIGURE, Finished, OnSlurm
+from tests.study import same_files
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 # Each job of the study and whether it uses a GPU: its log is below results/logs, its benchmark in the same place.
 JOBS = {
@@ -68,7 +68,7 @@ def test_the_tables_are_those_of_a_local_run(finished):
     here, there = finished.local / "results", finished.workflow.folder / "results"
     assert same_tables(here, there)
     assert same_files(here, there, "*/seed*/scores/**/trial*.npz") == 10
-    assert (there / "figures" / "small" / "auc.svg").stat().st_size > 1000
+    assert (finished.workflow.folder / FIGURE).stat().st_size > 1000
 
 
 def test_layers_that_are_small_share_a_submission(finished):

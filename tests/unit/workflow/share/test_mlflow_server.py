@@ -19,8 +19,6 @@ import pytest
 from shapprune.core.paths import REPOSITORY as ROOT
 from tests.unit.workflow.share.results import Results, runs
 
-pytestmark = pytest.mark.xdist_group("mlflow")  # importing it and a new database cost seconds: once for all
-
 CRITERIA, ORDER = "tags.`shapprune.kind` = 'criterion'", "metrics.`auc_loss`"  # runs to show, as MLflow wants it
 
 
