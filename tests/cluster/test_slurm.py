@@ -40,7 +40,7 @@ def records(store: Path) -> set[Path]:
     return set(store.glob("[0-9a-f]*/*/manifest.json"))
 
 
-def without_entries(store: Path, *stages: str) -> None:
+def without_records(store: Path, *stages: str) -> None:
     """Delete the records of some stages from a store."""
     for path in records(store):
         if json.loads(path.read_text())["stage"] in stages:
@@ -118,7 +118,7 @@ def test_restores_ask_for_no_gpu(finished, tmp_path):
 
 def test_what_was_restored_here_is_not_submitted(finished, tmp_path):
     workflow = with_store(finished, tmp_path)
-    without_entries(tmp_path / "data" / "store", "evaluate_pruned")
+    without_records(tmp_path / "data" / "store", "evaluate_pruned")
     workflow.run("restore")
     assert workflow.submit("--", "curves_all", "oracle_all") == []
     assert "Nothing to be done" in workflow.said()
@@ -131,7 +131,7 @@ def test_what_was_restored_here_is_not_submitted(finished, tmp_path):
 def test_a_node_dies_and_another_loses_its_slurmd(finished, tmp_path):
     cluster, store = finished.workflow.cluster, tmp_path / "data" / "store"
     workflow = with_store(finished, tmp_path)
-    without_entries(store, *OF_THE_LAYERS)
+    without_records(store, *OF_THE_LAYERS)
     workflow.run("restore")
     there, before = records(store), cluster.last_job()
     running = workflow.start("--group-components", "small_layers=1", "--", "tables_all")
