@@ -27,7 +27,7 @@ ui: $(READY) ## show the results in MLflow at 127.0.0.1:5000 (another port: PORT
 	    --port $(PORT) --workers 1 --backend-store-uri "sqlite:///$(CURDIR)/results/mlflow/mlflow.db"
 
 test: $(READY) lint ## run all tests (those on the full data sets need SHAPPRUNE_DATA)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-cluster: slurm ## run the workflow on a Slurm that is started here for it (minutes; root on Debian)
 	SHAPPRUNE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster

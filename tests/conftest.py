@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 # Read by torch when it is first imported, which is later than this; so tests that need no torch do not pay for it.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+WORKFLOW = Path(__file__).parent / "workflow"
 
 
 @pytest.fixture(scope="session")
@@ -20,9 +24,29 @@ def data_folder() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Fills a folder once for all workers: the first that wants it makes it, the others wait until it is there."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # each worker has a folder of its own in that of the run
+
+    def filled(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = root / name, root / f"{name}.done"
+        with FileLock(root / f"{name}.lock"):
+            if not done.exists():
+                assert not folder.exists(), f"{name} could not be made for an earlier test"
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return filled
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Examples in docstrings come first: that of a lease needs a process in which CUDA has not started.
 
-    Tests that run the workflow come next: they share what takes minutes, so one worker has many of them.
+    Tests that run the workflow come next: they take longest, and the other worker does the rest meanwhile.
     """
-    items.sort(key=lambda item: (not isinstance(item, pytest.DoctestItem), "workflow" not in item.path.parts))
+    items.sort(key=lambda item: (not isinstance(item, pytest.DoctestItem), item.path.parent != WORKFLOW))

@@ -35,7 +35,7 @@ def build(architecture: str, shape: tuple[int, int, int] = (1, 28, 28), classes:
         ShapPruneError: an unknown architecture or option, a bad value, images the architecture cannot take, or a
             function of one's own that does not exist or returns something else.
 
-    Example:
+    Examples:
         >>> from shapprune.networks.builders import build
         >>> network = build("lenet5", (1, 28, 28), 10, widths=[4, 8, 16, 12])
         >>> network.conv2.out_channels

@@ -19,7 +19,7 @@ def seeded(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
         seed: the seed.
         device: a CUDA device whose generator is seeded too.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from shapprune.networks.randomness import seeded
         >>> with seeded(3):

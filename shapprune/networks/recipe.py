@@ -49,7 +49,7 @@ class Recipe:
     Raises:
         ShapPruneError: an option out of bounds, or two that do not fit together.
 
-    Example:
+    Examples:
         >>> from shapprune.networks.recipe import Recipe
         >>> recipe = Recipe(epochs=2, lr=0.1, schedule="cosine")
         >>> [round(recipe.learning_rate(step, steps=2), 4) for step in range(4)]

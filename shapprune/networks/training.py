@@ -62,7 +62,7 @@ def fit(
     Raises:
         ShapPruneError: the loss is no longer finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from shapprune.networks.recipe import Recipe
         >>> from shapprune.networks.training import evaluate, fit
@@ -216,7 +216,7 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500)
         labels: int64 [N].
         batch: images at a time.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from shapprune.networks.training import evaluate
         >>> loss, accuracy = evaluate(torch.nn.Identity(), torch.tensor([[0.0, 9.0], [9.0, 0.0]]), torch.tensor([1, 1]))

@@ -27,7 +27,7 @@ def exact(game: Game, checkpoint: Path | None = None) -> Estimate:
 
     Source: Eq. 5 of Ancona et al. 2020. The payoff v is minus the loss, so that high = keep.
 
-    Example:
+    Examples:
         >>> import torch, shapprune
         >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
         >>> game = shapprune.LayerGame(network, "0", torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))

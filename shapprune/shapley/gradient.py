@@ -62,7 +62,7 @@ def coalition_gradient(
 
     Source: Okhrati and Lipani 2021 integrate over q with finite differences; the gradient form is this project's.
 
-    Example:
+    Examples:
         >>> import torch, shapprune
         >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
         >>> game = shapprune.LayerGame(network, "0", torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))
@@ -106,7 +106,7 @@ def path_gradient(game: PayoffGame, points: int = 8, checkpoint: Path | None = N
 
     Source: Aumann and Shapley 1974, "Values of non-atomic games"; integrated gradients: Sundararajan et al. 2017.
 
-    Example:
+    Examples:
         >>> import torch, shapprune
         >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
         >>> game = shapprune.LayerGame(network, "0", torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))

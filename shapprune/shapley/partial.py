@@ -44,7 +44,7 @@ def partial(
 
     Source: the partial k-greedy values of Adamczewski et al. 2024.
 
-    Example:
+    Examples:
         >>> import torch, shapprune
         >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
         >>> game = shapprune.LayerGame(network, "0", torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))

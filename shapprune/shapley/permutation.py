@@ -74,7 +74,7 @@ def permutation(
     Source: Castro et al. 2009, "Polynomial calculation of the Shapley value based on sampling"; section 3.1 of Ancona
     et al. 2020, whose code walks K = 5 shared orders.
 
-    Example:
+    Examples:
         >>> import torch, shapprune
         >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
         >>> game = shapprune.LayerGame(network, "0", torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))

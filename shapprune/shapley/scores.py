@@ -32,7 +32,7 @@ class UnitScores:
             kept, None if nothing is drawn.
         settled: whether the draws decided which units leave at the requested ratios; None if no ratio was given.
 
-    Example:
+    Examples:
         >>> import torch, shapprune
         >>> scores = shapprune.UnitScores(torch.tensor([[1.0, 0.0, 3.0], [2.0, 4.0, 3.0]]), "by hand", 0, 0)
         >>> scores.aggregate("mean").tolist(), scores.aggregate("mean+2std").tolist()
@@ -138,7 +138,7 @@ def merge(parts: Sequence[UnitScores]) -> UnitScores:
     Raises:
         ShapPruneError: no parts, or parts that do not belong together.
 
-    Example:
+    Examples:
         >>> import torch, shapprune
         >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
         >>> game = shapprune.LayerGame(network, "0", torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))

@@ -49,7 +49,7 @@ def shrunk(
 
     Source: James and Stein 1961, "Estimation with quadratic loss", with one weight for all units of a layer.
 
-    Example:
+    Examples:
         >>> import torch, shapprune
         >>> network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
         >>> game = shapprune.LayerGame(network, "0", torch.rand(5, 3), torch.tensor([0, 1, 0, 1, 1]))

@@ -13,19 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
+from shapprune.core.paths import REPOSITORY
 from tests.cluster.slurm import ENDS_WITH_THIS, MARK, PREFIX, Cluster, SlurmJob, clear_up, hindrance
-from tests.workflow.conftest import REPOSITORY, Workflow
+from tests.study import STUDY as SMALL
+from tests.study import Workflow
 
 PROFILE = REPOSITORY / "profiles" / "slurm"
 
 # Of the small study what runs side by side, in groups, and one after the other.
-STUDY = {
-    key: value
-    for key, value in yaml.safe_load((REPOSITORY / "profiles" / "ci" / "study.yaml").read_text()).items()
-    if key not in ("estimators", "fine_tune", "untrained", "compress")
-}
+STUDY = {key: value for key, value in SMALL.items() if key not in ("estimators", "fine_tune", "untrained", "compress")}
+
+FIGURE = "results/figures/small/auc.svg"  # one of those that are drawn where Snakemake runs
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +101,7 @@ def finished(cluster, tmp_path_factory) -> Finished:
     """The study, run once here and there; tests read it and leave its results as they are."""
     workflow = OnSlurm(cluster, tmp_path_factory.mktemp("slurm"))
     local = Workflow(tmp_path_factory.mktemp("local"), copy.deepcopy(STUDY))
-    running = workflow.start()
+    running = workflow.start("--", "tables_all", FIGURE)
     local.run("tables_all")  # in the meantime
     assert running.wait() == 0, workflow.said()[-5000:]
     return Finished(workflow, cluster.jobs(), local.folder)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.cluster.conftest import Finished, OnSlurm
-from tests.workflow.test_restoring import same_files
+from tests.cluster.conftest import FIGURE, Finished, OnSlurm
+from tests.study import same_files
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 # Each job of the study and whether it uses a GPU: its log is below results/logs, its benchmark in the same place.
 JOBS = {
@@ -40,7 +40,7 @@ def records(store: Path) -> set[Path]:
     return set(store.glob("[0-9a-f]*/*/manifest.json"))
 
 
-def without_entries(store: Path, *stages: str) -> None:
+def without_records(store: Path, *stages: str) -> None:
     """Delete the records of some stages from a store."""
     for path in records(store):
         if json.loads(path.read_text())["stage"] in stages:
@@ -68,7 +68,7 @@ def test_the_tables_are_those_of_a_local_run(finished):
     here, there = finished.local / "results", finished.workflow.folder / "results"
     assert same_tables(here, there)
     assert same_files(here, there, "*/seed*/scores/**/trial*.npz") == 10
-    assert (there / "figures" / "small" / "auc.svg").stat().st_size > 1000
+    assert (finished.workflow.folder / FIGURE).stat().st_size > 1000
 
 
 def test_layers_that_are_small_share_a_submission(finished):
@@ -118,7 +118,7 @@ def test_restores_ask_for_no_gpu(finished, tmp_path):
 
 def test_what_was_restored_here_is_not_submitted(finished, tmp_path):
     workflow = with_store(finished, tmp_path)
-    without_entries(tmp_path / "data" / "store", "evaluate_pruned")
+    without_records(tmp_path / "data" / "store", "evaluate_pruned")
     workflow.run("restore")
     assert workflow.submit("--", "curves_all", "oracle_all") == []
     assert "Nothing to be done" in workflow.said()
@@ -131,7 +131,7 @@ def test_what_was_restored_here_is_not_submitted(finished, tmp_path):
 def test_a_node_dies_and_another_loses_its_slurmd(finished, tmp_path):
     cluster, store = finished.workflow.cluster, tmp_path / "data" / "store"
     workflow = with_store(finished, tmp_path)
-    without_entries(store, *OF_THE_LAYERS)
+    without_records(store, *OF_THE_LAYERS)
     workflow.run("restore")
     there, before = records(store), cluster.last_job()
     running = workflow.start("--group-components", "small_layers=1", "--", "tables_all")

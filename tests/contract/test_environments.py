@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
-REPOSITORY = Path(__file__).parents[2]
+from shapprune.core.paths import REPOSITORY
+
 PINNED = {
     requirement.name: requirement
     for line in (REPOSITORY / "requirements.txt").read_text().splitlines()

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 
+from shapprune.core.paths import REPOSITORY as ROOT
 from shapprune.data import sources
 from shapprune.workflow.share import dvc as sharing
 from shapprune.workflow.study.schema import schema
 
-ROOT = Path(__file__).parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGE = PIPELINE["stages"][sharing.STAGE]
 WITHOUT_EFFECT = {"study", "device", "memory_mb", "gpu_slots", "store", "tracking"}  # keys that change no result

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from shapprune.core.paths import REPOSITORY as ROOT
 from shapprune.workflow.study import config as study
 
-ROOT = Path(__file__).parents[2]
 PROFILES = sorted(path.parent for path in ROOT.glob("profiles/*/profile.yaml"))
 
 

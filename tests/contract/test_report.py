@@ -10,10 +10,10 @@ import pytest
 from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 
+from shapprune.core.paths import REPOSITORY as ROOT
 from shapprune.workflow.figures.catalog import FIGURES
 from shapprune.workflow.study import config as study
 
-ROOT = Path(__file__).resolve().parents[2]
 # As Snakemake sets it up, but names that do not exist are errors.
 JINJA = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
 Category = namedtuple("Category", "name")

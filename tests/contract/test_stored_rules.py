@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from shapprune.core.paths import REPOSITORY as ROOT
 
 # Each param of a rule that keeps its results -> how it gets into the key of its tasks.
 IN_THE_KEY = {

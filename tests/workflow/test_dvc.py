@@ -15,19 +15,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from shapprune.core.paths import REPOSITORY
 from shapprune.workflow.store.keys import Task
 from shapprune.workflow.store.store import Store
+from shapprune.workflow.study import config as study
+from shapprune.workflow.study import inputs as origins
 from shapprune.workflow.study.plan import Plan
-from tests.workflow.conftest import REPOSITORY, STUDY
+from tests.study import STUDY, changed
 
-pytestmark = pytest.mark.xdist_group("dvc")
-
-SMALL = copy.deepcopy(STUDY) | {"tracking": "off"}
-SMALL |= {protocol: {"criteria": []} for protocol in ("fine_tune", "untrained", "compress")}
-SMALL |= {"estimators": {"compared": {}}}
-SMALL["networks"]["small"] |= {"seeds": [0], "layers": ["fc2"], "train": {"epochs": 1}}
-SMALL["criteria"] = {"random": {}, "taylor": {}}
-SMALL["scoring"]["trials"] = SMALL["low_data"]["trials"] = 1
+# A part of the small study, so that the store of the finished one has it.
+PART = changed(STUDY, low_data={"criteria": ["taylor"]}) | {"criteria": {"random": {}, "taylor": {}}, "tracking": "off"}
+PART |= {protocol: {"criteria": []} for protocol in ("fine_tune", "untrained", "compress")}
+PART |= {"estimators": {"compared": {}}}
 # As git and DVC are found by a person who has activated the environment; nobody's own settings.
 ENVIRONMENT = os.environ | {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -78,47 +77,59 @@ class Clone:
         return Clone(folder)
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Clone:
-    """The project with a small study and a folder as remote, but no results."""
-    folder = tmp_path_factory.mktemp("dvc")
+def lay_out(folder: Path) -> None:
+    """The project with a part of the small study and a folder as remote, but no results, in git."""
     project = Clone(folder / "project")
     listed = ["git", "-C", str(REPOSITORY), "ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate"]
     for path in subprocess.run(listed, text=True, capture_output=True, check=True).stdout.splitlines():
         if (REPOSITORY / path).is_file() and path not in ("dvc.lock", "data/store.dvc") and "metrics/" not in path:
             (project.folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / path, project.folder / path)
-    (project.folder / "config.yaml").write_text(yaml.safe_dump(SMALL | {"datasets": {}}))
+    (project.folder / "config.yaml").write_text(yaml.safe_dump(PART | {"datasets": {}}))
     pipeline = project.folder / "dvc.yaml"
     pipeline.write_text(pipeline.read_text().replace("-- all write_metrics", "-- write_metrics"))  # without figures
     project.git("init", "--quiet", "--initial-branch", "main")
     project.dvc("remote", "add", "--default", "folder", str(folder / "remote"))
     project.git("add", ".")
     project.git("commit", "--quiet", "-m", "The project")
-    return project
 
 
-@pytest.fixture(scope="module")
-def shared(project, tmp_path_factory) -> Clone:
+@pytest.fixture(scope="session")
+def project(once) -> Clone:
+    """The project; tests clone it."""
+    return Clone(once("dvc", lay_out) / "project")
+
+
+@pytest.fixture(scope="session")
+def shared(project, finished, once) -> Clone:
     """A clone in which the study was run by DVC, a snapshot was taken and the store was pushed."""
-    clone = project.clone(tmp_path_factory.mktemp("shared") / "project")
-    clone.dvc("repro")
-    clone.snapshot()
-    clone.dvc("push", "data/store")
-    return clone
+
+    def share(folder: Path) -> None:
+        clone = project.clone(folder / "project")
+        store, keys = Store(finished.folder / "data" / "store"), Plan(study.validate(PART)).keys()
+        for key in keys & set(store.all_keys()):
+            shutil.copytree(store.folder(key), clone.store.folder(key))
+        clone.dvc("repro")
+        clone.snapshot()
+        clone.dvc("push", "data/store")
+
+    return Clone(once("shared", share) / "project")
 
 
 def test_after_a_snapshot_nothing_is_left_to_do(shared):
+    """The only test that starts something in the shared clone itself."""
     assert "up to date" in shared.dvc("status", "pipeline", "data/store.dvc")
     assert "didn't change, skipping" in shared.dvc("repro")
     assert "Nothing has changed since the last commit" in shared.snakemake("snapshot")
     assert shared.git("status", "--porcelain") == ""
+    said = shared.snakemake("snapshot", "--config", "store=elsewhere")
+    assert "No snapshot was taken: the store is elsewhere, and only data/store in the project's folder" in said
 
 
 def test_a_clone_restores_all_that_was_pushed(shared, tmp_path):
     clone = shared.clone(tmp_path / "clone")
     clone.dvc("pull", "data/store")
-    said = clone.snakemake("tables_all")
+    said = clone.snakemake("write_metrics")
     found = re.findall(r"(\d+) of (\d+) restored", said)
     assert len(found) > 5
     assert all(restored == units for restored, units in found)
@@ -150,16 +161,11 @@ def test_stores_of_two_branches_are_united(shared, tmp_path):
     assert "up to date" in ours.dvc("status", "data/store.dvc")
 
 
-def test_a_snapshot_loses_no_entry_that_was_not_pulled(shared, tmp_path):
+def test_a_snapshot_loses_no_record_that_was_not_pulled(shared, tmp_path):
     clone = shared.clone(tmp_path / "clone")
     new = clone.put("new", 1.0)
     assert f"{len(shared.store.all_keys())} records that data/store.dvc names were not here" in clone.snapshot()
     assert set(clone.store.all_keys()) == {new, *shared.store.all_keys()}
-
-
-def test_a_snapshot_is_of_the_store_of_the_project_only(shared):
-    said = shared.snakemake("snapshot", "--config", "store=elsewhere")
-    assert "No snapshot was taken: the store is elsewhere, and only data/store in the project's folder" in said
 
 
 def test_an_experiment_changes_parameters_and_metrics(shared, tmp_path):
@@ -167,7 +173,7 @@ def test_an_experiment_changes_parameters_and_metrics(shared, tmp_path):
     clone.dvc("pull", "data/store")
     said = clone.dvc("exp", "run", "--set-param", "config.yaml:curves.images=90")
     assert "Training small, seed 0: 1 of 1 restored" in said
-    assert "Measuring removal curves of layer fc2 of small, seed 0: 0 of 2 restored" in said
+    assert "Measuring removal curves of layer fc2 of small, seed 0: 0 of 3 restored" in said
     assert "up to date" in clone.dvc("status", "data/store.dvc")
     clone.git("commit", "--all", "-m", "Fewer images")
     (change,) = json.loads(clone.dvc("params", "diff", "--json", "HEAD~1", "HEAD"))["config.yaml"].items()
@@ -200,10 +206,7 @@ def test_data_sets_are_pulled_from_a_remote_that_has_them(project, tmp_path):
 
 
 def test_keys_of_an_own_data_set_follow_its_pointer(tmp_path, monkeypatch):
-    from shapprune.workflow.study import config as study
-    from shapprune.workflow.study import inputs as origins
-
-    config = copy.deepcopy(SMALL)
+    config = copy.deepcopy(PART)
     config["datasets"] = {"birds": "my_code:load"}
     config["networks"]["small"]["data"] = "birds"
     monkeypatch.chdir(tmp_path)

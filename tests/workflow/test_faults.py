@@ -14,84 +14,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.workflow.conftest import Workflow
-from tests.workflow.test_restoring import same_files
-
-pytestmark = pytest.mark.xdist_group("faults")  # the undisturbed run is shared by the tests of one worker
-
-# Networks of one layer, in some of which a fault is planted.
-CODE = """
-import os, signal, time
-from pathlib import Path
-import numpy as np
-from torch import nn
-
-def load():
-    while Path("slow").exists():
-        time.sleep(0.1)
-    random = np.random.default_rng(0)
-    labels = np.arange(300) % 3
-    images = (random.random((300, 6, 6)) * 60 + 60 * labels[:, None, None]).astype(np.uint8)
-    return images[:200], labels[:200], images[200:], labels[200:]
-
-def build(width=4, fault=""):
-    fault = fault if Path("faults").exists() else ""
-    if fault == "exception":
-        raise ValueError("a planted fault")
-    if fault == "memory":
-        os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does where memory has run out
-    if fault == "time":
-        os.kill(os.getpid(), signal.SIGTERM)  # as a scheduler does when the time is up
-    return nn.Sequential(nn.Flatten(), nn.Linear(36, width), nn.ReLU(), nn.Linear(width, 3))
-"""
-
-
-def network(**options: object) -> dict:
-    return {
-        "architecture": "my_code:build",
-        "options": options,
-        "data": "shades",
-        "layers": {"1": 4},
-        "train": {"epochs": 2, "lr": 0.1},
-    }
-
-
-FAULTY = {
-    "study": "faulty",
-    "tracking": False,
-    "datasets": {"shades": "my_code:load"},
-    "networks": {"good": network()},
-    "splits": {"validation": 60},
-    "scoring": {"images": 20},
-    "oracle": {"images": 20},
-    "curves": {"images": 50},
-    "low_data": {"images": 20},
-    "criteria": {"weight-norm": {}},
-}
-
-
-def faulty(folder: Path) -> Workflow:
-    (folder / "my_code.py").write_text(CODE)
-    return Workflow(folder, FAULTY)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """The study without any fault, run once; tests read it and leave its results as they are."""
-    workflow = faulty(tmp_path_factory.mktemp("undisturbed"))
-    workflow.run("score_all", "curves_all")
-    return workflow
-
-
-def same_results(one: Workflow, other: Workflow) -> bool:
-    """Whether scores and curves are there and equal."""
-    folders = [each.folder / "results" for each in (one, other)]
-    return same_files(*folders, "*/seed*/scores/**/trial*.npz") == same_files(*folders, "*/seed*/curves/*.csv") == 1
+from tests.study import Workflow
+from tests.workflow.own import network, own, same_results
 
 
 def test_a_job_that_fails_stops_no_other_and_is_tried_again(tmp_path):
-    workflow, faults = faulty(tmp_path), ("exception", "memory", "time")
-    workflow.study = FAULTY | {"networks": {fault: network(fault=fault) for fault in faults} | {"good": network()}}
+    faults = ("exception", "memory", "time")
+    workflow = own(tmp_path, networks={fault: network(fault=fault) for fault in faults} | {"good": network()})
     (tmp_path / "faults").touch()
     done = workflow("--cores", "2", "--", "score_all")
     assert done.returncode != 0
@@ -102,8 +31,9 @@ def test_a_job_that_fails_stops_no_other_and_is_tried_again(tmp_path):
     assert len(list((tmp_path / "results" / "good").rglob("trial0.npz"))) == 1
     (tmp_path / "faults").unlink()
     assert workflow.planned("score_all") == {"train_network": 3, "score_layers": 3, "score_all": 1}
-    workflow.run("score_all")
-    assert workflow.planned("score_all") == {}
+    target = "results/memory/seed0/scores/weight-norm"
+    workflow.run(target)
+    assert workflow.planned(target) == {}
 
 
 @contextmanager
@@ -145,7 +75,7 @@ def jobs_of(process: subprocess.Popen) -> list[psutil.Process]:
 
 
 def test_a_run_that_is_asked_to_end_finishes_its_jobs(tmp_path):
-    workflow = faulty(tmp_path)
+    workflow = own(tmp_path)
     with running(workflow, "--", "score_all") as process:
         wait_for(lambda: jobs_of(process), process)
         process.send_signal(signal.SIGTERM)
@@ -154,11 +84,11 @@ def test_a_run_that_is_asked_to_end_finishes_its_jobs(tmp_path):
     assert "Will exit after finishing currently running jobs" in said
     assert (tmp_path / "results" / "data" / "shades.npz").is_file()
     assert not list((tmp_path / "results").rglob("trial0.npz"))  # nothing that follows was started
-    workflow.run("score_all")
+    assert workflow.planned("score_all") == {"train_network": 1, "score_layers": 1, "score_all": 1}
 
 
 def test_a_job_that_is_killed_is_tried_again(tmp_path, undisturbed):
-    workflow = faulty(tmp_path)
+    workflow = own(tmp_path, undisturbed)
     (tmp_path / "slow").touch()
     with running(workflow, "--", "score_all") as process:
         wait_for(lambda: jobs_of(process), process)
@@ -169,8 +99,23 @@ def test_a_job_that_is_killed_is_tried_again(tmp_path, undisturbed):
     assert same_results(workflow, undisturbed)
 
 
-def test_a_second_run_in_a_folder_is_refused(tmp_path, undisturbed):
-    workflow = faulty(tmp_path)
+def test_a_run_that_was_killed_goes_on(tmp_path, undisturbed):
+    workflow = own(tmp_path)
+    manifests = lambda: sorted((tmp_path / "data" / "store").glob("[0-9a-f]*/*/manifest.json"))  # noqa: E731
+    with running(workflow, "--", "score_all", "curves_all") as process:
+        wait_for(manifests, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    kept = {path: path.read_bytes() for path in manifests()}
+    workflow("--unlock")
+    workflow.run("score_all", "curves_all")
+    assert 0 < len(kept) < len(manifests())
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    assert same_results(workflow, undisturbed)
+
+
+def test_a_second_run_in_a_folder_is_refused(tmp_path):
+    workflow = own(tmp_path)
     (tmp_path / "slow").touch()
     with running(workflow, "--", "score_all") as process:
         wait_for(lambda: jobs_of(process), process)
@@ -185,16 +130,14 @@ def test_a_second_run_in_a_folder_is_refused(tmp_path, undisturbed):
     assert "LockException" in third.stdout
     assert workflow("--unlock").returncode == 0
     (tmp_path / "slow").unlink()
-    workflow.run("score_all", "curves_all")
-    assert same_results(workflow, undisturbed)
+    workflow.run("data_all")
 
 
 def test_two_studies_share_a_store(tmp_path, undisturbed):
     workflows = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        workflows.append(faulty(tmp_path / name))
-        workflows[-1].study = FAULTY | {"store": str(tmp_path / "store")}
+        workflows.append(own(tmp_path / name, store=str(tmp_path / "store")))
     targets = ("--resources", "gpu=8", "--", "score_all", "curves_all")
     with running(workflows[0], *targets) as one, running(workflows[1], *targets) as two:
         for process, workflow in ((one, workflows[0]), (two, workflows[1])):
@@ -221,36 +164,33 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file systems")
 def test_a_full_disk_is_told_and_nothing_half_written_stays(tmp_path):
     with mounted(tmp_path / "small", "size=40k"):
-        workflow = faulty(tmp_path)
-        workflow.study = FAULTY | {"networks": {"good": network(width=400)}}
-        workflow.study["networks"]["good"]["layers"] = {"1": 400}
-        workflow.study["store"] = str(tmp_path / "small" / "store")
-        workflow.run("score_all")  # results are there all the same
+        wide = network(width=400) | {"layers": {"1": 400}}
+        workflow = own(tmp_path, networks={"good": wide}, store=str(tmp_path / "small" / "store"))
+        workflow.run("train_all")  # results are there all the same
         logs = "".join(path.read_text() for path in (tmp_path / "results" / "logs").rglob("*.log"))
         assert "could not be kept in" in logs
         assert "No space left on device" in logs
         kept = [path.parent for path in (tmp_path / "small").rglob("manifest.json")]
         assert not list((tmp_path / "small" / "store" / ".incoming").glob("*"))
         shutil.rmtree(tmp_path / "results")
-        workflow.run("score_all")
+        workflow.run("train_all")
         assert all((path / "manifest.json").is_file() for path in kept)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file systems")
 def test_results_that_cannot_be_written_are_told(tmp_path):
-    workflow = faulty(tmp_path)
+    workflow = own(tmp_path)
     with mounted(tmp_path / "results", "size=1m,ro"):
-        done = workflow("--cores", "1", "--", "score_all")
+        done = workflow("--cores", "1", "--", "data_all")
         assert done.returncode != 0
         assert "Read-only file system" in done.stdout
     shutil.rmtree(tmp_path / "results")
-    workflow.run("score_all")
+    workflow.run("data_all")
 
 
 @pytest.mark.parametrize("hours", [1, -1])
 def test_a_clock_that_is_wrong_changes_no_result(tmp_path, undisturbed, hours):
-    workflow = faulty(tmp_path)
-    shutil.copytree(undisturbed.folder / "data", tmp_path / "data", symlinks=True)
+    workflow = own(tmp_path, undisturbed)
 
     def shift(pattern: str) -> None:
         for path in tmp_path.rglob(pattern):

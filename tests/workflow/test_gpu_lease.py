@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import json
 import shutil
@@ -12,15 +11,14 @@ import sys
 import numpy as np
 import pytest
 
-from tests.workflow.conftest import REPOSITORY, STUDY, Workflow
+from shapprune.core.paths import REPOSITORY
+from tests.study import STUDY, Workflow, changed
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
-# Ten jobs of one and two GPUs, which run as those of the study do and write down which they held, and when.
+# Six jobs of one and two GPUs, which run as those of the study do and write down which they held, and when.
 SNAKEFILE = """
 rule all:
     input:
-        expand("held/{index}.json", index=range(10)),
+        expand("held/{index}.json", index=range(6)),
 
 rule hold:
     output:
@@ -60,7 +58,7 @@ def fake(tmp_path, monkeypatch) -> list[str]:
 def test_two_runs_at_once_share_the_devices(fake, tmp_path, monkeypatch):
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
     (tmp_path / "hold.py").write_text(HOLD)
-    where = ["--snakefile", str(tmp_path / "Snakefile"), "--cores", "5", "--resources", "gpu=8"]
+    where = ["--snakefile", str(tmp_path / "Snakefile"), "--cores", "4", "--resources", "gpu=8"]
     runs = []
     for name in ("one", "two"):
         command = [sys.executable, "-m", "snakemake", *where, "--directory", str(tmp_path / name)]
@@ -70,18 +68,18 @@ def test_two_runs_at_once_share_the_devices(fake, tmp_path, monkeypatch):
         said, _ = run.communicate(timeout=240)
         assert run.returncode == 0, said[-3000:]
     held = [json.loads(path.read_text()) for path in tmp_path.glob("*/held/*.json")]
-    assert sorted(len(names) for names, *_ in held) == [1] * 10 + [2] * 10
+    assert sorted(len(names) for names, *_ in held) == [1] * 6 + [2] * 6
     assert {name for names, *_ in held for name in names} == set(fake)
     for device in fake:
         times = sorted((began, ended) for names, began, ended in held if device in names)
         assert all(ended <= began for (_, ended), (began, _) in itertools.pairwise(times))
     logs = [path.read_text() for path in tmp_path.glob("*/logs/hold/*.log")]
-    assert len(logs) == 20
+    assert len(logs) == 12
     assert all(log.startswith("on GPU fake") for log in logs)
 
 
 def test_the_jobs_of_a_study_hold_a_device_and_the_run_says_which_there_are(fake, tmp_path):
-    workflow = Workflow(tmp_path / "study", copy.deepcopy(STUDY) | {"gpu_slots": 2})
+    workflow = Workflow(tmp_path / "study", STUDY | {"gpu_slots": 2})
     workflow.folder.mkdir()
     target = "results/small/seed0/model.safetensors"
     line = f"GPUs: {', '.join(fake)}, 2 jobs on each; locks in {tmp_path / 'locks'}; up to 3 jobs at a time"
@@ -109,8 +107,7 @@ def test_two_layers_at_once_on_real_devices(tmp_path, monkeypatch):
         pytest.skip("no CUDA device")
     monkeypatch.setenv("SHAPPRUNE_GPU_LOCKS", str(tmp_path / "locks"))
     number = torch.cuda.device_count()
-    study = copy.deepcopy(STUDY) | {"gpu_slots": 1 if number > 1 else 2}
-    study["scoring"]["precision"] = "fp32"
+    study = changed(STUDY, scoring={"precision": "fp32"}) | {"gpu_slots": 1 if number > 1 else 2}
     on_cpu, on_cuda = (Workflow(tmp_path / name, study | {"device": name}) for name in ("cpu", "cuda"))
     layers = [f"results/small/seed0/scores/shapley/{layer}" for layer in ("fc1", "fc2")]
     for workflow in (on_cpu, on_cuda):

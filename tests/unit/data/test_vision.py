@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from shapprune.core.paths import REPOSITORY
+
 CHECK = """
 from shapprune.data import vision
 print(len(vision._declared), {expression})
@@ -23,8 +25,7 @@ torch._C._dispatch_has_kernel_for_dispatch_key("torchvision::qnms", "Meta")
 
 
 def run(expression: str, *path: Path) -> subprocess.CompletedProcess[str]:
-    root = Path(__file__).resolve().parents[3]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*path, root]))}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, [*path, REPOSITORY]))}
     code = CHECK.format(expression=expression)
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
 

@@ -9,7 +9,8 @@ import torch
 from torch import fx
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.data import sets as data
+from shapprune.data.prepared import tensors
+from shapprune.data.sets import DATASETS, load
 from shapprune.networks.builders import build, builder_of
 from shapprune.networks.storage import load_weights
 from shapprune.networks.tables import ARCHITECTURES, layer_table
@@ -86,7 +87,7 @@ def test_an_architecture_of_ones_own(tmp_path, monkeypatch):
 )
 def test_public_checkpoints_reach_their_published_accuracy(architecture, file, accuracy, data_folder):
     model = load_weights(build(architecture, COLOUR), data_folder / "weights" / file)
-    images, labels = data.tensors(data.load("cifar10", root=data_folder, download=False), "test")
+    images, labels = tensors(load("cifar10", root=data_folder, download=False), "test")
     assert evaluate(model, images, labels)[1] == pytest.approx(accuracy, abs=1e-4)
 
 
@@ -99,7 +100,7 @@ def test_an_own_function_gets_all_of_its_options_and_nothing_else(tmp_path, monk
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    info = data.DATASETS["digits"]
+    info = DATASETS["digits"]
     network = {"architecture": "own_function:make", "options": {"classes": 5, "shape": [1, 8, 8]}}
     assert builder_of(network, info)()[1].weight.shape == (5, 64)
     for options in ({}, {"classes": 5, "width": 3}):

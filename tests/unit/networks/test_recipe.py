@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import pytest
 import yaml
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.core.paths import REPOSITORY as ROOT
 from shapprune.networks.augment import AUGMENTATIONS
 from shapprune.networks.recipe import Recipe, recipe_options
 from shapprune.workflow.study.schema import resolve
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def rates(steps: int = 10, **options) -> list[float]:

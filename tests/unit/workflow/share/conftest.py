@@ -9,13 +9,15 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory) -> Path:
-    """A database with MLflow's tables and nothing in them."""
-    from mlflow import MlflowClient
+def database(once) -> Path:
+    """A database with MLflow's tables and nothing in them; to make them costs seconds."""
 
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+    def fill(folder: Path) -> None:
+        from mlflow import MlflowClient
+
+        MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+
+    return once("mlflow", fill) / "mlflow.db"
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ from shapprune.workflow.share import mlflow as tracking
 from shapprune.workflow.study import config as study
 from tests.unit.workflow.share.results import CONFIG, MD5, Results, runs
 
-pytestmark = pytest.mark.xdist_group("mlflow")  # importing it and a new database cost seconds: once for all
-
 
 def kinds(runs: dict[str, object]) -> list[str]:
     return sorted(run.data.tags["shapprune.kind"] for run in runs.values())

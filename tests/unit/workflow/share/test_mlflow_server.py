@@ -16,11 +16,9 @@ from urllib.parse import quote
 
 import pytest
 
+from shapprune.core.paths import REPOSITORY as ROOT
 from tests.unit.workflow.share.results import Results, runs
 
-pytestmark = pytest.mark.xdist_group("mlflow")  # importing it and a new database cost seconds: once for all
-
-ROOT = Path(__file__).parents[4]
 CRITERIA, ORDER = "tags.`shapprune.kind` = 'criterion'", "metrics.`auc_loss`"  # runs to show, as MLflow wants it
 
 

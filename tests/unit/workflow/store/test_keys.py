@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.core.paths import REPOSITORY as ROOT
 from shapprune.workflow.store import keys
 from shapprune.workflow.store.keys import Task, code_of, fingerprint, from_description
 
-ROOT = Path(__file__).resolve().parents[4]
 CODE = '''
 """A module."""
 import os

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
+from shapprune.core.paths import REPOSITORY as ROOT
 from shapprune.workflow.study import config as study
 from tests.unit.workflow.study.mistakes import PROTOCOLS
-
-ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture

@@ -42,10 +42,10 @@ def problems(config: dict) -> tuple[str, ...]:
 WEIGHTS = {f"{NET}.train": GONE, f"{NET}.seeds": [0]}
 
 
-def told_in_one_sentence(config, changes, key, fragment):
-    """Assert that one sentence says it, in words that are not those of the schema."""
+def told_in_one_sentence(config: dict, changes: dict, key: str, *names: str) -> None:
+    """Assert that one sentence starts with the key and has all names, and none of the words of the schema."""
     (sentence,) = problems(changed(config, changes))
     assert sentence.startswith(f"{key}: ")
-    assert fragment in sentence
+    assert [name for name in names if name not in sentence.removeprefix(f"{key}: ")] == []
     for word in ("instance", "schema", "None of", "is not valid under", "does not match", "'object'"):
         assert word not in sentence

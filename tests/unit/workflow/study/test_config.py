@@ -6,17 +6,15 @@ import copy
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.core.paths import REPOSITORY as ROOT
 from shapprune.workflow.study import config as study
 from shapprune.workflow.study.config import ConfigError
 from shapprune.workflow.study.layers import layers_of
 from tests.unit.workflow.study.mistakes import PROTOCOLS, changed
-
-ROOT = Path(__file__).resolve().parents[4]
 
 
 def test_error_reads_well(config):

@@ -6,16 +6,15 @@ import copy
 import subprocess
 import sys
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
+from shapprune.core.paths import REPOSITORY as ROOT
 from shapprune.networks.recipe import Recipe
 from shapprune.workflow.store import keys
 from shapprune.workflow.store.keys import code_of, fingerprint
 from tests.unit.workflow.study.study_keys import CONFIG, all_keys, changed
 
-ROOT = Path(__file__).resolve().parents[4]
 SCORES = {"score_layers", "score_layer"}
 OF_SCORES, STUDY = {"measure_curves", "search_oracle"}, {"study_estimators"}
 TUNED, FRESH, SMALL = {"fine_tune_pruned"}, {"prune_untrained"}, {"compress_network"}
