@@ -1,1 +1,1 @@
-"""Tools that tell, find and move results and never decide one; no key of a result is of them."""
+"""Errors, files, progress and other tools of all rooms. They change no result, so cache keys do not follow them."""

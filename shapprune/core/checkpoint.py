@@ -1,4 +1,4 @@
-"""Checkpoints of a training or a scoring, so that one that was cut off goes on instead of starting anew."""
+"""Checkpoints of a training or a scoring, from which the same work continues after an interruption."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import torch
 from shapprune.core.files import whole
 
 
-def save_checkpoint(path: Path | None, of: str, state: dict[str, Any]) -> None:
-    """Write the state of a training or a scoring, whole or not at all; without a path nothing is written.
+def save_checkpoint(path: Path | None, identity: str, state: dict[str, Any]) -> None:
+    """Write the state of a training or a scoring, completely or not at all.
 
     Args:
-        path: the file.
-        of: what decides the outcome, as text; only what is the same in it goes on from the file.
+        path: the file; None writes nothing.
+        identity: all that decides the outcome, as text. Only work with the same identity continues from the file.
         state: tensors, numbers, text, and lists and dictionaries of them.
     """
     if path is not None:
         with whole(path) as temporary:
-            torch.save({"of": of, "state": state}, temporary)
+            torch.save({"identity": identity, "state": state}, temporary)
 
 
-def load_checkpoint(path: Path | None, of: str) -> dict[str, Any] | None:
-    """The state that `save_checkpoint` wrote with the same ``of``; None if there is none, or it cannot be read."""
+def load_checkpoint(path: Path | None, identity: str) -> dict[str, Any] | None:
+    """Read the state that `save_checkpoint` wrote with the same identity; None if there is none or it is damaged."""
     if path is None or not path.exists():
         return None
     try:
-        # Generator states must stay on the CPU; what belongs on the device is copied there when it is loaded.
+        # Generator states must stay on the CPU; other tensors are copied to the device by who loads them.
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        return saved["state"] if saved["of"] == of else None
-    except Exception:  # noqa: BLE001  damaged, it may make the unpickler raise anything
+        return saved["state"] if saved["identity"] == identity else None
+    except Exception:  # noqa: BLE001  a damaged file may make the unpickler raise anything
         return None

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under a temporary name, then renamed; and their checksums."""
+"""Atomic writing of files (under a temporary name, then renamed), checksums, and JSON."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from shapprune.core.errors import ShapPruneError
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` to write to; it takes the name ``path`` when the block ends without an error.
+    """Give a temporary path to write to, and rename it to ``path`` when the block ends without an error.
 
-    The folder is made when it is missing. After an error nothing of the temporary file is left.
+    The folder is made if it is missing. After an error no temporary file remains.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The ending is kept, because numpy and others go by it.
+    # The ending stays, because numpy and others choose the format by it.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         temporary = Path(folder) / path.name
         yield temporary
@@ -36,13 +36,13 @@ def checksum(path: Path, algorithm: str) -> str:
 
 
 def write_json(path: str | Path, content: object) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON, completely or not at all."""
     with whole(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Read the object in a JSON file.
 
     Raises:
         ShapPruneError: the file is missing or damaged.

@@ -1,4 +1,4 @@
-"""Where the package and the repository around it lie."""
+"""The folders of the package and of the repository around it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from shapprune.core.errors import ShapPruneError
 
 PACKAGE = Path(__file__).resolve().parents[1]
-REPOSITORY = PACKAGE.parent  # of a checkout; an installed package has other things around it
+REPOSITORY = PACKAGE.parent  # in a checkout; an installed package has other things around it
 
 
 def repository_file(path: str) -> Path:

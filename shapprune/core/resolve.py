@@ -12,7 +12,7 @@ from shapprune.core.errors import ShapPruneError, suggestion
 
 
 def resolve_function(text: str, kind: str) -> Callable[..., Any]:
-    """Import the function that ``package.module:function`` names; modules of the working folder can be imported too.
+    """Import a function by its name, ``package.module:function``, also from the working folder.
 
     Args:
         text: the name, e.g. ``"my_package.data:load"``.
@@ -26,7 +26,7 @@ def resolve_function(text: str, kind: str) -> Callable[..., Any]:
         raise ShapPruneError(f"{kind} {text!r} must be written as package.module:function")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.append(here)  # at the end: a folder of one's own must not hide an installed package
+        sys.path.append(here)  # last, so that it does not hide an installed package
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Tables as CSV files with a header, one observation a row."""
+"""Tables as CSV files with a header and one observation a row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shapprune.core.files import whole
 
 
 def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write rows as CSV, the header even when there are none. Numbers are written so that they read back equal.
+    """Write rows as CSV, with the header even if there are none. Numbers read back equal.
 
     Raises:
         ValueError: a row has other columns.

@@ -1,1 +1,1 @@
-"""Image sets, from their files to tensors."""
+"""Image sets: reading, checking, splitting, and tensors."""

@@ -1,6 +1,6 @@
 """Images of one's own as files in a folder for each class, as torchvision's ImageFolder has them.
 
-Only the images that are asked for are read.
+Images are read on demand.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _FIRST_PARTS, _SECOND_PARTS = ("train",), ("val", "valid", "validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class ImageFolder:
-    """Images in folders by class; nothing is read but what `read` is asked for.
+    """Images in folders by class, read on demand by `read`.
 
     Attributes:
         root: the folder.
-        classes: names of the folders of the classes, sorted; a label is a place among them.
-        files: path of each image, those of the first class first.
+        classes: names of the folders of the classes, sorted; a label is an index into them.
+        files: path of each image, ordered by class.
         labels: label of each image, int64 [N].
     """
 
@@ -44,17 +44,17 @@ class ImageFolder:
         """Read some of the images.
 
         Args:
-            places: which, int [n], as in ``files``.
-            channels: 3 for colours or 1 for shades of grey; images are turned into what is asked for.
-            size: height and width in pixels that they have.
-            resize: whether images of another size are resized, bilinearly and as little as possible, so that they
-                cover this size, and what juts out on two sides is cut off.
+            places: their indices in ``files``, int [n].
+            channels: 3 for colours, 1 for grey; images are converted.
+            size: height and width in pixels.
+            resize: resize images of another size bilinearly, as little as needed to cover this size, and crop the
+                rest centrally. By default they are refused.
 
         Returns:
             uint8 [n, channels, height, width].
 
         Raises:
-            ShapPruneError: an image that cannot be read, or is of another size and not to be resized.
+            ShapPruneError: an image that cannot be read, or of another size without ``resize``.
         """
         images = np.empty((len(places), channels, *size), np.uint8)
         for slot, place in zip(images, track(places, "reading images"), strict=True):
@@ -73,8 +73,8 @@ class ImageFolder:
 def open_folder(root: str | Path) -> list[ImageFolder]:
     """Find the images of a folder: ``root/CLASS/...``, or the same below ``root/train`` and ``root/val``.
 
-    Instead of ``val`` the second part may be called ``valid``, ``validation`` or ``test``; of several the first of
-    these is taken. Images may lie at any depth below their class. Hidden files and folders are passed over.
+    Instead of ``val`` the second part may be called ``valid``, ``validation`` or ``test``; the first of these that
+    exists is taken. Images may lie at any depth below their class. Hidden files and folders are ignored.
 
     Args:
         root: the folder.
@@ -83,8 +83,8 @@ def open_folder(root: str | Path) -> list[ImageFolder]:
         One part, or two of the same classes.
 
     Raises:
-        ShapPruneError: there is no such folder, it has less than two classes, a class has no images in the first part,
-            or the second part has classes that the first has not.
+        ShapPruneError: the folder does not exist, it has fewer than two classes, a class has no images in the first
+            part, or the second part has a class that the first does not have.
     """
     root = Path(root)
     if not root.is_dir():
@@ -140,7 +140,7 @@ def _no_images(folder: Path) -> ShapPruneError:
 
 
 def _open(file: Path) -> Image.Image:
-    """An image, decoded.
+    """Read and decode an image.
 
     Raises:
         ShapPruneError: it cannot be read, or has more than 8 bits a channel.
@@ -148,7 +148,7 @@ def _open(file: Path) -> Image.Image:
     try:
         with Image.open(file) as image:
             image.load()
-    except Exception as error:  # damaged, it may make the decoder raise anything
+    except Exception as error:  # a damaged file may make the decoder raise anything
         raise ShapPruneError(f"{file} cannot be read as an image: {error}") from error
     if image.mode.startswith(("I", "F")):
         raise ShapPruneError(f"{file} has more than 8 bits a channel; only images of 8 bits are read")

@@ -1,4 +1,4 @@
-"""Image sets in the one form that all stages read: checked arrays, splits, draws, and tensors for a network.
+"""Image sets in the form that all stages read: checked arrays, splits, draws, and tensors for a network.
 
 Importing this module does not import torch.
 """
@@ -28,7 +28,7 @@ ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 @dataclass(frozen=True)
 class DataInfo:
-    """What is known of an image set without reading it.
+    """The facts about an image set that are known without reading it.
 
     Attributes:
         name: its name in the configuration.
@@ -61,15 +61,15 @@ class ImageSet:
 
 
 def splits(train: int, validation: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Split the training images at random: sorted indices of those that train and of those held back.
+    """Split the training images at random, into sorted indices of those that train and of those held back.
 
     Args:
         train: number of training images of the set.
-        validation: how many of them to hold back.
+        validation: how many to hold back.
         seed: of the draw.
 
     Raises:
-        ShapPruneError: no image would be left to train on.
+        ShapPruneError: no image is left to train on.
 
     Examples:
         >>> from shapprune.data import prepared
@@ -105,11 +105,11 @@ def tensors(image_set: ImageSet, part: str, indices: np.ndarray | None = None) -
     Args:
         image_set: the set.
         part: ``"train"`` or ``"test"``.
-        indices: which images, in this order; by default all.
+        indices: the images, in this order; by default all.
 
     Returns:
-        float32 images [N, C, H, W], from 0..255 to 0..1, less the mean and divided by the std of each channel; int64
-        labels [N].
+        float32 images [N, C, H, W], scaled from 0..255 to 0..1, minus the mean and divided by the std of each channel;
+        int64 labels [N].
 
     Examples:
         >>> import numpy as np
@@ -131,7 +131,7 @@ def tensors(image_set: ImageSet, part: str, indices: np.ndarray | None = None) -
 
 
 def write_prepared(path: str | Path, image_set: ImageSet) -> None:
-    """Write an image set as an uncompressed ``.npz`` and, beside it under the same stem, a ``.json`` with its facts.
+    """Write an image set as an uncompressed ``.npz``, and its facts under the same stem as ``.json``.
 
     The manifest holds the fields of `DataInfo` and ``md5``, of the bytes of the four arrays.
     """
@@ -152,7 +152,7 @@ def read_prepared(path: str | Path) -> ImageSet:
     """Read what `write_prepared` wrote.
 
     Raises:
-        ShapPruneError: a file of the two is missing, damaged or does not belong to the other.
+        ShapPruneError: one of the two files is missing, damaged or does not belong to the other.
     """
     path = Path(path)
     arrays = read_arrays(path)
@@ -174,14 +174,14 @@ def read_prepared(path: str | Path) -> ImageSet:
 
 
 def require_data(facts: Mapping[str, Any], prepared: str | Path) -> None:
-    """See to it that a network was made from the data set as it is now.
+    """Raise unless a network was made from the present data set.
 
     Args:
-        facts: of the network's manifest.
-        prepared: the data set.
+        facts: the network's manifest.
+        prepared: the data set's ``.npz``.
 
     Raises:
-        ShapPruneError: it was made from another.
+        ShapPruneError: the data set has changed since.
     """
     name, md5 = facts["data"]["name"], read_json(Path(prepared).with_suffix(".json"))["md5"]
     if facts["data"]["md5"] != md5:
@@ -208,7 +208,7 @@ def read_arrays(path: Path) -> Arrays:
 
 
 def check_image_set(info: DataInfo, arrays: Arrays) -> ImageSet:
-    """The image set of four arrays.
+    """Make an image set of four arrays.
 
     Raises:
         ShapPruneError: their counts or shapes are not those of ``info``.
@@ -226,7 +226,7 @@ def check_image_set(info: DataInfo, arrays: Arrays) -> ImageSet:
 
 
 def md5_of(arrays: Iterable[np.ndarray]) -> str:
-    """The MD5 of the bytes of arrays, one after the other."""
+    """The MD5 of the bytes of arrays, joined."""
     md5 = hashlib.md5(usedforsecurity=False)
     for array in arrays:
         md5.update(np.ascontiguousarray(array).data)

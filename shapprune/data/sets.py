@@ -1,6 +1,6 @@
-"""Named image sets and those of one's own: what is known of them without reading, where they lie, and loading.
+"""Named image sets and those of one's own: their facts, where their files are, and loading.
 
-Importing this module does not import torch, so a workflow can read the table `DATASETS` cheaply.
+Importing this module does not import torch, so that a workflow can be planned by the table `DATASETS`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shapprune.data import sources
 from shapprune.data.prepared import ARRAYS, Arrays, DataInfo, ImageSet, arrays_md5, check_image_set, md5_of, read_arrays
 
 SAMPLE = "fashion-mnist-sample"
-_SAMPLE_MD5 = "759a1a17a7e2c0a84bd66edccaba3616"  # of its arrays, so that another zlib may pack the file
+_SAMPLE_MD5 = "759a1a17a7e2c0a84bd66edccaba3616"  # of its arrays; the file may be packed by another zlib
 DATASETS: dict[str, DataInfo] = {
     info.name: info
     for info in (
@@ -30,7 +30,7 @@ DATASETS: dict[str, DataInfo] = {
         DataInfo("cifar10", (3, 32, 32), 10, 50000, 10000, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     )
 }
-# Of the arrays, as `arrays_md5` has it, so that keys of results can be known without reading images.
+# `arrays_md5` of each set, so that cache keys are known without reading images.
 KNOWN_MD5 = {
     SAMPLE: "c8813ff4f8649291606ec635c5d758b0",
     "digits": "063f49082c60f487ea6fd835a64117c4",
@@ -45,9 +45,9 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> Im
 
     Args:
         name: a name in `DATASETS`.
-        root: the only folder to look in; by default ``data/raw`` of the repository, then the folder that the
-            environment variable SHAPPRUNE_DATA names. ``data/README.md`` says how files lie in it.
-        download: whether a full set that is in neither folder is downloaded into the first.
+        root: the only folder to search; by default ``data/raw`` of the repository, then the folder in the environment
+            variable SHAPPRUNE_DATA. ``data/README.md`` describes the files in it.
+        download: download a full set into the first folder if none has it.
 
     Raises:
         ShapPruneError: an unknown name, a damaged file, or a set that is missing and cannot be downloaded.
@@ -82,7 +82,7 @@ def load_own(function: str, name: str) -> ImageSet:
         name: the name of the set in the configuration.
 
     Raises:
-        ShapPruneError: no such function, or arrays of the wrong type, shape or length.
+        ShapPruneError: the function does not exist, or returns arrays of the wrong type, shape or length.
     """
     result = resolve_function(function, f"data set {name!r}:")()
     what = f"data set {name!r} ({function})"
@@ -120,7 +120,7 @@ def load_own(function: str, name: str) -> ImageSet:
 
 
 def _folders() -> list[Path]:
-    """Where full sets are looked for; the first takes downloads. An installed package has no repository around it."""
+    """The folders that are searched for full sets; the first takes downloads. The repository's only in a checkout."""
     in_repository = [REPOSITORY / "data" / "raw"] if (REPOSITORY / "pyproject.toml").is_file() else []
     named = [Path(folder)] if (folder := os.environ.get("SHAPPRUNE_DATA")) else []
     return in_repository + named
@@ -151,7 +151,7 @@ def _sample(folders: list[Path]) -> Arrays:
 
 
 def _mean_std(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std of each channel on the scale 0 to 1, from histograms: exact, and no copy of the images as floats."""
+    """Mean and std of each channel on the scale 0 to 1, computed from histograms instead of float images."""
     levels = np.arange(256) / 255
     shares = [np.bincount(images[:, c].ravel(), minlength=256) / images[:, c].size for c in range(images.shape[1])]
     mean = [float(share @ levels) for share in shares]

@@ -1,4 +1,4 @@
-"""The public data sets as files: MNIST, Fashion-MNIST and CIFAR-10 in the layouts they are published in.
+"""Files of the public data sets: MNIST, Fashion-MNIST and CIFAR-10 as they are published.
 
 References:
     Y. LeCun, C. Cortes, C. Burges: The MNIST database of handwritten digits, 1998.
@@ -55,10 +55,10 @@ def read(name: str, folder: Path) -> Arrays | None:
             ``cifar-10-batches-bin`` (binary version) or ``cifar-10-batches-py`` (Python version).
 
     Returns:
-        uint8 images [N, C, H, W] and labels [N] of the training and of the test part; None when a file is missing.
+        uint8 images [N, C, H, W] and labels [N] of the training and of the test part; None if a file is missing.
 
     Raises:
-        ShapPruneError: a file that is there is damaged.
+        ShapPruneError: a file is damaged.
     """
     if name in _IDX_FOLDERS:
         return _read_idx(name, folder / _IDX_FOLDERS[name] / "raw")
@@ -66,10 +66,10 @@ def read(name: str, folder: Path) -> Arrays | None:
 
 
 def download(name: str, folder: Path) -> None:
-    """Have torchvision download a full data set into a folder.
+    """Download a full data set into a folder, by torchvision.
 
     Raises:
-        ShapPruneError: no network, or the download is damaged.
+        ShapPruneError: the download failed or is damaged.
     """
     from shapprune.data.vision import torchvision
 
@@ -77,7 +77,7 @@ def download(name: str, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         getattr(torchvision.datasets, classes[name])(folder, download=True)
-    except (OSError, RuntimeError) as error:  # torchvision has both for a network that does not answer
+    except (OSError, RuntimeError) as error:  # torchvision raises either if a server does not answer
         raise ShapPruneError(
             f"{name} could not be downloaded into {folder} ({error}); put its files there by hand, as data/README.md"
             " says, or name the folder that has them in SHAPPRUNE_DATA"
@@ -85,7 +85,7 @@ def download(name: str, folder: Path) -> None:
 
 
 def digits() -> Arrays:
-    """The 8x8 digits that come with scikit-learn: 36 images of each class are for testing, the others for training.
+    """The 8x8 digits of scikit-learn: 36 images of each class for testing, the others for training.
 
     Raises:
         ShapPruneError: scikit-learn is not installed.

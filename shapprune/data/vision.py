@@ -2,9 +2,9 @@
 
 Use ``from shapprune.data.vision import torchvision``.
 
-A CPU-only torch beside the ordinary (CUDA) wheel of torchvision refuses the import with "operator torchvision::nms
-does not exist": the wheel's compiled operators need CUDA libraries, and its Python code takes two of them for granted.
-Networks and data sets use neither, so declaring the two operators, without any code behind them, is a full cure.
+With a CPU-only torch and the ordinary (CUDA) wheel of torchvision the import fails with "operator torchvision::nms does
+not exist": the wheel's compiled operators need CUDA libraries, and its Python code expects two of them. Networks and
+data sets use neither, so declaring the two operators without an implementation is enough.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _declared: list[torch.library.Library] = []  # a schema lives only as long as it
 
 
 def _import_torchvision() -> ModuleType:
-    """Import torchvision as it is or, only when that fails for want of its operators, with the operators declared.
+    """Import torchvision; if its operators are missing, declare them and import it again.
 
     Raises:
-        ImportError, RuntimeError: whatever torchvision raises for any other reason.
+        ImportError, RuntimeError: torchvision cannot be imported for another reason.
     """
     try:
         return importlib.import_module("torchvision")
@@ -34,7 +34,7 @@ def _import_torchvision() -> ModuleType:
         if "operator torchvision::" not in str(error):
             raise
     for name in [each for each in sys.modules if each.partition(".")[0] == "torchvision"]:
-        del sys.modules[name]  # the half that was imported
+        del sys.modules[name]  # imported in part
     library = torch.library.Library("torchvision", "FRAGMENT")
     _declared.append(library)
     for schema in _SCHEMAS:

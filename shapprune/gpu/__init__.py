@@ -1,4 +1,4 @@
-"""GPUs: which there are, how a job holds one, and what it runs on."""
+"""GPUs: their names, leases that jobs hold, and the choice of the device."""
 
 from shapprune.gpu.device import DEVICES, choose_device, machine_facts
 from shapprune.gpu.leases import lease

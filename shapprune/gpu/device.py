@@ -1,7 +1,7 @@
-"""Which device the networks run on, and what a result was made on.
+"""The device that networks run on, and the facts about the machine for manifests.
 
-Stages ask here where they run. Nothing here decides what they make, so no key of a result is of this module
-(`shapprune.workflow.store.keys`). Importing it costs nothing: torch is imported by the functions that need it.
+No result depends on this module, so cache keys do not follow it (`shapprune.workflow.store.keys`). The functions import
+torch, the module does not.
 """
 
 from __future__ import annotations
@@ -21,13 +21,18 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def choose_device(wanted: str = "auto") -> str:
-    """``"cuda"`` or ``"cpu"``, as wanted and there.
+    """Choose ``"cuda"`` or ``"cpu"``.
 
     Args:
-        wanted: ``auto`` takes CUDA where there is a device and the CPU else.
+        wanted: ``cpu``, ``cuda``, or ``auto`` for CUDA if there is a device.
 
     Raises:
-        ShapPruneError: an unknown device, or ``cuda`` where there is none.
+        ShapPruneError: an unknown device, or ``cuda`` without a CUDA device.
+
+    Examples:
+        >>> from shapprune.gpu import choose_device
+        >>> choose_device("cpu")
+        'cpu'
     """
     import torch
 
@@ -40,7 +45,7 @@ def choose_device(wanted: str = "auto") -> str:
 
 
 def machine_facts(device: str) -> dict[str, Any]:
-    """What a result was made on: device, peak memory in MB so far, and the versions that decide its numbers."""
+    """The device, the peak memory in MB so far, and the versions that decide numerical results."""
     import torch
 
     if device == "cuda":

@@ -1,7 +1,7 @@
-"""Which GPUs this process may use, under the names that CUDA takes and under names that no run numbers differently.
+"""The GPUs that this process may use, by the names that CUDA takes and by UUIDs, which are the same in every run.
 
-Nothing here starts CUDA or imports torch: the driver reads ``CUDA_VISIBLE_DEVICES`` once, when it starts, and what it
-shall see is chosen before that.
+Nothing here starts CUDA or imports torch: the driver reads ``CUDA_VISIBLE_DEVICES`` once, when it starts, so devices
+are chosen before.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _UUID = re.compile(r"(GPU|MIG)-[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}", re.IG
 
 
 def pool() -> dict[str, str]:
-    """The devices that this process may use, each with the name of the physical one.
+    """The devices that this process may use, each with its physical name.
 
-    They are the entries of ``CUDA_VISIBLE_DEVICES`` as they stand there (indices, UUIDs, names of MIG slices); where it
-    is not set, what the driver tells; and none where there is no driver.
+    They are the items of ``CUDA_VISIBLE_DEVICES`` (indices, UUIDs, names of MIG slices). If it is not set, they are all
+    that the driver reports; without a driver there are none.
 
     Returns:
-        name -> physical name. That is the UUID where the driver tells which one a name stands for, and else the name.
+        name -> physical name: the UUID, or the name itself if the driver does not know it.
     """
     given = os.environ.get(VISIBLE)
     if given is None:
         return {name: name for uuid, *slices in installed() for name in slices or [uuid]}
-    # As CUDA reads it: what follows an entry like -1 is not seen. (Older versions of Slurm write NoDevFiles for none.)
+    # As CUDA reads it: an item like -1 ends the list. (Older versions of Slurm write NoDevFiles for none.)
     visible = lambda entry: entry and entry != "NoDevFiles" and entry[0] != "-"  # noqa: E731
     names = list(takewhile(visible, map(str.strip, given.split(","))))
     there = [] if all(map(_UUID.fullmatch, names)) else installed()
@@ -42,20 +42,20 @@ def pool() -> dict[str, str]:
 
 
 def installed() -> list[list[str]]:
-    """The GPUs of this machine in the order of their indices: the UUID of each and those of its MIG slices, if any.
+    """The GPUs of this machine in the order of their indices: the UUID of each, then those of its MIG slices.
 
-    NVML is asked for them by the package nvidia-ml-py where it is installed, and else ``nvidia-smi``.
+    They come from NVML by the package nvidia-ml-py, or from ``nvidia-smi`` if that is not installed.
     """
     found = _from_nvml()
     return _from_nvidia_smi() if found is None else found
 
 
 def cuda_has_started() -> bool:
-    """Whether this process has started CUDA, so that another value of ``CUDA_VISIBLE_DEVICES`` has no effect on it."""
+    """Whether this process has started CUDA, so that changes of ``CUDA_VISIBLE_DEVICES`` have no effect."""
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
     if cuda is not None and cuda.is_initialized():
         return True
-    # torch.cuda.is_available() starts the driver, too, and torch does not say so.
+    # torch.cuda.is_available() starts the driver too, without setting is_initialized().
     try:
         driver = ctypes.CDLL("libcuda.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
     except OSError:  # it was never loaded
@@ -64,7 +64,7 @@ def cuda_has_started() -> bool:
 
 
 def _physical(name: str, there: list[list[str]]) -> str:
-    """The UUID of a device that is named by its index or by the beginning of its UUID."""
+    """The UUID of a device, from its index or the beginning of its UUID."""
     if name.isdecimal():
         return there[int(name)][0] if int(name) < len(there) else name
     same = [uuid for gpu in there for uuid in gpu if uuid.lower().startswith(name.lower())]
@@ -90,7 +90,7 @@ def _from_nvml() -> list[list[str]] | None:
 
 
 def _slices(pynvml, gpu) -> list:  # type: ignore[no-untyped-def]  # it has no types
-    """The MIG slices of a GPU, none where it is not divided."""
+    """The MIG slices of a GPU; none if it is not divided."""
     found = []
     try:
         if pynvml.nvmlDeviceGetMigMode(gpu)[0] != pynvml.NVML_DEVICE_MIG_ENABLE:

@@ -1,10 +1,8 @@
 """Leases of GPUs: no two jobs on one node use the same device unless they agree to share it.
 
-A device is held by a lock file for as long as its job lives; the kernel gives it back when the job ends, however that
-happens. The locks are named after physical devices and lie in one folder of the node, so it does not matter which run a
-job belongs to or how that run numbers its devices. Where a scheduler has assigned devices they are used as they are.
-
-`shapprune.gpu.lease` is the name for users.
+A job holds a device by a lock file while it lives. The kernel releases the lock when the job ends, for whatever reason.
+Locks have the names of physical devices and are in one folder of the node, so they work across runs that number devices
+differently. Devices that a scheduler has assigned are used as they are.
 """
 
 from __future__ import annotations
@@ -28,35 +26,35 @@ from shapprune.gpu.devices import VISIBLE, cuda_has_started, pool
 
 LOCKS = "SHAPPRUNE_GPU_LOCKS"  # the folder of the locks
 SWITCH = "SHAPPRUNE_GPU_LEASE"  # off: devices are used as given, on: leased even within a job of Slurm
-PATIENCE = 60.0  # seconds after which a job says what it waits for, and says it again
+PATIENCE = 60.0  # seconds between two messages about what a job waits for
 
-_TEMPORARY = "/tmp"  # noqa: S108  a name that others could take first: `lock_folder` looks whose it is
+_TEMPORARY = "/tmp"  # noqa: S108  others could make the folder first: `lock_folder` checks its owner
 _NUMBERS = itertools.count()
 
-Held = dict[int, dict]  # of a device: the slots that are held -> what is known of who holds them
+Held = dict[int, dict]  # the slots of a device that are held -> the note of the holder
 
 
 @contextmanager
 def lease(count: int = 1, slots: int = 1, *, work: str = "", patience: float | None = None) -> Iterator[list[str]]:
-    """Hold GPUs for the time of a block, and make CUDA see these only.
+    """Hold GPUs during a block, and make only these visible to CUDA.
 
-    It must begin before CUDA is used in this process. All devices are taken at once; while there are not enough, it
-    waits and says every minute on standard error who holds what. A lease within a lease, also in a process started from
-    there, takes of the devices of the outer one.
+    It must begin before this process uses CUDA. All devices are taken at once. Until enough are free it waits, and
+    reports every minute on standard error who holds them. A lease inside a lease, also in a child process, takes
+    devices of the outer one.
 
     Args:
-        count: how many devices. With 0 CUDA sees none inside the block.
-        slots: how many jobs may be on a device at the same time, this one included; a device is shared by jobs only as
-            far as all of them allow it.
-        work: what others that wait are told of this job; default: the command.
-        patience: seconds after which it says what it waits for; default: `PATIENCE`.
+        count: number of devices. With 0 CUDA sees none inside the block.
+        slots: number of jobs that may share a device, this one included. Jobs share a device only if all of them allow
+            it.
+        work: description of this job for others that wait; by default the command.
+        patience: seconds between two messages; by default `PATIENCE`.
 
     Yields:
-        The names of the devices as ``CUDA_VISIBLE_DEVICES`` has them. Empty where there is no GPU. All that are visible
-        where a scheduler has assigned them (``SLURM_JOB_ID`` is set) or ``SHAPPRUNE_GPU_LEASE`` is ``off``.
+        The names of the devices in ``CUDA_VISIBLE_DEVICES``; empty without a GPU. All visible devices if a scheduler
+        has assigned them (``SLURM_JOB_ID`` is set) or ``SHAPPRUNE_GPU_LEASE`` is ``off``.
 
     Raises:
-        ShapPruneError: more devices than there are, CUDA has started, or the folder of the locks cannot be used.
+        ShapPruneError: more devices than exist, CUDA has started, or the folder of the locks cannot be used.
 
     Examples:
         Hide all GPUs from what runs in the block:
@@ -99,10 +97,10 @@ def lease(count: int = 1, slots: int = 1, *, work: str = "", patience: float | N
 
 
 def is_on() -> bool:
-    """Whether devices are leased here: not where a scheduler has assigned them, but for what the user says.
+    """Whether devices are leased: as ``SHAPPRUNE_GPU_LEASE`` says, else unless a scheduler has assigned them.
 
     Raises:
-        ShapPruneError: the user says something else than on or off.
+        ShapPruneError: ``SHAPPRUNE_GPU_LEASE`` is neither on nor off.
     """
     switch = os.environ.get(SWITCH, "")
     if switch not in ("", "on", "off"):
@@ -111,13 +109,13 @@ def is_on() -> bool:
 
 
 def lock_folder() -> Path:
-    """The folder of the locks, made when it is missing: one of the node for each user, or that of the user's choice.
+    """The folder of the locks, made if it is missing: the one in ``SHAPPRUNE_GPU_LOCKS``, or the user's in /tmp.
 
     Raises:
         ShapPruneError: it cannot be used.
     """
     given = os.environ.get(LOCKS)
-    # Not where TMPDIR says: two runs of a user may differ in it.
+    # TMPDIR does not count: two runs of a user may differ in it.
     temporary = _TEMPORARY if os.access(_TEMPORARY, os.W_OK | os.X_OK) else tempfile.gettempdir()
     folder = Path(given or f"{temporary}/shapprune-gpu-{os.getuid()}")
     if not folder.is_absolute():
@@ -133,14 +131,14 @@ def lock_folder() -> Path:
 
 
 def describe(slots: int = 1, cap: int | None = None) -> str | None:
-    """What to know before many jobs start: the devices, how many jobs they take, and where the locks are.
+    """Describe the devices, the number of jobs they take, and the folder of the locks, for the start of a run.
 
     Args:
-        slots: how many jobs share a device.
-        cap: how many jobs may ask for one at a time, if that is limited.
+        slots: number of jobs that share a device.
+        cap: number of jobs that may ask for a device at a time, if limited.
 
     Returns:
-        A line, or None where there is nothing to share out.
+        A line, or None if no device is shared out.
     """
     devices = pool() if cap != 0 else {}
     line = f"GPUs: {', '.join(name[:12] for name in devices)}"
@@ -162,18 +160,18 @@ def describe(slots: int = 1, cap: int | None = None) -> str | None:
 def _wait(
     devices: Mapping[str, str], count: int, about: dict, folder: Path, patience: float, stack: ExitStack
 ) -> list[str]:
-    """The names of devices that could be taken; the stack gives them back."""
-    began = told = time.monotonic()
+    """Wait until the devices could be taken, and return their names; the stack releases them."""
+    began = reported = time.monotonic()
     pause = 0.05
     while True:
         taken, held = _take(devices, count, about, folder, stack)
         if taken:
             return taken
-        if time.monotonic() - told >= patience:
-            told = time.monotonic()
+        if time.monotonic() - reported >= patience:
+            reported = time.monotonic()
             wanted = "a GPU" if count == 1 else f"{count} GPUs"
-            print(f"waiting for {wanted} since {told - began:.0f} s; {_told(held)}", file=sys.stderr, flush=True)
-        # Those that wait do not ask in step.
+            print(f"waiting for {wanted} since {reported - began:.0f} s; {_holders(held)}", file=sys.stderr, flush=True)
+        # A random pause, so that waiting jobs do not ask at the same time.
         time.sleep(random.uniform(pause / 2, pause))  # noqa: S311
         pause = min(2 * pause, 1.0)
 
@@ -181,9 +179,9 @@ def _wait(
 def _take(
     devices: Mapping[str, str], count: int, about: dict, folder: Path, stack: ExitStack
 ) -> tuple[list[str], dict[str, Held]]:
-    """Take the least used devices, all or none; who holds what, for the case that there are not enough.
+    """Take the least used devices, all or none; return their names, and who holds what.
 
-    One process at a time decides, so what it sees does not change but for jobs that end.
+    One process at a time decides, so what it sees only changes by jobs that end.
     """
     from filelock import FileLock
 
@@ -201,11 +199,11 @@ def _take(
 
 @contextmanager
 def _holding(path: Path, about: dict) -> Iterator[None]:
-    """Hold a lock that is free, with a note on who does."""
+    """Hold a free lock, with a note about the holder."""
     from filelock import FileLock
 
     note = path.with_suffix(".json")
-    with FileLock(path, mode=0o666, blocking=False):  # who may use the folder may use its locks
+    with FileLock(path, mode=0o666, blocking=False):  # all who may use the folder may use its locks
         write_json(note, about)
         try:
             yield
@@ -214,14 +212,14 @@ def _holding(path: Path, about: dict) -> Iterator[None]:
 
 
 def _held(folder: Path, device: str) -> Held:
-    """The slots of a device that are held, with the notes on who does."""
+    """The slots of a device that are held, with the notes about the holders."""
     from filelock import FileLock, Timeout
 
     found: Held = {}
     for path in folder.glob(_lock_of(Path(), device, "*").name):
         try:
             with FileLock(path, mode=0o666, blocking=False):
-                pass  # nobody holds it: its job has ended or was killed
+                pass  # free: its job has ended or was killed
         except Timeout:
             try:
                 found[int(path.stem.rpartition(".")[2])] = read_json(path.with_suffix(".json"))
@@ -235,12 +233,12 @@ def _lock_of(folder: Path, device: str, slot: int | str) -> Path:
 
 
 def _allowed(held: Held, slots: int) -> int:
-    """How many jobs a device takes: as many as each of them allows."""
+    """The number of jobs that a device takes: the least that one of them allows."""
     return min([slots, *(about.get("slots", 1) for about in held.values())])
 
 
-def _told(held: Mapping[str, Held]) -> str:
-    """Who holds what, in words."""
+def _holders(held: Mapping[str, Held]) -> str:
+    """The holders of devices, in words."""
     holders = [
         f"{name} by process {about.get('pid', '?')} ({about.get('work', 'unknown')})"
         for name, slots in held.items()
@@ -251,7 +249,7 @@ def _told(held: Mapping[str, Held]) -> str:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables with other values; those from before come back."""
+    """Set environment variables inside the block, and restore them afterwards."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

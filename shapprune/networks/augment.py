@@ -1,4 +1,4 @@
-"""Random changes of training images, for a whole batch at once and on any device."""
+"""Random changes of training images, for a whole batch at a time, on any device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def augment(images: Tensor, names: Sequence[str], black: Tensor, generator: torc
     Args:
         images: float [N, C, H, W].
         names: of `AUGMENTATIONS`, applied in this order.
-        black: [1, C, 1, 1], what is put where an image has no pixels.
+        black: [1, C, 1, 1], the value of pixels beyond the border of an image.
         generator: on the device of the images.
     """
     for name in names:
@@ -38,7 +38,7 @@ def vflip(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def crop(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift each image by up to `PADDING` pixels either way; black comes in."""
+    """Shift each image by up to `PADDING` pixels in each direction; the border is filled with black."""
     count, _, height, width = images.shape
     padded = F.pad(images - black, [PADDING] * 4) + black
     down, right = torch.randint(2 * PADDING + 1, (2, count, 1), generator=generator, device=images.device)
@@ -49,12 +49,12 @@ def crop(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def rotate(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
-    """Turn each image by up to `DEGREES` either way, with values between pixels interpolated; black comes in."""
+    """Turn each image by up to `DEGREES` in either direction, with bilinear interpolation; the border is black."""
     count, _, height, width = images.shape
     share = torch.rand(count, generator=generator, device=images.device, dtype=images.dtype)
     angle = (2 * share - 1) * math.radians(DEGREES)
     cos, sin = angle.cos(), angle.sin()
-    # The grid runs from -1 to 1 on both sides, whatever their lengths.
+    # The grid runs from -1 to 1 along both sides, whatever their lengths.
     rows = [cos, -sin * height / width, 0 * cos], [sin * width / height, cos, 0 * cos]
     turn = torch.stack([torch.stack(row, 1) for row in rows], 1)
     grid = F.affine_grid(turn, list(images.shape), align_corners=False)

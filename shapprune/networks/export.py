@@ -1,4 +1,4 @@
-"""Networks as ONNX files, which onnxruntime and others run without PyTorch; compared with the network first."""
+"""Export of networks to ONNX, with a comparison in onnxruntime."""
 
 from __future__ import annotations
 
@@ -21,20 +21,25 @@ _LARGEST = 2**31  # bytes; beyond, ONNX needs several files
 
 
 def export_onnx(model: nn.Module, path: str | Path, example: Tensor) -> None:
-    """Write a network, in eval mode and float32 as it is, as an ONNX file of opset 17.
+    """Write a network in eval mode as an ONNX file of opset 17.
 
-    Its input ``images`` and its output ``outputs`` take any number of images. Before the file is put in place,
-    onnxruntime runs it on the CPU on the example and on one image more: its outputs differ from those of the network by
-    no more than 1e-4 of the largest.
+    The input ``images`` and the output ``outputs`` have any number of images. The file is only put in place if
+    onnxruntime computes the same from it, for the example and for one image more: outputs may differ by 1e-4 of the
+    largest.
 
     Args:
-        model: a network of one input and one output; it is left as it is: mode, device and gradients.
+        model: a network of one input and one output. Its mode, device and gradients are unchanged.
         path: the file.
         example: images, [N, ...], that the network can run on.
 
     Raises:
-        ShapPruneError: onnx or onnxruntime are not installed; the network cannot be exported, is larger than 2 GB, or
-            the file does not compute the same.
+        ShapPruneError: onnx or onnxruntime is not installed; the network cannot be exported or is larger than 2 GB; or
+            the file computes something else.
+
+    Examples:
+        With the packages onnx and onnxruntime:
+
+            shapprune.export_onnx(model, "small.onnx", images[:8])
     """
     path, name = Path(path), type(model).__name__
     runtime = require_onnx()
@@ -46,7 +51,7 @@ def export_onnx(model: nn.Module, path: str | Path, example: Tensor) -> None:
         try:
             _write(network, temporary, images)
             difference = max(_difference(runtime, network, temporary, some) for some in (images, _one_more(images)))
-        except Exception as error:  # the exporter and the runtime raise whatever they stumble over
+        except Exception as error:  # exporter and runtime raise errors of many types
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ShapPruneError(f"{name} cannot be exported to ONNX: {reason}") from error
         if not difference <= TOLERANCE:
@@ -57,10 +62,10 @@ def export_onnx(model: nn.Module, path: str | Path, example: Tensor) -> None:
 
 
 def require_onnx() -> ModuleType:
-    """The module onnxruntime.
+    """Import onnxruntime.
 
     Raises:
-        ShapPruneError: it or onnx, with which torch writes the files, is not installed.
+        ShapPruneError: onnxruntime, or onnx, by which torch writes the files, is not installed.
     """
     try:
         importlib.import_module("onnx")
@@ -71,8 +76,8 @@ def require_onnx() -> ModuleType:
 
 def _write(network: nn.Module, path: Path, images: Tensor) -> None:
     with warnings.catch_warnings():
-        # Of the exporter by TorchScript being the older one. The newer needs a further package, and not every release
-        # of torch lets it leave the number of images open; what the file computes is compared afterwards.
+        # torch warns that the TorchScript exporter is the older one. The newer needs a further package, and not every
+        # release of torch lets it leave the number of images open.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,

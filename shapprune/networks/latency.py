@@ -1,4 +1,4 @@
-"""How long a network takes for a batch of images."""
+"""The time that a network takes for a batch of images."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from torch import Tensor, nn
 from shapprune.core.errors import ShapPruneError
 from shapprune.networks.modes import mode
 
-_WARM_UP = 5  # passes before those that count: memory is fetched and algorithms are chosen in the first ones
+_WARM_UP = 5  # passes that are not timed: the first ones allocate memory and choose algorithms
 
 
 @dataclass(frozen=True)
 class Latency:
-    """How long a network took, and what ran it.
+    """The time that a network took, and the hardware.
 
     Attributes:
         device: name of the processor or the CUDA device.
         batch: images in a pass.
-        threads: threads of the CPU that torch was given.
-        repeats: passes that were timed.
-        median_ms: milliseconds of a pass, the median.
-        quartiles_ms: the first and the third quartile.
+        threads: CPU threads of torch.
+        repeats: timed passes.
+        median_ms: median milliseconds of a pass.
+        quartiles_ms: first and third quartile.
     """
 
     device: str
@@ -46,18 +46,23 @@ def measure_latency(
 ) -> Latency:
     """Time passes of a network in eval mode, without gradients, on the device that it is on.
 
-    Copying the images to the device is not in it. The modes of the network and torch's number of threads are handed
-    back as they were.
+    Copying the images to the device is not timed. The modes of the network and torch's number of threads are restored.
 
     Args:
         model: the network.
-        example: images, [N, ...], that it can run on; repeated where the batch is larger.
+        example: images, [N, ...], that it can run on; they are repeated if the batch is larger.
         batch: images in a pass.
-        threads: threads of the CPU; by default as many as torch has now.
-        repeats: passes that are timed, after 5 that are not.
+        threads: CPU threads; by default those that torch has now.
+        repeats: timed passes, after 5 that are not timed.
 
     Raises:
         ShapPruneError: no images, or a number below 1.
+
+    Examples:
+        >>> import torch, shapprune
+        >>> latency = shapprune.measure_latency(torch.nn.Linear(3, 2), torch.rand(4, 3), batch=8, repeats=5)
+        >>> latency.batch, latency.quartiles_ms[0] <= latency.median_ms <= latency.quartiles_ms[1]
+        (8, True)
     """
     threads = torch.get_num_threads() if threads is None else threads
     for name, value in (("batch", batch), ("threads", threads), ("repeats", repeats), ("images", len(example))):
@@ -87,7 +92,7 @@ def _wait_for(device: torch.device) -> None:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Within the block torch has so many threads."""
+    """Give torch a number of threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -99,7 +104,7 @@ def _threads(count: int) -> Iterator[None]:
 def _name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    try:  # Linux; platform.processor() knows the kind there at best
+    try:  # on Linux platform.processor() knows no more than the family
         found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), flags=re.MULTILINE)
     except OSError:
         found = None

@@ -1,4 +1,4 @@
-"""The mode of a network for a while."""
+"""Set the mode of a network for a block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """Within the block a network is in training or in eval mode; afterwards each module is as it was."""
+    """Put a network into training or eval mode inside the block, and restore the mode of each module afterwards."""
     before = {module: module.training for module in model.modules()}
     model.train(training)
     try:

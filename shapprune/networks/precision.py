@@ -1,4 +1,4 @@
-"""How exactly the part of a network after a cut is computed."""
+"""The numerical precision of networks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ PRECISIONS = ("tf32", "fp32", "bf16")
 
 @contextmanager
 def at_precision(name: str, device: torch.device) -> Iterator[None]:
-    """Within the block networks compute with this precision; afterwards torch's settings are as they were.
+    """Compute with a precision inside the block, and restore torch's settings afterwards.
 
     Args:
-        name: ``fp32``; ``tf32``, products of 10 bits and sums of float32 on CUDA devices that can (elsewhere it is
-            ``fp32``); or ``bf16``, autocast to bfloat16.
+        name: ``fp32``; ``tf32``, products of 10 bits and float32 sums on CUDA devices that support it (else ``fp32``);
+            or ``bf16``, autocast to bfloat16.
         device: where the network is.
     """
     if device.type == "cpu":

@@ -1,4 +1,4 @@
-"""Networks as files: safetensors and a JSON manifest, no pickle; also when units have been removed."""
+"""Storage of networks, also of those that lost units: safetensors and a JSON manifest, no pickle."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _RESERVED = {"tensors", "sha256", "kept"}
 
 
 def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
-    """Write a network's parameters and buffers as safetensors and, under the same stem, a manifest as ``.json``.
+    """Write a network's parameters and buffers as safetensors, and a manifest under the same stem as ``.json``.
 
-    The manifest holds ``tensors`` (shape of each), ``sha256`` of the safetensors file, ``kept`` (for each layer that
-    lost units the original indices of those it kept, from ``model.kept_units``) and the facts.
+    The manifest holds ``tensors`` (the shape of each), ``sha256`` of the safetensors file, ``kept`` (for each layer
+    that lost units the original indices of the others, from ``model.kept_units``) and the facts.
 
     Args:
         model: the network.
         path: the safetensors file.
-        facts: whatever else the manifest shall say, as JSON can hold it.
+        facts: further entries of the manifest, as JSON can hold them.
 
     Raises:
-        ValueError: a fact has the name of one of the manifest's own entries.
+        ValueError: a fact has the name of an entry of the manifest.
 
     Examples:
         >>> import json, pathlib, tempfile
@@ -54,14 +54,14 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
     path = Path(path)
     if taken := _RESERVED & facts.keys():
         raise ValueError(f"facts must not be named {', '.join(sorted(taken))}")
-    # Copies, because safetensors refuses tensors that share memory, as tied weights do.
+    # Copies, because safetensors refuses tensors that share memory, such as tied weights.
     state = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
     kept = {layer: [int(unit) for unit in units] for layer, units in getattr(model, "kept_units", {}).items()}
     with whole(path) as temporary:
-        temporary.write_bytes(as_bytes(state))  # a file that safetensors writes itself is for its owner only
+        temporary.write_bytes(as_bytes(state))  # safetensors itself would make it readable by its owner only
     manifest = facts | {
         "kept": kept,
         "sha256": checksum(path, "sha256"),
@@ -75,8 +75,8 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
 
     Args:
         path: the safetensors file; its manifest lies beside it.
-        build: makes the original architecture. Where the stored tensors are smaller, because units were removed, its
-            convolutions, linear layers and BatchNorms are made to fit.
+        build: makes the original architecture. If the stored tensors are smaller, because units were removed, its
+            convolutions, linear layers and BatchNorms are made smaller.
 
     Returns:
         The network in eval mode, with ``kept_units`` as it was saved.
@@ -119,12 +119,13 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read the weights of any safetensors or PyTorch file (``.pth``, ``.th``, ``.pt``), without running code from it.
+    """Read the weights in a safetensors or PyTorch file (``.pth``, ``.th``, ``.pt``), without running code from it.
 
-    A dictionary in ``state_dict`` or ``model`` is unwrapped, and the prefix ``module.`` of parallel training dropped.
+    A dictionary in ``state_dict`` or ``model`` is unwrapped, and the prefix ``module.`` of parallel training is
+    removed.
 
     Raises:
-        ShapPruneError: no such file, or not weights.
+        ShapPruneError: the file does not exist or does not hold weights.
     """
     path = Path(path)
     try:
@@ -148,12 +149,12 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
-    """Load any weights file (see `read_weights`) into a network, all tensors of which it must have; in eval mode.
+    """Load a weights file (see `read_weights`) into a network, and put it into eval mode.
 
     Raises:
-        ShapPruneError: no such file, not weights, or weights of another architecture.
+        ShapPruneError: the file does not exist, does not hold weights, or has other tensors than the network.
     """
-    # Files from before PyTorch 0.4.1 lack these counters, which only BatchNorms without a momentum use.
+    # Files from before PyTorch 0.4.1 lack these counters. Only BatchNorms without a momentum use them.
     counters = {name: each for name, each in model.state_dict().items() if name.endswith("num_batches_tracked")}
     state = counters | read_weights(path)
     _refuse_mismatch(model, state, Path(path))
@@ -162,15 +163,15 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
 
 
 def fetch_weights(url: str, sha256: str, folder: str | Path) -> Path:
-    """Download a file into a folder, unless it is there already, and return its path.
+    """Download a file into a folder, unless the folder has it, and return its path.
 
     Args:
-        url: ``https://`` or ``http://``; the file keeps the last part of it as its name.
-        sha256: what the file must have.
-        folder: made when missing.
+        url: ``https://`` or ``http://``; its last part becomes the name of the file.
+        sha256: the SHA-256 that the file must have.
+        folder: made if missing.
 
     Raises:
-        ShapPruneError: no answer, or another SHA-256; nothing is kept of such a download.
+        ShapPruneError: the download failed, or has another SHA-256; then no file is left.
     """
     parts = urllib.parse.urlsplit(url)
     path = Path(folder) / Path(parts.path).name
@@ -190,7 +191,7 @@ def fetch_weights(url: str, sha256: str, folder: str | Path) -> Path:
 
 
 def _fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Make the layers of a model as small as the tensors stored for them; what cannot be made so stays as it is."""
+    """Make the layers of a model as small as their stored tensors, where only units or inputs are missing."""
     for name, module in model.named_modules():
         if not isinstance(module, (*_CONVOLUTIONS, nn.Linear, *_NORMS)):
             continue
@@ -202,7 +203,7 @@ def _fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 def _smaller(own: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> bool:
-    """Whether some tensor is to have fewer outputs or inputs (its first two sides), and none more of anything."""
+    """Whether some tensor has fewer outputs or inputs (its first two sides) in the file, and none has more."""
     if all(tensor.shape == shapes[leaf] for leaf, tensor in own.items()):
         return False
     return all(
@@ -214,7 +215,7 @@ def _smaller(own: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> boo
 
 
 def _resize(module: nn.Module, own: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> None:
-    """Give a layer empty tensors of these shapes, and the attributes that go with them."""
+    """Give a layer empty tensors of these shapes, and the matching attributes."""
     for leaf, tensor in own.items():
         empty = tensor.new_empty(shapes[leaf])
         keep = isinstance(tensor, nn.Parameter)
@@ -223,7 +224,7 @@ def _resize(module: nn.Module, own: Mapping[str, Tensor], shapes: Mapping[str, t
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = outputs, shapes["weight"][1]
     elif isinstance(module, _CONVOLUTIONS):
-        if module.groups == module.in_channels > 1:  # depthwise: a group for each input, which go with the outputs
+        if module.groups == module.in_channels > 1:  # depthwise: each input is a group with its outputs
             module.groups = outputs * module.groups // module.out_channels
         module.in_channels, module.out_channels = shapes["weight"][1] * module.groups, outputs
     elif isinstance(module, _NORMS):
@@ -231,7 +232,7 @@ def _resize(module: nn.Module, own: Mapping[str, Tensor], shapes: Mapping[str, t
 
 
 def _refuse_mismatch(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Name the first tensor in which a model and a file differ."""
+    """Raise unless a model and a file have the same tensors; name the first that differs."""
     own = model.state_dict()
     for name in [*own, *state]:
         if name not in state:
