@@ -56,11 +56,15 @@ def test_a_training_that_was_cut_off_goes_on_and_comes_out_the_same(tmp_path, mo
     whole = make_model()
     rows = fit(whole, *TRAIN, *VALIDATION, recipe, progress=False)
 
-    def cut(row, *_):
-        if row["epoch"] == 3:
-            raise CutOffError
+    evaluations = []
 
-    monkeypatch.setattr("shapprune.networks.training._report", cut)
+    def cut(*given):
+        evaluations.append(given)
+        if len(evaluations) == 3:  # of the third epoch
+            raise CutOffError
+        return evaluate(*given)
+
+    monkeypatch.setattr("shapprune.networks.training.evaluate", cut)
     with pytest.raises(CutOffError):
         fit(make_model(), *TRAIN, *VALIDATION, recipe, progress=False, checkpoint=path)
     monkeypatch.undo()
