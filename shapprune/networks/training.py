@@ -33,7 +33,7 @@ def fit(
     device: str | torch.device = "cpu",
     progress: bool = True,
     checkpoint: Path | None = None,
-    keep_start: bool = False,
+    start: tuple[float, float] | None = None,
 ) -> list[dict[str, float]]:
     """Train a network in place and leave it in the state after its best epoch.
 
@@ -53,7 +53,8 @@ def fit(
         progress: report progress: a bar if standard error is a terminal, else a line an epoch.
         checkpoint: a file that is written after each epoch. The same training continues from it after an interruption,
             with the same result. It is left for the caller to delete.
-        keep_start: leave the network unchanged if no epoch is better than it was.
+        start: validation loss and accuracy of the network as it is. If they are given, the network stays unchanged
+            where no epoch is better.
 
     Returns:
         A row an epoch: epoch (from 1), lr (of its first step), train_loss, train_accuracy (both over the epoch, as the
@@ -82,8 +83,8 @@ def fit(
     validation = validation_images.to(device), validation_labels.to(device)
     weights = [float(each.double().sum()) for each in model.state_dict().values()]
     data = f"{len(images)} {float(train[0].double().sum())} {len(validation_images)}"
-    identity = f"{recipe} {seed} {device.type} {keep_start} {data} {weights}"
-    training = _Training(model, train, validation, recipe, seed)
+    identity = f"{recipe} {seed} {device.type} {start is not None} {data} {weights}"
+    training = _Training(model, train, validation, recipe, seed, start)
     watched = progress and sys.stderr.isatty()
     with (
         seeded(seed, device),  # dropout draws from the global generator
@@ -94,8 +95,6 @@ def fit(
         if (saved := load_checkpoint(checkpoint, identity)) is not None:
             training.load_state(saved)
             bar.update(len(training.rows) * training.steps)
-        elif keep_start:
-            training.keep_start()
         while not training.finished():
             row = training.train_epoch(bar)
             _report(row, recipe.epochs, bar, progress, watched)
@@ -122,6 +121,7 @@ class _Training:
         validation: tuple[Tensor, Tensor],
         recipe: Recipe,
         seed: int,
+        start: tuple[float, float] | None,
     ):
         self._model, self._recipe = model, recipe
         self._images, self._labels = train
@@ -133,12 +133,8 @@ class _Training:
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self.steps = math.ceil(len(self._images) / recipe.batch)
         self.rows: list[dict[str, float]] = []
-        self._start: list[float] | None = None
-        self.best_state: dict[str, Tensor] | None = None
-
-    def keep_start(self) -> None:
-        """Count the untrained network as epoch 0, which others must exceed."""
-        self._start, self.best_state = list(evaluate(self._model, *self._validation)), _copy_of_state(self._model)
+        self._start = start  # epoch 0, which others must exceed
+        self.best_state = None if start is None else _copy_of_state(model)
 
     def finished(self) -> bool:
         """Whether all epochs were trained, or as many as the patience allows without a better one."""
@@ -239,7 +235,7 @@ def best_epoch(rows: Sequence[Mapping[str, float]], start: Sequence[float] | Non
 
     Args:
         rows: what `fit` returned.
-        start: validation loss and accuracy of the untrained network, if that counts (``keep_start``).
+        start: validation loss and accuracy of the untrained network, if that counts (``start`` of `fit`).
     """
     best, number = (-1.0, 0.0) if start is None else (start[1], -start[0]), 0
     for row in rows:

@@ -57,6 +57,6 @@ def fine_tune(
         seed,
         device,
         checkpoint=checkpoint,
-        keep_start=True,
+        start=start,
     )
     return tuned, best_epoch(rows, start)
