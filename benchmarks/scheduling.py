@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def large(units: int) -> dict[str, Any]:
-    """A study of ResNet-56 and VGG-16 by three criteria, with as many seeds as make so many units."""
+    """A study of ResNet-56 and VGG-16 by three criteria, with as many seeds as make so many tasks."""
     networks = {
         name: {"architecture": name, "data": "cifar10", "train": {"epochs": 1}} for name in ("resnet56", "vgg16")
     }
@@ -81,7 +81,7 @@ def large(units: int) -> dict[str, Any]:
 def units_of(overlay: dict[str, Any]) -> int:
     """How many tasks a study has that is laid over the default one."""
     plan = Plan(study.validate(study.merge(study.read(ROOT / "config.yaml"), overlay)))
-    return sum(len(job.units) for job in plan.jobs())
+    return sum(len(job.tasks) for job in plan.jobs())
 
 
 def planned(folder: Path, overlay: dict[str, Any]) -> dict[str, Any]:

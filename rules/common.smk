@@ -14,9 +14,8 @@ from snakemake.logging import logger
 from shapprune.workflow.study import config as study
 from shapprune.workflow.jobs import frame
 from shapprune.gpu.leases import describe
-from shapprune.workflow.study import layers as studied
 from shapprune.workflow.figures import catalog as figures
-from shapprune.criteria.catalog import lookup
+from shapprune.workflow.stages import registry
 from shapprune.core.errors import ShapPruneError
 from shapprune.workflow.study.plan import Plan
 
@@ -40,32 +39,10 @@ onstart:
 
 NETWORKS = config["networks"]
 CRITERIA = config["criteria"]
-HEURISTICS = {name: entry for name, entry in CRITERIA.items() if not lookup(entry["method"]).walks}
-WALKS = {name: entry for name, entry in CRITERIA.items() if name not in HEURISTICS}
-
-# Given to jobs as resources, not as params: they change no result, so another value runs nothing again.
-CALL_MB = config["memory_mb"]
-STORE = config["store"]
-GPU_SLOTS = config["gpu_slots"]
-
+UNTRAINED = PLAN.untrained
 SMALL = 64  # units of a layer of which some minutes suffice
 
-RUN = "results/{net}/seed{seed}"
-HEURISTIC_SCORES = [f"{RUN}/scores/{name}" for name in HEURISTICS]
-WALK_SCORES = [f"{RUN}/scores/{name}/{{layer}}" for name in WALKS]
-
-# The protocols that a study may leave out.
-FINE_TUNED = config["fine_tune"]["criteria"]
-UNTRAINED = PLAN.untrained
-COMPRESSED = {net: config["compress"]["criteria"] if PLAN.sizes(net) else [] for net in NETWORKS}
-
-TABLES = expand(
-    "results/tables/{table}.csv",
-    table=[
-        *("networks", "training", "scores", "curves", "auc", "oracle", "estimators", "low_data"),
-        *("fine_tune", "untrained", "compress", "timing", "headline"),
-    ],
-)
+TABLES = [f"results/tables/{name}.csv" for name in (*registry.TABLES, "timing", "headline")]
 
 
 def say_gpus():
@@ -73,7 +50,7 @@ def say_gpus():
     cap = workflow.global_resources.get("gpu")
     try:
         if workflow.local_exec and config["device"] != "cpu":
-            if line := describe(GPU_SLOTS, cap and cap.value):
+            if line := describe(config["gpu_slots"], cap and cap.value):
                 logger.info(line)
     except ShapPruneError as error:
         raise WorkflowError(str(error)) from None
@@ -94,7 +71,7 @@ def network_of(wildcards):
 
 def layers_of(wildcards):
     """The layers of a network that are studied, from input to output, with their units."""
-    return studied.layers_of(network_of(wildcards), config)
+    return PLAN.layers(wildcards.net)
 
 
 def data_of(wildcards):
@@ -108,34 +85,96 @@ def weights_of(wildcards):
     return [weights] if isinstance(weights, str) else []
 
 
-def pruned_layers(wildcards):
-    """The layers of a network that the low-data protocol prunes, from input to output."""
-    return [layer for layer in layers_of(wildcards) if layer not in config["low_data"]["skip"]]
+def outputs(rule):
+    """Outputs by name, as Snakemake wants folders and files that are never empty."""
+
+    def marked(path):
+        if isinstance(path, list):
+            return [marked(each) for each in path]
+        if path.endswith((".npz", ".safetensors")):
+            return ensure(path, non_empty=True)
+        return path if path.endswith((".csv", ".json")) else directory(path)
+
+    return {name: marked(path) for name, path in PLAN.stages[rule].outputs.items()}
 
 
-def tasks(rule):
-    """What a job of a rule makes, each task with its key."""
-    return lambda wildcards: PLAN.of(rule, **dict(wildcards.items()))
+def benchmark_of(rule):
+    """The file in which Snakemake says how long a job of a rule took."""
+    return PLAN.stages[rule].benchmark
 
 
-def found(rule):
-    """How many of these are in the store."""
-    return lambda wildcards: PLAN.found(rule, **dict(wildcards.items()))[0]
+def timed():
+    """The jobs that Snakemake times: what they are of, and the file that says how long they took."""
+    for data in dict.fromkeys(network["data"] for network in (NETWORKS | UNTRAINED).values()):
+        yield {"stage": "prepare_data"}, f"results/benchmarks/prepare_data/{data}.tsv"
+    for job in PLAN.jobs():
+        if job.stage.outputs:
+            yield {"stage": job.rule, **job.wildcards}, job.stage.benchmark.format(**job.wildcards)
 
 
-def count(rule):
-    """How many these are."""
-    return lambda wildcards: PLAN.found(rule, **dict(wildcards.items()))[1]
+def job_of(rule, wildcards):
+    """A job as the plan has it."""
+    return PLAN.job(rule, dict(wildcards.items()))
+
+
+def results(rule, output=None):
+    """What all jobs make, one output of each, or all."""
+    return PLAN.results(rule, output)
+
+
+def given(rule):
+    """The params of a rule whose results are kept.
+
+    A job reads its settings from its tasks, whose keys they are in. Where it runs is in no key, because the results are
+    the same but for rounding.
+    """
+    stage = PLAN.stages[rule]
+    params = {
+        "tasks": lambda wildcards: job_of(rule, wildcards).descriptions(),
+        **{name: of_wildcards(function) for name, function in stage.given().items()},
+        "unfinished": stage.unfinished,
+    }
+    if stage.columns:
+        params["columns"] = stage.columns
+    if stage.gpu:
+        params["device"] = config["device"]
+    return params
+
+
+def stored(rule):
+    """The resources of a rule whose results are kept. They change no result, so another value runs nothing again.
+
+    ``found`` of ``tasks`` are in the store. A job of which all are asks for no GPU.
+    """
+    resources = {
+        "store": config["store"],
+        "found": lambda wildcards: PLAN.found(rule, dict(wildcards.items()))[0],
+        "tasks": lambda wildcards: len(job_of(rule, wildcards).tasks),
+    }
+    if PLAN.stages[rule].gpu:
+        resources |= {"gpu": gpus(rule), "gpu_slots": config["gpu_slots"], "call_mb": config["memory_mb"]}
+    return resources
+
+
+def message_of(rule, does):
+    """What a job does, and how much of it is in the store already."""
+    gpu = ", gpu={resources.gpu}" if PLAN.stages[rule].gpu else ""
+    return f"{does}: {{resources.found}} of {{resources.tasks}} restored{gpu}"
 
 
 def gpus(rule):
     """GPUs that a job asks for: none where all is in the store."""
 
     def number(wildcards):
-        restored, all_tasks = PLAN.found(rule, **dict(wildcards.items()))
-        return 0 if config["device"] == "cpu" or restored == all_tasks else 1
+        found, tasks = PLAN.found(rule, dict(wildcards.items()))
+        return 0 if config["device"] == "cpu" or found == tasks else 1
 
     return number
+
+
+def of_wildcards(function):
+    """A function of a job's wildcards, as Snakemake wants it."""
+    return lambda wildcards: function(dict(wildcards.items()))
 
 
 def group_of(wildcards):
@@ -144,87 +183,32 @@ def group_of(wildcards):
     return "small_layers" if grouped and layers_of(wildcards)[wildcards.layer] <= SMALL else None
 
 
-def runs(pattern, networks=NETWORKS, **more):
-    """The paths of a pattern with {net} and {seed} for every trained network, or for other networks."""
-    return [
-        path for net, network in networks.items() for path in expand(pattern, net=net, seed=network["seeds"], **more)
-    ]
+def consumed(rule):
+    """The files and folders that the tasks of a job consume."""
+    return lambda wildcards: job_of(rule, wildcards).consumed()
 
 
-def layers(pattern):
-    """The paths of a pattern with {net}, {seed} and {layer} for every layer that is studied."""
-    return [
-        path
-        for net, network in NETWORKS.items()
-        for path in expand(pattern, net=net, seed=network["seeds"], layer=studied.layers_of(network, config))
-    ]
-
-
-def compared_layers(pattern):
-    """The paths of a pattern with {net}, {seed} and {layer} for every layer that estimators are compared in."""
-    return [
-        path
-        for net, network in NETWORKS.items()
-        for layer, units in studied.layers_of(network, config).items()
-        if PLAN.compares(units)
-        for path in expand(pattern, net=net, seed=network["seeds"], layer=layer)
-    ]
-
-
-def tables_of(wildcards):
-    """The coalition table of a layer, if there is one."""
-    if PLAN.tabulates(layers_of(wildcards)[wildcards.layer]):
-        return expand(f"{RUN}/oracle/{{layer}}.npz", **wildcards)
-    return []
-
-
-def small_layers(pattern):
-    """The paths of a pattern with {net}, {seed} and {layer} for every layer all coalitions of which are enumerated."""
-    return [
-        path
-        for net, network in NETWORKS.items()
-        for layer, units in studied.layers_of(network, config).items()
-        if PLAN.tabulates(units)
-        for path in expand(pattern, net=net, seed=network["seeds"], layer=layer)
-    ]
-
-
-def scores_of(wildcards):
-    """The folders of all scores of a layer."""
-    return expand(HEURISTIC_SCORES + WALK_SCORES, **wildcards)
-
-
-def scores_by(wildcards):
-    """The folders of all scores of a network by one criterion."""
-    if wildcards.criterion in HEURISTICS:
-        return expand(f"{RUN}/scores/{{criterion}}", **wildcards)
-    return expand(f"{RUN}/scores/{{criterion}}/{{layer}}", layer=layers_of(wildcards), **wildcards)
-
-
-def compressed():
-    """The folders of all compressed networks."""
-    return [
-        path
-        for net, criteria in COMPRESSED.items()
-        for path in expand(f"{RUN}/compressed/{{criterion}}", net=net, seed=NETWORKS[net]["seeds"], criterion=criteria)
-    ]
+def networks_of(rule):
+    """The networks that a rule has jobs for."""
+    return list(dict.fromkeys(job.wildcards["net"] for job in PLAN.jobs(rule)))
 
 
 FIGURES = figures.paths(
     {
         "studied": NETWORKS,
         "trained": [net for net, network in NETWORKS.items() if "train" in network],
-        "tabulated": small_layers("{net}"),
-        "compared": compared_layers("{net}"),
-        "fine_tuned": NETWORKS if FINE_TUNED else [],
-        "compressed": [net for net, criteria in COMPRESSED.items() if criteria],
-        "untrained": UNTRAINED,
+        "tabulated": networks_of("tabulate_coalitions"),
+        "compared": networks_of("study_estimators"),
+        "fine_tuned": networks_of("fine_tune_pruned"),
+        "compressed": networks_of("compress_network"),
+        "untrained": networks_of("prune_untrained"),
     }
 )
 
 
-def table(name, title):
-    """A table of the study that the report offers."""
-    return report(
-        f"results/tables/{name}.csv", caption="../report/tables.rst", category="Study", labels={"table": title}
-    )
+def table(name, title=None):
+    """A table of the study; the report offers it if it has a title."""
+    path, title = f"results/tables/{name}.csv", title or registry.TABLES[name].title
+    if not title:
+        return path
+    return report(path, caption="../report/tables.rst", category="Study", labels={"table": title})

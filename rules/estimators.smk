@@ -10,37 +10,24 @@ OUTPUTS
 rule study_estimators:
     """Repeat estimators of Shapley values in a layer and compare them with the truth."""
     input:
+        consumed("study_estimators"),
         data=data_of,
-        model=f"{RUN}/model.safetensors",
-        table=tables_of,
     output:
-        errors=f"{RUN}/estimators/{{layer}}.csv",
-        manifest=f"{RUN}/estimators/{{layer}}.json",
+        **outputs("study_estimators"),
     log:
         "results/logs/study_estimators/{net}/seed{seed}/{layer}.log",
     benchmark:
-        "results/benchmarks/study_estimators/{net}/seed{seed}/{layer}.tsv"
+        benchmark_of("study_estimators")
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus("study_estimators"),
-        gpu_slots=GPU_SLOTS,
-        store=STORE,
-        found=found("study_estimators"),
-        tasks=count("study_estimators"),
-        call_mb=CALL_MB,
+        **stored("study_estimators"),
     params:
-        tasks=tasks("study_estimators"),
-        network=network_of,
-        estimators=config["estimators"]["compared"],
-        images=config["oracle"]["images"],
-        curve_images=config["curves"]["images"],
-        converged=config["estimators"]["converged"],
-        scoring=config["scoring"],
-        validation=config["splits"]["validation"],
-        device=config["device"],
+        **given("study_estimators"),
     message:
-        "Testing estimators in layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        message_of(
+            "study_estimators",
+            "Testing estimators in layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}",
+        )
     script:
         "../scripts/study_estimators.py"

@@ -13,36 +13,27 @@ OUTPUTS
 rule measure_curves:
     """Measure loss and accuracy along the removal orders of a layer."""
     input:
+        consumed("measure_curves"),
         data=data_of,
-        model=f"{RUN}/model.safetensors",
-        scores=scores_of,
     output:
-        curves=f"{RUN}/curves/{{layer}}.csv",
-        manifest=f"{RUN}/curves/{{layer}}.json",
+        **outputs("measure_curves"),
     log:
         "results/logs/measure_curves/{net}/seed{seed}/{layer}.log",
     benchmark:
-        "results/benchmarks/measure_curves/{net}/seed{seed}/{layer}.tsv"
+        benchmark_of("measure_curves")
     group:
         group_of
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus("measure_curves"),
-        gpu_slots=GPU_SLOTS,
-        store=STORE,
-        found=found("measure_curves"),
-        tasks=count("measure_curves"),
-        call_mb=CALL_MB,
+        **stored("measure_curves"),
     params:
-        tasks=tasks("measure_curves"),
-        network=network_of,
-        images=config["curves"]["images"],
-        validation=config["splits"]["validation"],
-        device=config["device"],
+        **given("measure_curves"),
     message:
-        "Measuring removal curves of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        message_of(
+            "measure_curves",
+            "Measuring removal curves of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}",
+        )
     script:
         "../scripts/measure_curves.py"
 
@@ -50,34 +41,22 @@ rule measure_curves:
 rule evaluate_pruned:
     """Measure the low-data networks after each step."""
     input:
+        consumed("evaluate_pruned"),
         data=data_of,
-        model=f"{RUN}/model.safetensors",
-        pruned=expand(f"{RUN}/pruned/{{criterion}}", criterion=config["low_data"]["criteria"], allow_missing=True),
     output:
-        table=f"{RUN}/low_data.csv",
-        manifest=f"{RUN}/low_data.json",
+        **outputs("evaluate_pruned"),
     log:
         "results/logs/evaluate_pruned/{net}/seed{seed}.log",
     benchmark:
-        "results/benchmarks/evaluate_pruned/{net}/seed{seed}.tsv"
+        benchmark_of("evaluate_pruned")
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus("evaluate_pruned"),
-        gpu_slots=GPU_SLOTS,
-        store=STORE,
-        found=found("evaluate_pruned"),
-        tasks=count("evaluate_pruned"),
-        call_mb=CALL_MB,
+        **stored("evaluate_pruned"),
     params:
-        tasks=tasks("evaluate_pruned"),
-        network=network_of,
-        test_images=config["low_data"]["test_images"],
-        validation=config["splits"]["validation"],
-        device=config["device"],
+        **given("evaluate_pruned"),
     message:
-        "Evaluating the pruned networks of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        message_of("evaluate_pruned", "Evaluating the pruned networks of {wildcards.net}, seed {wildcards.seed}")
     script:
         "../scripts/evaluate_pruned.py"
 
@@ -112,36 +91,19 @@ rule write_config:
 rule collect_tables:
     """All tables of the study."""
     input:
-        manifests=runs(f"{RUN}/model.json"),
-        training=runs(f"{RUN}/training.csv"),
-        scores=runs(HEURISTIC_SCORES) + layers(WALK_SCORES),
-        curves=layers(f"{RUN}/curves/{{layer}}.csv"),
-        overlaps=small_layers(f"{RUN}/oracle/overlaps/{{layer}}.csv"),
-        estimators=compared_layers(f"{RUN}/estimators/{{layer}}.csv"),
-        low_data=runs(f"{RUN}/low_data.csv"),
-        fine_tune=runs(f"{RUN}/fine_tuned/{{criterion}}.csv", criterion=FINE_TUNED),
-        untrained=runs(f"{RUN}/untrained.csv", UNTRAINED),
-        compress=compressed(),
+        **{name: PLAN.made_for(name) for name in registry.TABLES},
     output:
-        networks=table("networks", "Networks"),
-        training="results/tables/training.csv",
-        scores="results/tables/scores.csv",
-        curves="results/tables/curves.csv",
-        auc=table("auc", "Areas under removal curves"),
-        oracle=table("oracle", "Oracle sets"),
-        estimators=table("estimators", "Estimators"),
-        low_data=table("low_data", "Low data"),
-        fine_tune=table("fine_tune", "Fine-tuning"),
-        untrained=table("untrained", "Untrained networks"),
-        compress=table("compress", "Compressed networks"),
+        **{name: table(name) for name in registry.TABLES},
         timing="results/tables/timing.csv",
     log:
         "results/logs/collect_tables.log",
     conda:
         "../envs/torch.yaml"
     params:
+        tables=registry.TABLES,
         criteria=CRITERIA,
-        expected=PLAN.expected(),
+        expected=PLAN.expected,
+        timed=list(timed()),
     message:
         "Collecting tables"
     script:

@@ -13,35 +13,24 @@ OUTPUTS
 rule fine_tune_pruned:
     """Train the low-data networks of a criterion again, with more or less data."""
     input:
+        consumed("fine_tune_pruned"),
         data=data_of,
-        model=f"{RUN}/model.safetensors",
-        pruned=f"{RUN}/pruned/{{criterion}}",
     output:
-        table=f"{RUN}/fine_tuned/{{criterion}}.csv",
-        manifest=f"{RUN}/fine_tuned/{{criterion}}.json",
+        **outputs("fine_tune_pruned"),
     log:
         "results/logs/fine_tune_pruned/{net}/seed{seed}/{criterion}.log",
     benchmark:
-        "results/benchmarks/fine_tune_pruned/{net}/seed{seed}/{criterion}.tsv"
+        benchmark_of("fine_tune_pruned")
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus("fine_tune_pruned"),
-        gpu_slots=GPU_SLOTS,
-        store=STORE,
-        found=found("fine_tune_pruned"),
-        tasks=count("fine_tune_pruned"),
-        call_mb=CALL_MB,
+        **stored("fine_tune_pruned"),
     params:
-        tasks=tasks("fine_tune_pruned"),
-        network=network_of,
-        train=config["fine_tune"]["train"],
-        test_images=config["low_data"]["test_images"],
-        validation=config["splits"]["validation"],
-        device=config["device"],
+        **given("fine_tune_pruned"),
     message:
-        "Fine-tuning what {wildcards.criterion} left of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        message_of(
+            "fine_tune_pruned", "Fine-tuning what {wildcards.criterion} left of {wildcards.net}, seed {wildcards.seed}"
+        )
     script:
         "../scripts/fine_tune_pruned.py"
 
@@ -49,33 +38,21 @@ rule fine_tune_pruned:
 rule compress_network:
     """Remove units of all layers at once, by the scores of a criterion, and train what is left."""
     input:
+        consumed("compress_network"),
         data=data_of,
-        model=f"{RUN}/model.safetensors",
-        scores=scores_by,
     output:
-        directory(f"{RUN}/compressed/{{criterion}}"),
+        **outputs("compress_network"),
     log:
         "results/logs/compress_network/{net}/seed{seed}/{criterion}.log",
     benchmark:
-        "results/benchmarks/compress_network/{net}/seed{seed}/{criterion}.tsv"
+        benchmark_of("compress_network")
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus("compress_network"),
-        gpu_slots=GPU_SLOTS,
-        store=STORE,
-        found=found("compress_network"),
-        tasks=count("compress_network"),
-        call_mb=CALL_MB,
+        **stored("compress_network"),
     params:
-        tasks=tasks("compress_network"),
-        network=network_of,
-        layers=lambda wildcards: list(layers_of(wildcards)),
-        train=config["compress"]["train"],
-        validation=config["splits"]["validation"],
-        device=config["device"],
+        **given("compress_network"),
     message:
-        "Compressing {wildcards.net}, seed {wildcards.seed}, by {wildcards.criterion}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        message_of("compress_network", "Compressing {wildcards.net}, seed {wildcards.seed}, by {wildcards.criterion}")
     script:
         "../scripts/compress_network.py"

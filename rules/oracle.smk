@@ -11,34 +11,25 @@ OUTPUTS
 rule tabulate_coalitions:
     """Value every coalition of a small layer."""
     input:
+        consumed("tabulate_coalitions"),
         data=data_of,
-        model=f"{RUN}/model.safetensors",
     output:
-        table=ensure(f"{RUN}/oracle/{{layer}}.npz", non_empty=True),
-        manifest=f"{RUN}/oracle/{{layer}}.json",
+        **outputs("tabulate_coalitions"),
     log:
         "results/logs/tabulate_coalitions/{net}/seed{seed}/{layer}.log",
     benchmark:
-        "results/benchmarks/tabulate_coalitions/{net}/seed{seed}/{layer}.tsv"
+        benchmark_of("tabulate_coalitions")
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus("tabulate_coalitions"),
-        gpu_slots=GPU_SLOTS,
-        store=STORE,
-        found=found("tabulate_coalitions"),
-        tasks=count("tabulate_coalitions"),
-        call_mb=CALL_MB,
+        **stored("tabulate_coalitions"),
     params:
-        tasks=tasks("tabulate_coalitions"),
-        network=network_of,
-        images=config["oracle"]["images"],
-        scoring=config["scoring"],
-        validation=config["splits"]["validation"],
-        device=config["device"],
+        **given("tabulate_coalitions"),
     message:
-        "Valuing all coalitions of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        message_of(
+            "tabulate_coalitions",
+            "Valuing all coalitions of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}",
+        )
     script:
         "../scripts/tabulate_coalitions.py"
 
@@ -46,29 +37,25 @@ rule tabulate_coalitions:
 rule search_oracle:
     """Compare the criteria with the oracle sets of a layer."""
     input:
-        model=f"{RUN}/model.safetensors",
-        table=f"{RUN}/oracle/{{layer}}.npz",
-        manifest=f"{RUN}/oracle/{{layer}}.json",
-        scores=scores_of,
+        consumed("search_oracle"),
     output:
-        overlap=f"{RUN}/oracle/overlaps/{{layer}}.csv",
-        manifest=f"{RUN}/oracle/overlaps/{{layer}}.json",
+        **outputs("search_oracle"),
     log:
         "results/logs/search_oracle/{net}/seed{seed}/{layer}.log",
     benchmark:
-        "results/benchmarks/search_oracle/{net}/seed{seed}/{layer}.tsv"
+        benchmark_of("search_oracle")
     group:
         group_of
     conda:
         "../envs/torch.yaml"
     resources:
-        store=STORE,
-        found=found("search_oracle"),
-        tasks=count("search_oracle"),
+        **stored("search_oracle"),
     params:
-        tasks=tasks("search_oracle"),
+        **given("search_oracle"),
     message:
-        "Comparing criteria with the oracle sets of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.tasks} restored"
+        message_of(
+            "search_oracle",
+            "Comparing criteria with the oracle sets of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}",
+        )
     script:
         "../scripts/search_oracle.py"

@@ -11,35 +11,23 @@ OUTPUTS
 rule prune_layers:
     """Prune a network layer by layer with little data, by one criterion."""
     input:
+        consumed("prune_layers"),
         data=data_of,
-        model=f"{RUN}/model.safetensors",
     output:
-        directory(f"{RUN}/pruned/{{criterion}}"),
+        **outputs("prune_layers"),
     log:
         "results/logs/prune_layers/{net}/seed{seed}/{criterion}.log",
     benchmark:
-        "results/benchmarks/prune_layers/{net}/seed{seed}/{criterion}.tsv"
+        benchmark_of("prune_layers")
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus("prune_layers"),
-        gpu_slots=GPU_SLOTS,
-        store=STORE,
-        found=found("prune_layers"),
-        tasks=count("prune_layers"),
-        call_mb=CALL_MB,
+        **stored("prune_layers"),
     params:
-        tasks=tasks("prune_layers"),
-        steps=tasks("steps"),
-        network=network_of,
-        layers=pruned_layers,
-        criterion=lambda wildcards: CRITERIA[wildcards.criterion],
-        images=config["low_data"]["images"],
-        scoring=PLAN.rules,
-        validation=config["splits"]["validation"],
-        device=config["device"],
+        **given("prune_layers"),
     message:
-        "Pruning {wildcards.net}, seed {wildcards.seed}, with little data by {wildcards.criterion}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        message_of(
+            "prune_layers", "Pruning {wildcards.net}, seed {wildcards.seed}, with little data by {wildcards.criterion}"
+        )
     script:
         "../scripts/prune_layers.py"

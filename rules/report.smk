@@ -23,7 +23,7 @@ rule write_headline:
         compress="results/tables/compress.csv",
         untrained="results/tables/untrained.csv",
         timing="results/tables/timing.csv",
-        pruned=runs(f"{RUN}/pruned/{{criterion}}", criterion=config["low_data"]["criteria"]),
+        pruned=results("prune_layers"),
     output:
         table=table("headline", "Headline"),
         page="results/headline.rst",

@@ -9,74 +9,53 @@ Criteria that need a pass or two are computed for all layers in one job; those t
 (and a GPU) for each layer.
 """
 
-if HEURISTICS:
+if PLAN.stages["score_layers"].criteria:
 
     rule score_layers:
         """Score all layers of a network by the criteria that need a pass or two."""
         input:
+            consumed("score_layers"),
             data=data_of,
-            model=f"{RUN}/model.safetensors",
         output:
-            directory(HEURISTIC_SCORES),
+            **outputs("score_layers"),
         log:
             "results/logs/score_layers/{net}/seed{seed}.log",
         benchmark:
-            "results/benchmarks/score_layers/{net}/seed{seed}.tsv"
+            benchmark_of("score_layers")
         conda:
             "../envs/torch.yaml"
         resources:
-            gpu=gpus("score_layers"),
-            gpu_slots=GPU_SLOTS,
-            store=STORE,
-            found=found("score_layers"),
-            tasks=count("score_layers"),
-            call_mb=CALL_MB,
+            **stored("score_layers"),
         params:
-            tasks=tasks("score_layers"),
-            network=network_of,
-            layers=lambda wildcards: list(layers_of(wildcards)),
-            criteria=HEURISTICS,
-            scoring=config["scoring"],
-            validation=config["splits"]["validation"],
-            device=config["device"],
+            **given("score_layers"),
         message:
-            f"Scoring all layers of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}} of {{resources.tasks}} restored, gpu={{resources.gpu}}"
+            message_of("score_layers", "Scoring all layers of {wildcards.net}, seed {wildcards.seed}")
         script:
             "../scripts/score_layers.py"
 
 
-if WALKS:
+if PLAN.stages["score_layer"].criteria:
 
     rule score_layer:
         """Score one layer by the criteria that walk through coalitions."""
         input:
+            consumed("score_layer"),
             data=data_of,
-            model=f"{RUN}/model.safetensors",
         output:
-            directory(WALK_SCORES),
+            **outputs("score_layer"),
         log:
             "results/logs/score_layer/{net}/seed{seed}/{layer}.log",
         benchmark:
-            "results/benchmarks/score_layer/{net}/seed{seed}/{layer}.tsv"
+            benchmark_of("score_layer")
         group:
             group_of
         conda:
             "../envs/torch.yaml"
         resources:
-            gpu=gpus("score_layer"),
-            gpu_slots=GPU_SLOTS,
-            store=STORE,
-            found=found("score_layer"),
-            tasks=count("score_layer"),
-            call_mb=CALL_MB,
+            **stored("score_layer"),
         params:
-            tasks=tasks("score_layer"),
-            network=network_of,
-            criteria=WALKS,
-            scoring=config["scoring"],
-            validation=config["splits"]["validation"],
-            device=config["device"],
+            **given("score_layer"),
         message:
-            f"Scoring layer {{wildcards.layer}} of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}} of {{resources.tasks}} restored, gpu={{resources.gpu}}"
+            message_of("score_layer", "Scoring layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}")
         script:
             "../scripts/score_layer.py"

@@ -32,7 +32,7 @@ rule write_metrics:
         "../envs/plots.yaml"
     params:
         criteria=CRITERIA,
-        expected=PLAN.expected(),
+        expected=PLAN.expected,
     message:
         "Writing headline numbers"
     script:
@@ -46,7 +46,7 @@ rule snapshot:
     conda:
         "../envs/share.yaml"
     resources:
-        store=STORE,
+        store=config["store"],
     message:
         "Taking a snapshot of the store"
     script:

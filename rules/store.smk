@@ -16,9 +16,7 @@ localrules:
 rule restore:
     """Restore what the store has and compute nothing; on a cluster only what is missing is submitted after that."""
     input:
-        lambda wildcards: [
-            path for job in PLAN.restorable() for path in expand(getattr(rules, job.rule).output, **job.wildcards)
-        ],
+        lambda wildcards: [path for job in PLAN.restorable() for path in job.results()],
 
 
 rule doctor:

@@ -31,56 +31,56 @@ rule data_all:
 rule train_all:
     """All trained networks."""
     input:
-        runs(f"{RUN}/model.safetensors"),
+        results("train_network"),
 
 
 rule score_all:
     """The scores of all layers by all criteria."""
     input:
-        runs(HEURISTIC_SCORES),
-        layers(WALK_SCORES),
+        results("score_layers"),
+        results("score_layer"),
 
 
 rule oracle_all:
     """Coalition tables of the small layers, oracle sets and their overlap with the criteria."""
     input:
-        small_layers(f"{RUN}/oracle/overlaps/{{layer}}.csv"),
+        results("search_oracle"),
 
 
 rule estimators_all:
     """Estimators of Shapley values against the truth."""
     input:
-        compared_layers(f"{RUN}/estimators/{{layer}}.csv"),
+        results("study_estimators"),
 
 
 rule curves_all:
     """Removal curves of all layers."""
     input:
-        layers(f"{RUN}/curves/{{layer}}.csv"),
+        results("measure_curves"),
 
 
 rule prune_all:
     """Networks pruned with little data, and their evaluation."""
     input:
-        runs(f"{RUN}/low_data.csv"),
+        results("evaluate_pruned"),
 
 
 rule fine_tune_all:
     """Low-data networks trained again with more or less data."""
     input:
-        runs(f"{RUN}/fine_tuned/{{criterion}}.csv", criterion=FINE_TUNED),
+        results("fine_tune_pruned"),
 
 
 rule compress_all:
     """Networks that lost units of all layers at once and were trained again."""
     input:
-        compressed(),
+        results("compress_network"),
 
 
 rule untrained_all:
     """Untrained networks without the units that score below zero."""
     input:
-        runs(f"{RUN}/untrained.csv", UNTRAINED),
+        results("prune_untrained"),
 
 
 rule tables_all:

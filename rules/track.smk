@@ -18,18 +18,7 @@ rule track:
     """Mirror the finished study into MLflow."""
     input:
         config="results/run_config.yaml",
-        networks=runs(f"{RUN}/model.json"),
-        scores=runs(HEURISTIC_SCORES) + layers(WALK_SCORES),
-        coalitions=small_layers(f"{RUN}/oracle/{{layer}}.json"),
-        estimators=compared_layers(f"{RUN}/estimators/{{layer}}.csv"),
-        measured=[
-            *runs(f"{RUN}/low_data.csv"),
-            *layers(f"{RUN}/curves/{{layer}}.csv"),
-            *small_layers(f"{RUN}/oracle/overlaps/{{layer}}.csv"),
-            *runs(f"{RUN}/fine_tuned/{{criterion}}.csv", criterion=FINE_TUNED),
-        ],
-        compressed=compressed(),
-        untrained=runs(f"{RUN}/untrained.csv", UNTRAINED),
+        results=[path for rule in PLAN.stages for path in results(rule)],
         tables=TABLES,
         figures=FIGURES,
     output:
@@ -39,6 +28,7 @@ rule track:
     conda:
         "../envs/tracking.yaml"
     params:
+        logged=PLAN.logged(),
         server=tracking.server(),
         experiment=tracking.experiment_name(),
     message:

@@ -14,27 +14,18 @@ rule train_network:
         data=data_of,
         weights=weights_of,
     output:
-        model=ensure(f"{RUN}/model.safetensors", non_empty=True),
-        manifest=f"{RUN}/model.json",
-        training=f"{RUN}/training.csv",
+        **outputs("train_network"),
     log:
         "results/logs/train_network/{net}/seed{seed}.log",
     benchmark:
-        "results/benchmarks/train_network/{net}/seed{seed}.tsv"
+        benchmark_of("train_network")
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus("train_network"),
-        gpu_slots=GPU_SLOTS,
-        store=STORE,
-        found=found("train_network"),
-        tasks=count("train_network"),
+        **stored("train_network"),
     params:
-        tasks=tasks("train_network"),
-        network=network_of,
-        validation=config["splits"]["validation"],
-        device=config["device"],
+        **given("train_network"),
     message:
-        "Training {wildcards.net}, seed {wildcards.seed}: {resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        message_of("train_network", "Training {wildcards.net}, seed {wildcards.seed}")
     script:
         "../scripts/train_network.py"

@@ -12,31 +12,18 @@ rule prune_untrained:
     input:
         data=data_of,
     output:
-        table=f"{RUN}/untrained.csv",
-        manifest=f"{RUN}/untrained.json",
+        **outputs("prune_untrained"),
     log:
         "results/logs/prune_untrained/{net}/seed{seed}.log",
     benchmark:
-        "results/benchmarks/prune_untrained/{net}/seed{seed}.tsv"
+        benchmark_of("prune_untrained")
     conda:
         "../envs/torch.yaml"
     resources:
-        gpu=gpus("prune_untrained"),
-        gpu_slots=GPU_SLOTS,
-        store=STORE,
-        found=found("prune_untrained"),
-        tasks=count("prune_untrained"),
-        call_mb=CALL_MB,
+        **stored("prune_untrained"),
     params:
-        tasks=tasks("prune_untrained"),
-        network=network_of,
-        layers=lambda wildcards: list(layers_of(wildcards)),
-        criteria={name: CRITERIA[name] for name in config["untrained"]["criteria"]},
-        images=config["untrained"]["images"],
-        scoring=PLAN.rules,
-        device=config["device"],
+        **given("prune_untrained"),
     message:
-        "Pruning {wildcards.net}, seed {wildcards.seed}, which was never trained: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        message_of("prune_untrained", "Pruning {wildcards.net}, seed {wildcards.seed}, which was never trained")
     script:
         "../scripts/prune_untrained.py"

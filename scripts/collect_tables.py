@@ -3,23 +3,13 @@
 from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads):
-    from shapprune.workflow.stages import collect
-    from shapprune.workflow.stages.columns import CURVES, ESTIMATORS, FINE_TUNE, LOW_DATA, OVERLAPS, UNTRAINED
+    from shapprune.workflow.computing import collect
     from shapprune.workflow.store.work import require
 
-    given, output = snakemake.input, snakemake.output
-    for manifest, key in snakemake.params.expected.items():
+    found, given, output = snakemake.input, snakemake.params, snakemake.output
+    for manifest, key in given.expected.items():
         require(manifest, key)
-    collect.write(output.networks, collect.networks(given.manifests))
-    collect.write(output.training, collect.training(given.training, given.manifests))
-    collect.write(output.scores, collect.scores(given.scores, snakemake.params.criteria))
-    curves = collect.stack(given.curves, CURVES)
-    collect.write(output.curves, curves)
-    collect.write(output.auc, collect.areas(curves))
-    collect.write(output.oracle, collect.stack(given.overlaps, OVERLAPS))
-    collect.write(output.estimators, collect.stack(given.estimators, ESTIMATORS))
-    collect.write(output.low_data, collect.stack(given.low_data, LOW_DATA))
-    collect.write(output.fine_tune, collect.stack(given.fine_tune, FINE_TUNE))
-    collect.write(output.untrained, collect.stack(given.untrained, UNTRAINED))
-    collect.write(output.compress, collect.compressed(given.compress))
-    collect.write(output.timing, collect.timing("results/benchmarks", given.manifests, given.scores))
+    for name, table in given.tables.items():
+        made = collect.MAKERS[table.kind](found[name], table.columns, given.criteria)
+        collect.write(output[name], made)
+    collect.write(output.timing, collect.timing(given.timed, found.networks, found.scores))

@@ -1,11 +1,11 @@
 """Show what is in the store and not needed, and delete it when that is confirmed."""
 
-from shapprune.workflow.jobs.frame import said
+from shapprune.workflow.jobs.frame import answering_job
 from shapprune.workflow.study.doctor import megabytes
 from shapprune.workflow.study.plan import Plan
 from shapprune.workflow.study.unneeded import unneeded
 
-with said(snakemake.log[0]) as say:
+with answering_job(snakemake.log[0]) as say:
     given = snakemake.params
     plan = Plan(given.config)
     (keys, left_out), left = unneeded(plan, given.revisions, given.repository), list(plan.store.leftovers())

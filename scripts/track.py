@@ -11,20 +11,14 @@ with job(snakemake.log[0], snakemake.threads):
     from shapprune.workflow.study import config
 
     given, results = snakemake.input, Path("results")
-    found = logged.collect(
+    runs = logged.collect(
         config.read(given.config),
-        given.networks,
-        given.scores,
-        given.coalitions,
-        given.estimators,
-        given.measured,
-        given.compressed,
-        given.untrained,
+        snakemake.params.logged,
         results / "tables",
         results / "benchmarks",
         headlines.points(headlines.read(results / "tables" / "headline.csv")),
     )
     files = {str(Path(path).relative_to(results)): Path(path) for path in [given.config, *given.tables, *given.figures]}
-    told = tracking.mirror(found, files, results / "mlflow")
-    write_json(snakemake.output[0], told)
-    print(f"{told['added']} of {len(found)} runs added to {told['tracking_uri']}")
+    outcome = tracking.mirror(runs, files, results / "mlflow")
+    write_json(snakemake.output[0], outcome)
+    print(f"{outcome['added']} of {len(runs)} runs added to {outcome['tracking_uri']}")

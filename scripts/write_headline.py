@@ -5,10 +5,10 @@ from shapprune.workflow.jobs.frame import job
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
+    from shapprune.workflow.computing import collect
     from shapprune.workflow.figures.layout import read_table
     from shapprune.workflow.figures.styles import criterion_styles
     from shapprune.workflow.share import headlines, wording
-    from shapprune.workflow.stages import collect
 
     given, output, params = snakemake.input, snakemake.output, snakemake.params
     labels = {order: style.label for order, style in criterion_styles(params.criteria).items()}

@@ -4,10 +4,10 @@ from shapprune.workflow.jobs.frame import job
 
 with job(snakemake.log[0], snakemake.threads):
     from shapprune.core.files import write_json
+    from shapprune.workflow.computing import collect
     from shapprune.workflow.figures.layout import read_table
     from shapprune.workflow.figures.styles import criterion_styles
     from shapprune.workflow.share import headlines
-    from shapprune.workflow.stages import collect
     from shapprune.workflow.store.keys import digest
 
     given, output = snakemake.input, snakemake.output

@@ -8,25 +8,21 @@ import re
 import pytest
 
 from shapprune.core.paths import REPOSITORY as ROOT
+from shapprune.workflow.stages.registry import STAGES
+from shapprune.workflow.study import config as study
+from shapprune.workflow.study.plan import Plan
+from tests.unit.workflow.study.study_keys import CONFIG
 
-# Each param of a rule that keeps its results -> how it gets into the key of its tasks.
-IN_THE_KEY = {
-    "tasks": "they are the keys",
-    "steps": "they are the keys",
-    "network": "architecture, options, training, weights and data in the key of the network",
-    "validation": "in the key of the network",
-    "layers": "a task is of a layer",
-    "criteria": "method and options in the key of scores",
-    "criterion": "method and options in the key of steps",
-    "train": "in the keys of networks that are trained again",
-    "scoring": "images, site, payoff and precision in the keys of scores, tables and steps",
-    "test_images": "in the keys of evaluations",
-    "images": "in the keys of curves, tables and steps",
-    "estimators": "method and options in the key of each estimator in each size",
-    "curve_images": "in the key of the truth that estimators are compared with",
-    "converged": "in the key of the truth where there is no coalition table",
+# Each param of a rule that keeps its results -> why a job may read it.
+READ = {
+    "tasks": "they are the keys, with all settings of the configuration that a job reads",
+    "steps": "tasks of the chains that are tasks",
+    "evaluations": "tasks of the chains that are tasks",
+    "columns": "of the table that the tasks make; a table of other columns is refused",
+    "unfinished": "a place for what is not finished",
     "device": "in no key: results are the same but for rounding, and their manifests tell it",
 }
+STORED = {stage.rule: stage for stage in STAGES if stage.outputs}
 
 
 def rules() -> dict[str, str]:
@@ -36,40 +32,38 @@ def rules() -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def stored() -> dict[str, str]:
-    return {name: text for name, text in rules().items() if "found=found(" in text}
+def block(text: str, name: str) -> list[str]:
+    found = re.search(rf"^( *){name}:\n((?:\1 +.*\n)+)", text, flags=re.MULTILINE)
+    assert found, name
+    return [line.strip() for line in found[2].splitlines()]
 
 
-def params(text: str) -> set[str]:
-    block = re.search(r"^( *)params:\n((?:\1 +.*\n)+)", text, flags=re.MULTILINE)
-    assert block
-    return set(re.findall(rf"^{block[1]}    (\w+)=", block[2], flags=re.MULTILINE))
+def test_the_stages_are_the_rules_that_keep_their_results():
+    assert set(STORED) == {rule for rule, text in rules().items() if "**stored(" in text}
 
 
-def test_these_rules_keep_their_results():
-    assert set(stored()) == {
-        *("train_network", "score_layers", "score_layer", "tabulate_coalitions", "search_oracle"),
-        *("study_estimators", "measure_curves", "prune_layers", "evaluate_pruned"),
-        *("fine_tune_pruned", "compress_network", "prune_untrained"),
-    }
+@pytest.mark.parametrize("rule", STORED)
+def test_a_rule_takes_from_its_stage_what_jobs_make_consume_and_read(rule):
+    text = rules()[rule]
+    assert block(text, "params") == [f'**given("{rule}"),']
+    assert block(text, "resources") == [f'**stored("{rule}"),']
+    assert block(text, "output") == [f'**outputs("{rule}"),']
+    assert block(text, "benchmark") == [f'benchmark_of("{rule}")']
+    others = {f'consumed("{rule}"),', "data=data_of,", "weights=weights_of,"}
+    assert set(block(text, "input")) <= others
 
 
-@pytest.mark.parametrize("rule", stored())
-def test_params_are_in_the_key(rule):
-    given = params(stored()[rule])
-    assert "tasks" in given
-    assert given <= IN_THE_KEY.keys()
-
-
-@pytest.mark.parametrize("rule", stored())
+@pytest.mark.parametrize("rule", STORED)
 def test_a_script_reads_what_its_rule_gives_it(rule):
-    tree = ast.parse((ROOT / "scripts" / f"{rule}.py").read_text())
-    read = {
-        node.attr
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "snakemake"
-    }
-    assert read <= {"log", "threads", "params", "resources", "wildcards", "input", "output"}
+    text = (ROOT / "scripts" / f"{rule}.py").read_text()
+    assert "with stored_job(snakemake) as work:" in text
+    assert set(re.findall(r"snakemake\.(\w+)", text)) <= {"params", "resources", "input"}
+    assert set(re.findall(r"(?:snakemake\.params|given)\.(\w+)", text)) <= READ.keys()
+
+
+@pytest.mark.parametrize("rule", STORED)
+def test_the_params_of_a_stage_are_known_here(rule):
+    assert Plan(study.validate(CONFIG)).stages[rule].given().keys() <= READ.keys()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "shapprune").rglob("*.py")), ids=str)
@@ -83,11 +77,7 @@ def test_the_package_imports_from_where_things_are(path):
 
 
 @pytest.mark.parametrize("rule", rules())
-def test_a_rule_that_asks_for_a_gpu_has_a_job_that_leases_it(rule):
-    text, script = rules()[rule], ROOT / "scripts" / f"{rule}.py"
-    asks = f'gpu=gpus("{rule}"),' in text
-    assert asks == ("gpu=" in text)
-    assert asks == ("gpu_slots=GPU_SLOTS," in text)
-    lease = "with job(snakemake.log[0], snakemake.threads, snakemake.resources.gpu, snakemake.resources.gpu_slots):"
-    if script.is_file():
-        assert asks == (lease in script.read_text())
+def test_only_jobs_of_stages_ask_for_a_gpu(rule):
+    """`stored` asks for one, and `stored_job` leases it."""
+    assert "gpu=" not in rules()[rule]
+    assert bool(re.search(rf"message_of\(\s*\"{rule}\",", rules()[rule])) == (rule in STORED)

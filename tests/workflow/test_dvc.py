@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from shapprune.core.paths import REPOSITORY
+from shapprune.workflow.stages import inputs as origins
 from shapprune.workflow.store.keys import Task
 from shapprune.workflow.store.store import Store
 from shapprune.workflow.study import config as study
-from shapprune.workflow.study import inputs as origins
 from shapprune.workflow.study.plan import Plan
 from tests.study import STUDY, changed
 

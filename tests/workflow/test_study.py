@@ -20,7 +20,7 @@ from shapprune.data.sets import load
 from shapprune.networks.builders import build
 from shapprune.networks.training import evaluate
 from shapprune.shapley.score_files import read_scores
-from shapprune.workflow.stages.columns import ESTIMATORS
+from shapprune.workflow.stages.estimators import StudyEstimators
 from tests.study import STUDY, Workflow, changed
 
 ORDERS = {("random", "mean"): 2, ("taylor", "mean"): 1, ("shapley", "mean"): 2, ("shapley", "mean+2std"): 2}
@@ -96,7 +96,7 @@ def test_table_of_oracle_sets(finished):
 
 def test_table_of_estimators(finished):
     errors = table(finished, "estimators")
-    assert list(errors) == list(ESTIMATORS)
+    assert list(errors) == list(StudyEstimators.columns)
     assert set(zip(errors["layer"], errors["truth"], strict=True)) == {
         ("fc1", "converged Shapley"),
         ("fc2", "exact Shapley"),

@@ -8,8 +8,10 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.workflow.store.work import Work
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def job(log: str, threads: int = 1, gpus: int | None = None, slots: int = 1) -> 
         except ShapPruneError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             raise SystemExit(1) from None
-        except Exception:  # noqa: BLE001  the log is the last place that can tell of it
+        except Exception:  # noqa: BLE001  only the log can tell of it
             traceback.print_exc()
             raise SystemExit(1) from None
 
@@ -51,8 +53,27 @@ def _leased(gpus: int, slots: int, log: str) -> Iterator[None]:
 
 
 @contextmanager
-def said(log: str) -> Iterator[Callable[[str], None]]:
-    """Run a job that answers a person: what it says goes to the terminal and into ``log``; errors as in `job`."""
+def stored_job(snakemake: Any) -> Iterator[Work]:
+    """Run a job whose results are kept, as `job` does, on a GPU if its rule asks for one.
+
+    The results that the store has are there when the block is entered. Where the tasks make a table, it is written
+    when the block ends.
+
+    Args:
+        snakemake: the object of that name in the job's script.
+    """
+    given, resources, output = snakemake.params, snakemake.resources, snakemake.output
+    with job(snakemake.log[0], snakemake.threads, resources.get("gpu"), resources.get("gpu_slots", 1)):
+        work = Work(resources.store, given.tasks, given.unfinished)
+        work.find()
+        yield work
+        if columns := given.get("columns"):
+            work.write_table(output.table, columns, output.manifest)
+
+
+@contextmanager
+def answering_job(log: str) -> Iterator[Callable[[str], None]]:
+    """Run a job that answers a person, on the terminal and in ``log``; errors as in `job`."""
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", encoding="utf-8") as file:
 
@@ -68,7 +89,7 @@ def said(log: str) -> Iterator[Callable[[str], None]]:
 
 
 def add_to_path(folder: str) -> None:
-    """Let the jobs that this process starts import from a folder, whatever environment they run in."""
+    """Add a folder to the import path of the jobs that this process starts, whatever environment they run in."""
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if folder not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join([folder, *filter(None, paths)])

@@ -108,7 +108,7 @@ def _commit_stage() -> str:
     """Record in ``dvc.lock`` what the metrics are of, if they are of the configuration and code as they are now."""
     if "DVC_STAGE" in os.environ:
         return "DVC runs this as a stage and will record the metrics by itself."
-    present = digest(Plan(study.validate(study.read("config.yaml"))).expected())
+    present = digest(Plan(study.validate(study.read("config.yaml"))).expected)
     if not METRICS_MANIFEST.is_file() or read_json(METRICS_MANIFEST).get("study") != present:
         return "The metrics are not of config.yaml and the code as they are now; to make and record them: dvc repro"
     _dvc("commit", "--force", STAGE)
@@ -148,6 +148,6 @@ def _call(*command: str) -> subprocess.CompletedProcess[str]:
 
 def _done(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode:
-        said = " ".join(done.stderr.split()) or "no reason given"
-        raise ShapPruneError(f"{shlex.join(done.args)} failed: {said}")
+        reason = " ".join(done.stderr.split()) or "no reason given"
+        raise ShapPruneError(f"{shlex.join(done.args)} failed: {reason}")
     return done.stdout

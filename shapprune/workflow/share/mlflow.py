@@ -1,7 +1,7 @@
 """Finished results, mirrored into MLflow. The files are the truth: deleting the mirror loses nothing.
 
 A study is a parent run for each of its configurations, with a child run for each `LoggedRun`
-(`shapprune.workflow.share.logged`). A run has the name and the key of its result as tags, and what is there under both
+(`shapprune.workflow.share.runs`). A run has the name and the key of its result as tags, and what is there under both
 is not logged again.
 Nothing here imports torch, and MLflow is imported when something is mirrored.
 """
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import checksum
 from shapprune.core.paths import REPOSITORY
-from shapprune.workflow.share.logged import LoggedRun
+from shapprune.workflow.share.runs import LoggedRun
 from shapprune.workflow.store.keys import digest
 
 if TYPE_CHECKING:

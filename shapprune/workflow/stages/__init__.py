@@ -1,1 +1,1 @@
-"""The stages of a study, from files to files: what the scripts of the workflow call. One module a stage."""
+"""What the stages of a study declare: their jobs, tasks, results and tables. Known without torch; counts in no key."""

@@ -1,34 +1,39 @@
-"""Removal curves of a layer."""
+"""Removal curves of all layers: what `measure_curves` makes."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
-from shapprune.data.prepared import draw_images
-from shapprune.pruning.curves import removal_curve
-from shapprune.shapley.score_files import read_scores
-from shapprune.workflow.stages.run import Run
-from shapprune.workflow.store.work import Work, score_label
+from shapprune.workflow.stages.scores import orders_of
+from shapprune.workflow.stages.stage import RUN, Place, Planned, Stage, Table
+
+_ORDER = ("net", "seed", "criterion", "aggregate", "trial", "layer", "units")
 
 
-def keep_curves(run: Run, layer: str, folder: Path, images: int, work: Work) -> None:
-    """Measure the loss and accuracy of a layer along removal orders, and keep them.
+class MeasureCurves(Stage):
+    """Loss and accuracy along each criterion's removal order of a layer."""
 
-    All curves are of the same test images, drawn once; units are removed for good, whatever site they were scored at.
+    rule = "measure_curves"
+    section = "curves"
+    wildcards = ("net", "seed", "layer")
+    outputs = {"table": f"{RUN}/curves/{{layer}}.csv", "manifest": f"{RUN}/curves/{{layer}}.json"}
+    place = f"{RUN}/curves/{{layer}}.json"
+    columns = (*_ORDER, "removed", "loss", "accuracy")
+    tables = (
+        Table("curves", columns),
+        Table("auc", (*_ORDER, "auc_loss", "auc_accuracy"), kind="areas", title="Areas under removal curves"),
+    )
+    logged = "criterion"
 
-    Args:
-        run: the network.
-        layer: the layer.
-        folder: of the scores.
-        images: how many test images measure.
-        work: the missing tasks, one an order; their names say which criterion, aggregate and trial gave it.
-    """
-    game = run.game(layer, "test", draw_images(run.test, images, trial=0))
-    for label, task in list(work.missing.items()):
-        names = task["names"]
-        stem = folder / score_label(names["criterion"], layer, names["trial"])
-        work.require(label, "scores", stem.with_suffix(".json"))
-        curve = removal_curve(game, read_scores(stem.with_suffix(".npz")).order(names["aggregate"]).numpy())
-        removed = list(range(len(curve.loss)))
-        told = {"removed": removed, "loss": curve.loss.tolist(), "accuracy": curve.accuracy.tolist()}
-        work.keep(label, {"columns": told})
+    def places(self, net: str) -> Iterator[dict[str, Any]]:
+        """One job a layer."""
+        yield from ({"layer": layer} for layer in self.study.layers(net))
+
+    def tasks(self, at: Place) -> Iterator[Planned]:
+        """A curve for each criterion, aggregate and trial."""
+        units = self.study.layers(at["net"])[at["layer"]]
+        for label, names, scores in orders_of(self, at):
+            parts = {"images": self.config["curves"]["images"], "aggregate": names["aggregate"], "layer": at["layer"]}
+            consumes = {"model": self.network(at), "scores": scores}
+            yield self.task(at, label, parts, consumes=consumes, names={**names, "units": units})

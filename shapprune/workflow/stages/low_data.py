@@ -1,131 +1,144 @@
-"""Networks pruned layer by layer with little data."""
+"""Networks pruned layer by layer with little data: what `prune_layers` and `evaluate_pruned` make.
+
+A chain is one network, pruned by one criterion, aggregate, ratio and repair with the images of one trial. Each of its
+steps is a task of its own, without files, so that a chain that was cut off goes on after its last step.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-from torch import Tensor
+from shapprune.workflow.stages.stage import (
+    RUN,
+    Place,
+    Planned,
+    Stage,
+    Table,
+    functions_of,
+    game_options,
+    method_of,
+)
 
-from shapprune.core.files import read_json
-from shapprune.criteria.catalog import options_of
-from shapprune.criteria.scoring import score
-from shapprune.data.prepared import draw_images, rest, tensors
-from shapprune.gpu.device import machine_facts
-from shapprune.graph.counting import count_macs, count_parameters
-from shapprune.networks.storage import save
-from shapprune.pruning.loop import prune_steps
-from shapprune.pruning.removal import kept_units
-from shapprune.pruning.target import Target
-from shapprune.workflow.stages.run import Run, measure, rules_of
-from shapprune.workflow.store.work import Work, columns
+CHAIN = ("net", "seed", "criterion", "aggregate", "ratio", "repair", "trial")
+STEP = ("step", "layer", "units_left", "loss", "accuracy", "parameters", "macs")
 
 
-def write_chain(
-    run: Run,
-    label: str,
-    steps: Mapping[str, str],
-    folder: Path,
-    entry: Mapping[str, Any],
-    images: int,
-    scoring: Mapping[str, Any],
-    work: Work,
-    of_steps: Work,
-) -> None:
-    """Prune a network layer by layer with little data; write what is left, with the steps in its manifest, and keep it.
+class _OfCriterion(Stage):
+    section = "low_data"
+    wildcards = ("net", "seed", "criterion")
 
-    A chain that was cut off goes on after its last finished step.
+    def places(self, net: str) -> Iterator[dict[str, Any]]:
+        """One job a criterion."""
+        yield from ({"criterion": name} for name in self.config["low_data"]["criteria"])
 
-    Args:
-        run: the network.
-        label: the chain's: the stem of its files below the folder.
-        steps: layer -> label of the step that prunes it, in the order of the layers.
-        folder: where the files go.
-        entry: the criterion's entry in the configuration.
-        images: how many test images score.
-        scoring: the configuration's ``scoring``: site, payoff and precision.
-        work: has the chain; its names are aggregate, ratio, repair and trial beside those of the run and the criterion.
-        of_steps: has the steps.
-    """
-    names = work.tasks[label]["names"]
-    chain = {key: names[key] for key in ("aggregate", "ratio", "repair", "trial")}
-    of_steps.find(steps.values())
-    done = {layer: of_steps.facts[step] for layer, step in steps.items() if step in of_steps.facts}
-    chosen = draw_images(run.test, images, chain["trial"])
-    scoring_images, labels = (each.to(run.device) for each in tensors(run.image_set, "test", chosen))
-    model, told = run.model, []
-    for step in prune_steps(
-        model,
-        list(steps),
-        Target(ratio=chain["ratio"]),
-        scoring_images,
-        labels,
-        lambda game: score(game, entry["method"], seed=chain["trial"], **options_of(entry)),
-        aggregate=chain["aggregate"],
-        done={layer: facts["removed"] for layer, facts in done.items()},
-        repair=chain["repair"],
-        **rules_of(scoring),
-        examples=chosen,
-        memory_mb=run.memory_mb,
-    ):
-        model = step.model
-        ((layer, removed),) = step.removed.items()
-        if layer in done:
-            told.append(done[layer])
-            continue
-        scores = step.scores[layer]
-        cost = {"evaluations": scores.evaluations, "seconds": round(scores.seconds, 6)}
-        told.append({"layer": layer, "removed": removed, **cost})
-        of_steps.keep(steps[layer], told[-1])
-    size = {"parameters": count_parameters(model), "macs": count_macs(model, scoring_images)}
-    facts = {**names, **size, "steps": told, "images": chosen.tolist(), **machine_facts(run.device)}
-    save(model, folder / f"{label}.safetensors", **facts)
-    work.keep_files(label, folder, ".safetensors")
+    def chains(self, criterion: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The chains of a criterion: label and names."""
+        low_data = self.config["low_data"]
+        for aggregate in self.config["criteria"][criterion]["aggregates"]:
+            for ratio in low_data["ratios"]:
+                for repair in low_data["repair"]:
+                    for trial in range(low_data["trials"]):
+                        names = {"aggregate": aggregate, "ratio": ratio, "repair": repair, "trial": trial}
+                        yield f"{aggregate}/ratio{ratio}/{repair}/trial{trial}", names
+
+    def pruned_layers(self, net: str) -> list[str]:
+        """The layers that the protocol prunes, from input to output."""
+        return [layer for layer in self.study.layers(net) if layer not in self.config["low_data"]["skip"]]
 
 
-def keep_evaluation(run: Run, label: str, folder: Path, test_images: int | str, work: Work) -> None:
-    """Measure a low-data chain: the network as it was and after each step, on test images that did not score.
+class Steps(_OfCriterion):
+    """The steps of the chains: no rule of its own, they are made by `prune_layers`."""
 
-    Args:
-        run: the network.
-        label: of the task to keep.
-        folder: with a folder of chains for each criterion.
-        test_images: how many, drawn by the trial, or ``all``.
-        work: has the task; its label is the stem of the chain's files below the folder.
-    """
-    work.require(label, "chain", folder / f"{label}.json")
-    told = read_json(folder / f"{label}.json")
-    used = np.array(told["images"])
-    images, labels = test_of(run, told, test_images)
-    scoring_images = tensors(run.image_set, "test", used)[0].to(run.device)
-    removed = {step["layer"]: step["removed"] for step in told["steps"]}
-    steps = prune_steps(
-        run.model,
-        list(reversed(removed)),  # they are told in the order they were done
-        Target(ratio=told["ratio"]),
-        scoring_images,
-        done=removed,
-        repair=told["repair"],
-    )
-    rows = [{"step": 0, "layer": "", "units_left": "", **measure(run.model, images, labels)}]
-    for step in steps:
-        (layer,) = step.removed
-        left = len(kept_units(step.model)[layer])
-        rows.append({"step": step.number, "layer": layer, "units_left": left, **measure(step.model, images, labels)})
-    work.keep(label, {"columns": columns(rows)})
+    rule = "steps"
+    script = "prune_layers"
+    outputs = {}
+
+    def tasks(self, at: Place) -> Iterator[Planned]:
+        """The steps of all chains of a job, each chain's from the first layer on."""
+        settings, low_data = self.config["criteria"][at["criterion"]], self.config["low_data"]
+        for label, names in self.chains(at["criterion"]):
+            parts = {**method_of(settings), **names, "images": low_data["images"], "game": game_options(self.config)}
+            steps, before = list[Planned](), self.network(at)
+            for layer in reversed(self.pruned_layers(at["net"])):
+                before = self.task(
+                    at,
+                    step_label(label, layer),
+                    {**parts, "layer": layer},
+                    consumes={"step before": before},
+                    functions=functions_of(settings),
+                )
+                steps.append(before)
+            yield from reversed(steps)
 
 
-def test_of(run: Run, chain: Mapping[str, Any], test_images: int | str) -> tuple[Tensor, Tensor]:
-    """The images that measure a chain, and their labels: test images that did not score.
+class PruneLayers(_OfCriterion):
+    """The chains."""
 
-    Args:
-        run: the network.
-        chain: the manifest of the chain.
-        test_images: how many, drawn by the trial, or ``all``.
-    """
-    others = rest(run.test, np.array(chain["images"]))
-    if test_images != "all":
-        others = draw_images(others, int(test_images), chain["trial"])
-    return tensors(run.image_set, "test", others)
+    rule = "prune_layers"
+    outputs = {"folder": f"{RUN}/pruned/{{criterion}}"}
+    place = f"{RUN}/pruned/{{criterion}}"
+
+    def tasks(self, at: Place) -> Iterator[Planned]:
+        """One task a chain."""
+        layers = self.pruned_layers(at["net"])
+        for label, names in self.chains(at["criterion"]):
+            consumes = {"model": self.network(at)}
+            if layers:  # the first layer is pruned last
+                consumes["last step"] = self.study.task("steps", step_label(label, layers[0]), at)
+            yield self.task(
+                at, label, {**names, "images": self.config["low_data"]["images"]}, consumes=consumes, names=names
+            )
+
+    def given(self) -> Mapping[str, Callable[[Place], Any]]:
+        """The steps of each chain, in the order of the layers, and its evaluation, which is made with it."""
+        return {"steps": self._steps, "evaluations": self._evaluations}
+
+    def _steps(self, at: Place) -> dict[str, dict[str, Any]]:
+        steps, layers = self.study.tasks("steps", at), self.pruned_layers(at["net"])
+        return {
+            label: {step_label(label, layer): steps[step_label(label, layer)].description for layer in layers}
+            for label, _ in self.chains(at["criterion"])
+        }
+
+    def _evaluations(self, at: Place) -> dict[str, Any]:
+        evaluations = self.study.tasks("evaluate_pruned", at)
+        return {
+            label: evaluations[evaluation_label(at["criterion"], label)].description
+            for label, _ in self.chains(at["criterion"])
+        }
+
+
+class EvaluatePruned(Stage):
+    """Loss, accuracy and size of a network after each step of its chains."""
+
+    rule = "evaluate_pruned"
+    section = "low_data"
+    outputs = {"table": f"{RUN}/low_data.csv", "manifest": f"{RUN}/low_data.json"}
+    place = f"{RUN}/low_data.json"
+    columns = (*CHAIN, *STEP)
+    tables = (Table("low_data", columns, title="Low data"),)
+    logged = "criterion"
+
+    def tasks(self, at: Place) -> Iterator[Planned]:
+        """One task a chain."""
+        parts = {"test_images": self.config["low_data"]["test_images"]}
+        for criterion in self.config["low_data"]["criteria"]:
+            for label, chain in self.study.tasks("prune_layers", {**at, "criterion": criterion}).items():
+                yield self.task(
+                    at,
+                    evaluation_label(criterion, label),
+                    parts,
+                    consumes={"model": self.network(at), "chain": chain},
+                    names=chain.names,
+                )
+
+
+def step_label(chain: str, layer: str) -> str:
+    """The label of a step of a chain."""
+    return f"{chain}/{layer}"
+
+
+def evaluation_label(criterion: str, chain: str) -> str:
+    """The label of the evaluation of a criterion's chain."""
+    return f"{criterion}/{chain}"

@@ -1,70 +1,63 @@
-"""Trained networks."""
+"""Trained networks: what `train_network` makes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-from torch import nn
+from shapprune.networks.tables import builder_functions
+from shapprune.workflow.stages.inputs import data_of, weights_of
+from shapprune.workflow.stages.stage import RUN, Place, Planned, Settings, Stage, Table
 
-from shapprune.data.prepared import ImageSet, arrays_md5, splits, tensors
-from shapprune.gpu.device import choose_device, machine_facts
-from shapprune.graph.counting import count_macs, count_parameters
-from shapprune.networks.builders import builder_of
-from shapprune.networks.randomness import seeded
-from shapprune.networks.recipe import Recipe
-from shapprune.networks.storage import fetch_weights, load_weights
-from shapprune.networks.training import evaluate, fit
+_EPOCH = ("epoch", "lr", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "seconds")
+_MEASURED = ("parameters", "macs", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 
-def make_network(
-    network: Mapping[str, Any], image_set: ImageSet, validation: int, seed: int, device: str, checkpoint: Path
-) -> tuple[nn.Module, dict[str, Any]]:
-    """Train a network by its recipe or load its weights, and measure it.
+class TrainNetwork(Stage):
+    """A network for each seed, trained by its recipe or loaded from weights."""
 
-    Args:
-        network: its entry in the configuration.
-        image_set: its data.
-        validation: how many training images are held back.
-        seed: of the initial weights and the training.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        checkpoint: file from which a training that was cut off goes on.
-
-    Returns:
-        The network, and the facts of its manifest; ``history`` among them has a row an epoch, none for loaded weights.
-    """
-    device = choose_device(device)
-    training, held_back = splits(len(image_set.train_labels), validation)
-    held = tensors(image_set, "train", held_back)
-    make = builder_of(network, image_set.info)
-    history: list[dict[str, float]] = []
-    if "train" in network:
-        with seeded(seed):
-            model = make()
-        recipe = Recipe(**network["train"])
-        train = tensors(image_set, "train", training)
-        history = fit(model, *train, *held, recipe, seed=seed, device=device, checkpoint=checkpoint)
-    else:
-        weights = network["weights"]
-        path = weights if isinstance(weights, str) else fetch_weights(**weights, folder="data/raw/weights")
-        model = load_weights(make(), path).to(device)
-    model.eval()
-    test_images, test_labels = tensors(image_set, "test")
-    validation_loss, validation_accuracy = evaluate(model, *held)
-    loss, accuracy = evaluate(model, test_images, test_labels)
-    facts = {
-        "seed": seed,
-        "network": dict(network),
-        "data": asdict(image_set.info) | {"md5": arrays_md5(image_set)},
-        "history": history,
-        "parameters": count_parameters(model),
-        "macs": count_macs(model, test_images[:1].to(device)),
-        "validation_loss": validation_loss,
-        "validation_accuracy": validation_accuracy,
-        "test_loss": loss,
-        "test_accuracy": accuracy,
-        **machine_facts(device),
+    rule = "train_network"
+    section = "networks"
+    outputs = {
+        "model": f"{RUN}/model.safetensors",
+        "manifest": f"{RUN}/model.json",
+        "table": f"{RUN}/training.csv",
     }
-    return model, facts
+    place = RUN
+    columns = ("net", "seed", *_EPOCH)
+    tables = (
+        Table(
+            "networks",
+            ("net", "seed", "network.architecture", "network.data", *_MEASURED),
+            output="manifest",
+            kind="manifests",
+            title="Networks",
+        ),
+        Table("training", columns),
+    )
+    logged = "network"
+
+    def tasks(self, at: Place) -> Iterator[Planned]:
+        """The one network of a job."""
+        network = self.study.networks[at["net"]]
+        parts = start_of(network, self.config) | {
+            "seed": at["seed"],
+            "validation": self.config["splits"]["validation"],
+        }
+        if "train" in network:
+            parts["train"] = network["train"]
+        if "weights" in network:
+            parts["weights"] = weights_of(network["weights"])
+        functions = network_functions(network, self.config)
+        yield self.task(at, "model", parts, names={"network": network}, functions=functions)
+
+
+def start_of(network: Settings, config: Settings) -> dict[str, Any]:
+    """What the initial weights of a network, and its data, depend on beside the seed."""
+    parts = {key: network[key] for key in ("architecture", "options")}
+    return parts | {"data": data_of(network["data"], config["datasets"])[0]}
+
+
+def network_functions(network: Settings, config: Settings) -> tuple[str, ...]:
+    """The functions that build a network, and the user's own that loads its data."""
+    return (*builder_functions(network["architecture"]), *data_of(network["data"], config["datasets"])[1])

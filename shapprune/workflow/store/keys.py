@@ -1,7 +1,7 @@
 """Keys: what the result of a task depends on, known before anything runs and without importing torch.
 
 A task's key is a hash of its stage, the values it reads, the keys of the tasks it consumes and a fingerprint of its
-code. So a result can be found again wherever it was made, and whatever has been run in between.
+code. A result is found by it again, wherever it was made and whatever was run in between.
 """
 
 from __future__ import annotations
@@ -21,17 +21,20 @@ from shapprune.core.paths import REPOSITORY, repository_file
 
 SCHEMA = 1  # raised when records of the store change their form
 
-# Rooms of the package that tell, find or move results but do not make them: what they decide is in the other parts of a
-# key. The catalog of criteria gives a key its options and the function that is followed from there.
+# Modules that plan, find, move or report results but do not make them: what they decide is in the other parts of a key.
+# The catalog of criteria gives a key the options of a criterion and the function to follow.
 _WITHOUT_EFFECT = tuple(
     f"shapprune.{name}."
-    for name in ("core", "gpu", "workflow.jobs", "workflow.store", "workflow.study", "criteria.catalog")
+    for name in (
+        *("core", "gpu", "criteria.catalog"),
+        *("workflow.jobs", "workflow.store", "workflow.stages", "workflow.study"),
+    )
 )
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task: one result that is made once and found again.
+    """One result, which is made once and found again.
 
     Attributes:
         stage: what is done; the rule and the script of that name do it.
@@ -54,7 +57,7 @@ class Task:
         return digest({"schema": SCHEMA, "stage": self.stage, "code": self.code, "parts": self.parts})
 
     def describe(self) -> dict[str, Any]:
-        """The task as jobs get it and manifests tell it."""
+        """What jobs and manifests know of the task."""
         return {"stage": self.stage, "key": self.key, "parts": self.parts, "functions": list(self.functions)}
 
 
@@ -74,7 +77,7 @@ def from_description(description: Mapping[str, Any]) -> Task:
 
 
 def digest(content: object) -> str:
-    """32 hexadecimal digits that stand for something JSON can hold, whatever the order of its keys."""
+    """32 hexadecimal digits of something JSON can hold; the order of its keys does not matter."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -107,7 +110,7 @@ def code_of(script: Path, functions: tuple[str, ...] = ()) -> Mapping[str, str]:
 
 @cache
 def fingerprint(path: Path) -> str:
-    """12 hexadecimal digits that stand for what the code of a file does."""
+    """12 hexadecimal digits that change with what the code of a file does."""
     return hashlib.sha256("\n".join(_outline(_parse(path))).encode()).hexdigest()[:12]
 
 

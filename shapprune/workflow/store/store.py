@@ -1,8 +1,8 @@
 """The store: results of tasks under their keys, written once, found again by any run.
 
 A record is the folder ``<first two digits>/<key>`` with payload files and ``manifest.json``. It is written under
-another name, flushed to the disk and renamed into place, so there is never half a record; it is never changed. What is
-read is checked against its digests; a damaged record is set aside and counts as missing.
+another name, flushed to the disk and renamed into place, so no record is ever incomplete. It is never changed. Reading
+a record compares it with its digests; a damaged one is set aside and counts as missing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shapprune.workflow.store.keys import Task, digest
 
 MANIFEST = "manifest.json"
 _INCOMING, _DAMAGED = ".incoming", ".damaged"
-_ABANDONED = 3600  # seconds after which nobody writes a record any more
+_ABANDONED = 3600  # seconds after which an incomplete record has been abandoned
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class Store:
         self.root = Path(root)
 
     def folder(self, key: str) -> Path:
-        """Where the record of a key lies, or would."""
+        """The folder of the record of a key, whether it exists or not."""
         return self.root / key[:2] / key
 
     def has(self, key: str) -> bool:
-        """Whether there is a record; whether it is whole is seen when it is read."""
+        """Whether there is a record. Reading it shows whether it is whole."""
         return (self.folder(key) / MANIFEST).is_file()
 
     def all_keys(self) -> list[str]:
@@ -76,13 +76,13 @@ class Store:
         """The manifest of a record.
 
         Raises:
-            DamagedRecordError: it is not what was written.
+            DamagedRecordError: its manifest is not what was written.
         """
         path = self.folder(key) / MANIFEST
         try:
             manifest = json.loads(path.read_text())
-            said = manifest.pop("digest")
-            if digest(manifest) != said or manifest["key"] != key:
+            expected = manifest.pop("digest")
+            if digest(manifest) != expected or manifest["key"] != key:
                 raise ValueError("its digest is another")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedRecordError(f"{path} is damaged ({error})") from error
@@ -105,7 +105,7 @@ class Store:
         return Record(folder, manifest)
 
     def find(self, key: str) -> Record | None:
-        """The record of a key, checked; None where there is none. A damaged one is set aside, and said so."""
+        """The record of a key, checked; None where there is none. A damaged one is set aside with a message."""
         if not self.has(key):
             return None
         try:
@@ -115,7 +115,7 @@ class Store:
             return None
 
     def set_aside(self, key: str) -> Path:
-        """Move a record out of the way, for a person to look at; returns where it is now."""
+        """Move a record out of the way, for a person to look at, and return its new place."""
         aside = self.root / _DAMAGED / f"{key}-{uuid.uuid4().hex[:8]}"
         aside.parent.mkdir(exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another job was faster
@@ -165,7 +165,7 @@ class Store:
             shutil.rmtree(incoming, ignore_errors=True)
 
     def clear(self, keys: Iterable[str]) -> None:
-        """Delete records, and what was left by killed jobs or set aside; a record is gone at once or not at all."""
+        """Delete records, leftovers of killed jobs and damaged records. A record disappears at once or not at all."""
         for key in keys:
             gone = self.root / _INCOMING / f"{key}-{uuid.uuid4().hex}"
             gone.parent.mkdir(exist_ok=True)
@@ -179,7 +179,7 @@ class Store:
         return sum(path.stat().st_size for path in self.folder(key).iterdir())
 
     def leftovers(self) -> Iterator[Path]:
-        """Damaged records that were set aside, and what was left an hour ago or longer by jobs that were killed."""
+        """Damaged records that were set aside, and leftovers of killed jobs that are at least an hour old."""
         for path in (*self.root.glob(f"{_DAMAGED}/*"), *self.root.glob(f"{_INCOMING}/*")):
             if path.parent.name == _DAMAGED or time.time() - path.stat().st_mtime > _ABANDONED:
                 yield path
@@ -190,7 +190,7 @@ class DamagedRecordError(Exception):
 
 
 def _flush(path: Path) -> None:
-    """See to it that a file or folder is on the disk."""
+    """Flush a file or folder to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import read_json, whole, write_json
+from shapprune.core.tables import write_table
 from shapprune.workflow.store.keys import digest, from_description
 from shapprune.workflow.store.store import Store
 
@@ -20,38 +21,36 @@ class Work:
 
     Args:
         store: the folder of the store.
-        tasks: label -> description of the task (`shapprune.workflow.store.keys.Task.describe`), with ``names`` in it:
-            what tables and manifests say of the task that is not in its key, such as the name of its criterion.
+        tasks: label -> description of the task (`shapprune.workflow.stages.stage.Planned.description`).
+        unfinished: a file, or folder, from which a job that was cut off goes on.
 
     Attributes:
         tasks: all of them.
         missing: those that are still to be made.
         facts: label -> what is known of the result, of those that are not.
+        unfinished: as above; who writes it deletes it when the results are kept.
     """
 
-    def __init__(self, store: str | Path, tasks: Mapping[str, Description]):
+    def __init__(self, store: str | Path, tasks: Mapping[str, Description], unfinished: str | Path | None = None):
         self._store, self.tasks = Store(store), tasks
         self.missing: dict[str, Description] = dict(tasks)
         self.facts: dict[str, dict[str, Any]] = {}
+        self.unfinished = None if unfinished is None else Path(unfinished)
 
-    def find(self, labels: Iterable[str] | None = None) -> None:
-        """Look up results that have no files in the store."""
-        for label in list(self.tasks if labels is None else labels):
-            if (record := self._store.find(self.tasks[label]["key"])) is not None:
-                self._have(label, record.facts)
-                print(f"{label}: restored", flush=True)
-
-    def find_files(self, folder: Path) -> None:
-        """Look up results with files, and write those that are there below a folder, by their labels as stems."""
+    def find(self) -> None:
+        """Look up all results in the store, and write the files of those that are there."""
         for label, task in self.tasks.items():
             if (record := self._store.find(task["key"])) is None:
                 continue
             for suffix in record.files:
-                with whole(folder / f"{label}{suffix}") as temporary:
+                with whole(self.path(label, suffix)) as temporary:
                     shutil.copyfile(record.folder / suffix, temporary)
-            self._write_manifest(label, folder, record.facts)
             self._have(label, record.facts)
             print(f"{label}: restored", flush=True)
+
+    def path(self, label: str, suffix: str) -> Path:
+        """Where a file of a task lies."""
+        return Path(f"{self.tasks[label]['stem']}{suffix}")
 
     def keep(self, label: str, facts: Mapping[str, Any], files: Mapping[str, Path] | None = None) -> None:
         """Put a result into the store; where the store cannot be written, say so and go on.
@@ -66,61 +65,61 @@ class Work:
             print(f"store: {label} could not be kept in {self._store.root} ({error.strerror})", flush=True)
         self._have(label, dict(facts))
 
-    def keep_files(self, label: str, folder: Path, *suffixes: str) -> None:
-        """Put files below a folder, with the label as stem, and their manifest ``.json`` into the store."""
+    def keep_files(self, label: str, *suffixes: str) -> None:
+        """Put the files of a task, and what the ``.json`` beside them tells, into the store."""
         names = self.tasks[label]["names"]
-        facts = {key: value for key, value in read_json(folder / f"{label}.json").items() if key not in names}
-        self.keep(label, facts, {suffix: folder / f"{label}{suffix}" for suffix in suffixes})
-        self._write_manifest(label, folder, facts)
+        facts = {key: value for key, value in read_json(self.path(label, ".json")).items() if key not in names}
+        self.keep(label, facts, {suffix: self.path(label, suffix) for suffix in suffixes})
 
-    def require(self, label: str, part: str, manifest: Path) -> None:
-        """See to it that a file is of the task that a task here consumes.
+    def consumed(self, label: str, part: str, name: str | None = None) -> str:
+        """The stem of the files that a task consumes.
 
         Args:
             label: the task.
-            part: the part of it that is the consumed task's key.
-            manifest: the ``.json`` of the file.
+            part: the part of its key that is the key of the consumed task.
+            name: which one, where the part names several.
 
         Raises:
-            ShapPruneError: it is of another.
+            ShapPruneError: the files are not of that key.
         """
-        require(manifest, self.tasks[label]["parts"][part])
+        stem, key = self.tasks[label]["consumes"][part], self.tasks[label]["parts"][part]
+        if name is not None:
+            stem, key = stem[name], key[name]
+        require(f"{stem}.json", key)
+        return str(stem)
 
-    def consumes(self, part: str) -> str:
-        """The key that all tasks have as that part."""
-        (key,) = {str(task["parts"][part]) for task in self.tasks.values()}
-        return key
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows of all results that are tables (``columns`` among their facts), with the tasks' names."""
+    def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The rows of all results that are tables (``columns`` among their facts), with those of the tasks' names that
+        are columns too.
+        """
         for label, task in self.tasks.items():
-            columns = self.facts[label]["columns"]
-            for values in zip(*columns.values(), strict=True):
-                yield {**task["names"], **dict(zip(columns, values, strict=True))}
+            names = {name: value for name, value in task["names"].items() if name in columns}
+            found = self.facts[label]["columns"]
+            for values in zip(*found.values(), strict=True):
+                yield names | dict(zip(found, values, strict=True))
 
-    def write_manifest(self, path: str | Path) -> None:
-        """Say which tasks a table was made of."""
-        tasks = {label: _in_brief(task) for label, task in self.tasks.items()}
-        write_json(path, {"task": {"key": joint_key(self.tasks)}, "made_of": tasks})
+    def write_table(self, path: str | Path, columns: Sequence[str], manifest: str | Path) -> None:
+        """Write the rows of all results as one table, and a manifest that says which tasks it was made of.
+
+        There is no such manifest where the tasks have manifests of their own.
+        """
+        write_table(path, columns, self.rows(columns))
+        if all(task["stem"] is None for task in self.tasks.values()):
+            tasks = {label: {**_in_brief(task), "names": task["names"]} for label, task in self.tasks.items()}
+            write_json(manifest, {"task": {"key": joint_key(self.tasks)}, "made_of": tasks})
 
     def _have(self, label: str, facts: dict[str, Any]) -> None:
         self.facts[label] = facts
         self.missing.pop(label, None)
-
-    def _write_manifest(self, label: str, folder: Path, facts: Mapping[str, Any]) -> None:
         task = self.tasks[label]
-        write_json(folder / f"{label}.json", {**task["names"], **facts, "task": _in_brief(task)})
-
-
-def score_label(criterion: str, layer: str, trial: int) -> str:
-    """The label of the task that is a layer's scores, and where they lie below a study's folder of scores."""
-    return f"{criterion}/{layer}/trial{trial}"
+        if task["stem"] is not None:
+            write_json(self.path(label, ".json"), {**task["names"], **facts, "task": _in_brief(task)})
 
 
 def columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
     """Rows of the same columns as one list a column."""
     rows = list(rows)
-    return {name: [row[name] for row in rows] for name in rows[0]}
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
 
 
 def joint_key(tasks: Mapping[str, Description]) -> str:
@@ -129,10 +128,10 @@ def joint_key(tasks: Mapping[str, Description]) -> str:
 
 
 def require(manifest: str | Path, key: str) -> None:
-    """See to it that a file is of the task with this key.
+    """Raise unless the manifest has this key.
 
     Raises:
-        ShapPruneError: its manifest tells of another, or of none.
+        ShapPruneError: it has another key, or none.
     """
     if read_json(manifest).get("task", {}).get("key") != key:
         raise ShapPruneError(

@@ -15,8 +15,8 @@ from shapprune.core.errors import ShapPruneError, suggestion, unknown
 from shapprune.data.sets import DATASETS
 from shapprune.networks.recipe import conflicts
 from shapprune.networks.tables import ARCHITECTURES, layer_table
+from shapprune.workflow.stages.layers import info_of, infos, known_layers
 from shapprune.workflow.study.criteria_checks import check_criteria, check_estimators, check_payoff
-from shapprune.workflow.study.layers import info_of, infos, known_layers
 from shapprune.workflow.study.schema import Problem
 
 

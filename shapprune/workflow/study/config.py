@@ -16,12 +16,11 @@ import yaml
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.criteria.catalog import check_options, lookup, options_of
+from shapprune.workflow.stages.estimators import SETTINGS_KEYS
+from shapprune.workflow.stages.registry import OPTIONAL
 from shapprune.workflow.store import keys
-from shapprune.workflow.study import compared
 from shapprune.workflow.study.checks import CHECKS
 from shapprune.workflow.study.schema import FREE_MAPS, check_structure, join, show
-
-_OF_A_STUDY = ("estimators", "fine_tune", "untrained", "compress")
 
 
 class ConfigError(ShapPruneError):
@@ -64,11 +63,11 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
     """Lay a study over another; both are left unchanged.
 
     Mappings are merged; other values are replaced. Mappings whose keys are the user's own names (`FREE_MAPS`) are
-    replaced too: a study has its own networks, datasets and criteria. The sections in `_OF_A_STUDY` belong to certain
+    replaced too: a study has its own networks, datasets and criteria. The sections in `OPTIONAL` belong to certain
     networks and criteria, so a study that replaces these does not inherit them.
     """
     if {"networks", "criteria"} & overlay.keys():
-        base = {key: value for key, value in base.items() if key not in _OF_A_STUDY}
+        base = {key: value for key, value in base.items() if key not in OPTIONAL}
     return _merge(base, overlay)
 
 
@@ -90,7 +89,7 @@ def validate(config: Mapping[str, Any]) -> dict[str, Any]:
         settings |= check_options(method, options_of(settings))
     for name, settings in full["estimators"]["compared"].items():
         method = settings.setdefault("method", name)
-        options = {key: value for key, value in settings.items() if key not in compared.ENTRY_KEYS}
+        options = {key: value for key, value in settings.items() if key not in SETTINGS_KEYS}
         settings |= check_options(method, options)
         for option in settings.get("over", {}):
             del settings[option]

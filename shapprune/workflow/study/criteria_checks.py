@@ -12,8 +12,8 @@ from typing import Any
 from shapprune.core.errors import ShapPruneError, suggestion
 from shapprune.criteria.catalog import CATALOG, NOT_OPTIONS, Criterion, lookup
 from shapprune.networks.tables import without_batchnorm
-from shapprune.workflow.study import compared
-from shapprune.workflow.study.layers import known_layers
+from shapprune.workflow.stages.estimators import SETTINGS_KEYS
+from shapprune.workflow.stages.layers import known_layers
 from shapprune.workflow.study.schema import Problem
 
 
@@ -30,7 +30,7 @@ def check_criteria(config: Mapping[str, Any]) -> Iterator[Problem]:
 def check_estimators(config: Mapping[str, Any]) -> Iterator[Problem]:
     """Check the section ``estimators``."""
     section = config["estimators"]
-    yield from _check_options("estimators.compared", section["compared"], compared.ENTRY_KEYS)
+    yield from _check_options("estimators.compared", section["compared"], SETTINGS_KEYS)
     layers = {
         net: {layer: units for layer, units in table.items() if units <= section["max_units"]}
         for net, table in known_layers(config).items()

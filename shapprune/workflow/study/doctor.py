@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shapprune.core.files import read_json
-from shapprune.workflow.store.keys import from_description
+from shapprune.workflow.stages.stage import Planned
 from shapprune.workflow.store.store import DamagedRecordError, Store
 from shapprune.workflow.study.plan import Job, Plan
 
@@ -63,51 +63,42 @@ def _about_store(plan: Plan) -> Iterator[str]:
 
 def _reasons(job: Job, path: str, manifest: Mapping[str, Any], store: Store) -> Iterator[str]:
     """Why a manifest is not of the job as it is now."""
-    now = job.tasks if str(job.place).endswith(".json") else {path: _task_of(job, path)}
+    present = job.tasks if job.table_manifest else {path: _task_of(job, path)}
     before = manifest.get("made_of", {path: manifest.get("task", {})})
     if not any(before.values()):
         yield "made before results had keys, or put there by hand"
-    for label, task in now.items():
+    for label, task in present.items():
         if label not in before:
             yield f"{label} was not there"
-        elif before[label] and before[label]["key"] != task["key"]:
+        elif before[label] and before[label]["key"] != task.task.key:
             yield from _differences(before[label], task, store)
-    yield from (f"{label} is not there any more" for label in before if label not in now)
+    yield from (f"{label} is not there any more" for label in before if label not in present)
 
 
-def _task_of(job: Job, path: str) -> Mapping[str, Any]:
-    return job.tasks[path.removeprefix(f"{job.place}/").removesuffix(".json")]
+def _task_of(job: Job, path: str) -> Planned:
+    """The task that a manifest is of."""
+    return next(task for task in job.tasks.values() if f"{task.stem}.json" == path)
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], store: Store) -> Iterator[str]:
-    was, now_is = _leaves(before["parts"]), _leaves(now["parts"])
-    changed = [name for name in {**was, **now_is} if was.get(name) != now_is.get(name)]
+def _differences(before: Mapping[str, Any], now: Planned, store: Store) -> Iterator[str]:
+    """What has changed between a task as its manifest tells it and as it is now."""
+    stage, was, is_now = now.task.stage, _leaves(before["parts"]), _leaves(now.task.parts)
+    changed = [name for name in {**was, **is_now} if was.get(name) != is_now.get(name)]
     for name in changed:
-        if name in _CONSUMED:
-            yield f"{now['stage']}: what it is made from has changed, {_CONSUMED[name]}"
+        if (part := name.partition(".")[0]) in now.consumes:
+            yield f"{stage}: what it is made from has changed, the {part}"
         else:
-            yield f"{now['stage']}: {name} {_shown(was, name)} -> {_shown(now_is, name)}"
+            yield f"{stage}: {name} {_shown(was, name)} -> {_shown(is_now, name)}"
     if changed:
         return
     try:
         code = store.read(before["key"])["code"]
     except DamagedRecordError:
-        yield f"{now['stage']}: its code has changed"
+        yield f"{stage}: its code has changed"
         return
-    present = from_description(now).code
-    for file in {**code, **present}:
-        if code.get(file) != present.get(file):
-            yield f"{now['stage']}: the code has changed, {file}"
-
-
-_CONSUMED = {
-    "model": "the network",
-    "scores": "the scores",
-    "table": "the coalition table",
-    "chain": "the pruned network",
-    "last step": "the steps",
-    "before": "the step before",
-}
+    for file in {**code, **now.task.code}:
+        if code.get(file) != now.task.code.get(file):
+            yield f"{stage}: the code has changed, {file}"
 
 
 def _leaves(parts: Mapping[str, Any], name: str = "") -> dict[str, Any]:

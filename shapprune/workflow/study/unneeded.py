@@ -45,8 +45,8 @@ def _keys_of(revision: str, repository: Path) -> tuple[set[str], list[str]]:
             packed.extractall(folder, filter="data")
         done = _run([sys.executable, "-c", _LIST_KEYS, folder], PYTHONPATH=folder)
         if done.returncode:
-            said = (done.stderr.strip() or "no reason given").splitlines()[-1]
-            raise ShapPruneError(f"the keys of revision {revision!r} cannot be found out: {said}")
+            reason = (done.stderr.strip() or "no reason given").splitlines()[-1]
+            raise ShapPruneError(f"the keys of revision {revision!r} cannot be found out: {reason}")
         return set(done.stdout.split()), [line for line in done.stderr.splitlines() if " is left out: " in line]
 
 

@@ -20,10 +20,10 @@ from shapprune.game.payoffs import minus_loss
 from shapprune.shapley import unfinished
 from shapprune.shapley.score_files import read_scores
 from shapprune.shapley.unfinished import Unfinished
-from shapprune.workflow.stages.run import Run
-from shapprune.workflow.stages.score import write_layer_scores
+from shapprune.workflow.computing.run import Run
+from shapprune.workflow.computing.scores import keep_scores
 from shapprune.workflow.store.keys import Task
-from shapprune.workflow.store.work import Work, score_label
+from shapprune.workflow.store.work import Work
 from tests.toys import ConvNetwork, images, labels, randomise
 
 ORDERS = np.random.default_rng(4).permuted(np.tile(np.arange(6), (20, 1)), axis=1)
@@ -222,13 +222,9 @@ def test_the_catalog_says_which_criteria_go_on(criterion):
 def test_the_scores_of_a_layer_go_on_where_they_were_cut_off(meter, tmp_path, monkeypatch, capsys):
     model = randomise(ConvNetwork(classes=10)).eval()
     run = Run(model, {}, load("digits"), np.arange(100), "cpu", {"net": "toy", "seed": 0}, memory_mb=64)
-    criteria = {
-        name: {"method": method, "trials": 2, "aggregates": ["mean"]} | options
-        for name, (method, options) in SCORINGS.items()
-        if name in ("permutation", "settle", "rescored")
-    }
-    criteria["taylor"] = {"method": "taylor", "trials": 1, "aggregates": ["mean"]}
-    scoring = {"images": 20, "site": "activation", "payoff": "loss", "precision": "tf32"}
+    game = {"site": "activation", "payoff": "loss", "precision": "tf32"}
+    parts = {"layer": "features.4", "images": 20, "game": game, "errors of": []}
+    criteria = {name: SCORINGS[name] for name in ("permutation", "settle", "rescored")} | {"taylor": ("taylor", {})}
     folder = tmp_path / "unfinished"
     walk, walks = LayerGame.walk, []
 
@@ -240,17 +236,18 @@ def test_the_scores_of_a_layer_go_on_where_they_were_cut_off(meter, tmp_path, mo
 
     monkeypatch.setattr(LayerGame, "walk", counted)
     allowed = None
-    tasks = {}
-    for name, entry in criteria.items():
-        for trial in range(entry["trials"]):
-            label = score_label(name, "features.4", trial)
-            task = Task("score_layer", {"label": label})
-            tasks[label] = task.describe() | {"names": run.name | {"criterion": name}}
 
-    def write(folder, *unfinished):
-        work = Work(tmp_path / f"store of {folder}", tasks)
-        work.find_files(tmp_path / folder)
-        write_layer_scores(run, "features.4", tmp_path / folder, criteria, scoring, work, *unfinished)
+    def write(place, unfinished=None):
+        tasks = {}
+        for name, (method, options) in criteria.items():
+            for trial in range(1 if name == "taylor" else 2):
+                label = f"{name}/features.4/trial{trial}"
+                task = Task("score_layer", {**parts, "method": method, "options": options, "trial": trial})
+                names = run.name | {"criterion": name}
+                tasks[label] = task.describe() | {"names": names, "stem": str(tmp_path / place / label)}
+        work = Work(tmp_path / f"store of {place}", tasks, unfinished)
+        work.find()
+        keep_scores(run, work)
 
     write("whole")
     total, allowed = len(walks), len(walks) - 1

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from shapprune.gpu import leases
+
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def run(tmp_path, body):
@@ -50,6 +54,7 @@ def test_anything_else_has_its_traceback_in_the_log(tmp_path):
     [
         "shapprune",
         "shapprune.workflow.study.config",
+        "shapprune.workflow.study.plan",
         "shapprune.data.sets",
         "shapprune.criteria.catalog",
         "shapprune.workflow.figures.catalog",
@@ -93,3 +98,37 @@ def test_a_job_of_the_workflow_holds_what_its_rule_asks_for(given, log, monkeypa
     assert done.stderr == ""
     assert done.returncode == (1 if "error" in log else 0)
     assert (tmp_path / "logs" / "rule" / "job.log").read_text() == log
+
+
+def test_a_stored_job_restores_what_is_there_and_writes_its_table(tmp_path, monkeypatch):
+    """What `snakemake` gives a script is played by plain objects."""
+    monkeypatch.chdir(tmp_path)
+    code = """
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from shapprune.workflow.jobs.frame import stored_job
+from shapprune.workflow.store.keys import Task
+
+class Given(SimpleNamespace):
+    def get(self, name, default=None):
+        return getattr(self, name, default)
+
+def snakemake():
+    task = Task("measure_curves", {"n": 1}).describe() | {"names": {"net": "one"}, "stem": None, "consumes": {}}
+    params = Given(tasks={"one": task}, unfinished="unfinished", columns=("net", "loss"))
+    output = Given(table="table.csv", manifest="table.json")
+    return Given(log=["log"], threads=1, params=params, resources=Given(store="store"), output=output)
+
+for missing in (["one"], []):
+    with stored_job(snakemake()) as work:
+        assert list(work.missing) == missing
+        assert work.unfinished == Path("unfinished")
+        if missing:
+            work.keep("one", {"columns": {"loss": [0.5, 0.25]}})
+    assert Path("table.csv").read_text() == "net,loss\\none,0.5\\none,0.25\\n"
+    assert json.loads(Path("table.json").read_text())["made_of"]["one"]["names"] == {"net": "one"}
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, (tmp_path / "log").read_text()
+    assert "one: restored" in (tmp_path / "log").read_text()

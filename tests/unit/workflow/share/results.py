@@ -9,15 +9,8 @@ from shapprune.core.files import write_json
 from shapprune.core.tables import write_table
 from shapprune.workflow.share import logged
 from shapprune.workflow.share import mlflow as tracking
-from shapprune.workflow.stages.columns import (
-    CURVES,
-    ESTIMATORS,
-    FINE_TUNE,
-    LOW_DATA,
-    OVERLAPS,
-    TRAINING,
-    UNTRAINED,
-)
+from shapprune.workflow.share.runs import LoggedRun
+from shapprune.workflow.stages.registry import TABLES
 from shapprune.workflow.study import config as study
 
 CONFIG = {
@@ -42,8 +35,16 @@ GAME = {"images": 100, "site": "activation", "payoff": "loss", "precision": "tf3
 MD5 = "0123456789abcdef0123456789abcdef"
 
 
+TRAINING = TABLES["training"].columns[2:]  # without net and seed
+ESTIMATORS, OVERLAPS = TABLES["estimators"].columns, TABLES["oracle"].columns
+
+
 def task(name: str, **parts) -> dict:
     return {"stage": "some", "key": f"key of {name}", "parts": parts}
+
+
+def named(name: str, **names) -> dict:
+    return task(name) | {"names": {"net": "small", "seed": 0} | names}
 
 
 class Results:
@@ -111,7 +112,8 @@ class Results:
         ]
         truth = dict.fromkeys(ESTIMATORS, "") | names | {"estimator": "exact Shapley"}
         write_table(self.run / "estimators" / "fc1.csv", ESTIMATORS, [truth, *rows])
-        tasks = {"permutation/permutations=2": task("two"), "truth": task("truth")}
+        truth = named("truth", estimator="exact Shapley")
+        tasks = {"permutation/permutations=2": named("two", estimator="permutation"), "truth": truth}
         write_json(self.run / "estimators" / "fc1.json", {"task": {"key": "fc1"}, "made_of": tasks})
 
     def _measured(self) -> None:
@@ -122,7 +124,10 @@ class Results:
             ("low_data", f"{{}}/{{}}/{low}/{{}}"),
             ("fine_tuned/random", f"{{}}/{{}}/{low}/{{}}"),
         ):
-            tasks = {label.format(*order): task(f"{path} {order}") for order in self.orders}
+            tasks = {
+                label.format(*order): named(f"{path} {order}", criterion=order[0], aggregate=order[1])
+                for order in self.orders
+            }
             write_json(self.run / f"{path}.json", {"task": {"key": path}, "made_of": tasks})
         curves, areas, overlaps, chains = [], [], [], []
         for criterion, aggregate, trial in self.orders:
@@ -139,15 +144,18 @@ class Results:
             ]
             where = {"layer": "fc1", "units_left": ""}
             chains += [order | {"ratio": 0.5, "repair": "none"} | where | step for step in steps]
-        write_table(self.table("curves"), CURVES, curves)
-        write_table(self.table("auc"), [*CURVES[:6], "auc_loss", "auc_accuracy"], areas)
+        write_table(self.table("curves"), TABLES["curves"].columns, curves)
+        write_table(self.table("auc"), [*TABLES["curves"].columns[:6], "auc_loss", "auc_accuracy"], areas)
         write_table(self.table("oracle"), OVERLAPS, overlaps)
-        write_table(self.table("low_data"), LOW_DATA, chains)
+        write_table(self.table("low_data"), TABLES["low_data"].columns, chains)
         tuned = [row | {"images": images, "epochs": 1} for row in chains if row["step"] for images in (0, 50)]
-        write_table(self.table("fine_tune"), FINE_TUNE, [row for row in tuned if row["criterion"] == "random"])
+        rows = [row for row in tuned if row["criterion"] == "random"]
+        write_table(self.table("fine_tune"), TABLES["fine_tune"].columns, rows)
         fresh = {"net": "fresh", "seed": 0, "criterion": "shapley", "aggregate": "mean"}
-        write_table(self.fresh.with_suffix(".csv"), UNTRAINED, [fresh | where | step for step in steps])
-        write_json(self.fresh, {"task": {"key": "fresh"}, "made_of": {"shapley/fc1": task("fresh shapley")}})
+        rows = [fresh | where | step for step in steps]
+        write_table(self.fresh.with_suffix(".csv"), TABLES["untrained"].columns, rows)
+        tasks = {"shapley/fc1": named("fresh shapley", criterion="shapley")}
+        write_json(self.fresh, {"task": {"key": "fresh"}, "made_of": tasks})
 
     def _compressed(self) -> None:
         names = {"net": "small", "seed": 0, "criterion": "random", "aggregate": "mean", "target": "half"}
@@ -175,20 +183,20 @@ class Results:
     def table(self, name: str) -> Path:
         return self.folder / "tables" / f"{name}.csv"
 
-    def runs(self) -> list[logged.LoggedRun]:
-        scores = [self.run / "scores" / name for name in self.config["criteria"]]
-        names = ("low_data", "curves/fc1", "oracle/fc1_overlap", "fine_tuned/random")
-        measured = [self.run / f"{name}.csv" for name in names]
-        manifests = [self.run / "model.json"], scores, [self.run / "oracle" / "fc1.json"]
-        manifests = (
-            *manifests,
-            [self.run / "estimators" / "fc1.csv"],
-            measured,
-            [self.run / "compressed" / "random"],
-            [self.fresh.with_suffix(".csv")],
-        )
+    def runs(self) -> list[LoggedRun]:
+        measured = ("low_data", "curves/fc1", "oracle/fc1_overlap", "fine_tuned/random")
+        manifests = {
+            "network": [self.run / "model.json"],
+            "scores": sorted((self.run / "scores").rglob("*.json")),
+            "coalitions": [self.run / "oracle" / "fc1.json"],
+            "estimator": [self.run / "estimators" / "fc1.json"],
+            "criterion": [self.run / f"{name}.json" for name in measured],
+            "compressed": [self.run / "compressed" / "random" / "mean" / "half.json"],
+            "untrained": [self.fresh],
+        }
+        paths = {kind: [str(path) for path in each] for kind, each in manifests.items()}
         folders = self.folder / "tables", self.folder / "benchmarks"
-        return logged.collect(self.config, *(map(str, each) for each in manifests), *folders, [("best/small", 0.5)])
+        return logged.collect(self.config, paths, *folders, [("best/small", 0.5)])
 
     def mirror(self, **changed: object) -> dict:
         paths = [self.folder / "run_config.yaml", self.folder / "figures" / "auc.svg", self.table("auc")]

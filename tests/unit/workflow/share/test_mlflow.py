@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from shapprune import ShapPruneError
-from shapprune.workflow.share import logged
 from shapprune.workflow.share import mlflow as tracking
+from shapprune.workflow.share.runs import LoggedRun
 from shapprune.workflow.study import config as study
 from tests.unit.workflow.share.results import CONFIG, MD5, Results, runs
 
@@ -136,7 +136,7 @@ def test_more_than_a_batch_holds(folder):
     from mlflow import MlflowClient
 
     parent = Results(folder).runs()[0]
-    many = logged.LoggedRun(
+    many = LoggedRun(
         *("network", "large", "k", 0.0),
         params={f"option {index}": "x" * 7000 for index in range(130)},
         metrics=[("epoch/loss", float("nan") if step == 5 else step, step) for step in range(2100)],

@@ -99,7 +99,7 @@ def test_a_damaged_entry_is_set_aside_and_made_again(store, payload, damage, sai
     assert store.find(task().key) is not None
 
 
-def test_an_entry_of_another_key_is_damaged(store):
+def test_a_record_of_another_key_is_damaged(store):
     store.put(task(0), {}, {})
     other = store.folder(task(1).key)
     other.parent.mkdir(exist_ok=True)
@@ -158,7 +158,7 @@ def test_a_full_disk_leaves_nothing(store, payload, step, monkeypatch, capsys):
         store.put(task(), {}, {".bin": payload})
     assert store.find(task().key) is None
     assert not leftovers(store)
-    work = Work(store.root, {"one": task().describe() | {"names": {}}})
+    work = Work(store.root, {"one": task().describe() | {"names": {}, "stem": None}})
     work.keep("one", {"loss": 1.0}, {".bin": payload})  # the result is there, though it is not kept
     assert work.facts["one"] == {"loss": 1.0}
     assert "one could not be kept in" in capsys.readouterr().out
@@ -171,26 +171,29 @@ def test_clearing_takes_what_is_named(store):
     assert set(store.all_keys()) == {task(0).key, task(2).key}
 
 
-def work_of(store: Store, name: str = "mine") -> Work:
-    names = NAMES | {"criterion": name}
-    return Work(store.root, {f"{name}/trial{n}": task(n).describe() | {"names": names} for n in range(2)})
+def work_of(store: Store, folder: Path | None = None, name: str = "mine") -> Work:
+    tasks = {}
+    for number in range(2):
+        label = f"{name}/trial{number}"
+        stem = None if folder is None else str(folder / label)
+        tasks[label] = task(number).describe() | {"names": NAMES | {"criterion": name}, "stem": stem}
+    return Work(store.root, tasks)
 
 
 def test_work_is_found_under_other_names(store, tmp_path, capsys):
-    work = work_of(store)
-    work.find_files(tmp_path / "one")
+    work = work_of(store, tmp_path / "one")
+    work.find()
     assert set(work.missing) == {"mine/trial0", "mine/trial1"}
-    folder = tmp_path / "one" / "mine"
-    folder.mkdir(parents=True)
     for label in list(work.missing):
-        (tmp_path / "one" / f"{label}.npz").write_bytes(label.encode())
+        work.path(label, ".npz").parent.mkdir(parents=True, exist_ok=True)
+        work.path(label, ".npz").write_bytes(label.encode())
         facts = NAMES | {"criterion": "mine", "seconds": 0.5}
-        (tmp_path / "one" / f"{label}.json").write_text(json.dumps(facts))
-        work.keep_files(label, tmp_path / "one", ".npz")
+        work.path(label, ".json").write_text(json.dumps(facts))
+        work.keep_files(label, ".npz")
     assert not work.missing
     capsys.readouterr()
-    again = work_of(store, "other")
-    again.find_files(tmp_path / "two")
+    again = work_of(store, tmp_path / "two", "other")
+    again.find()
     assert not again.missing
     assert capsys.readouterr().out.splitlines() == ["other/trial0: restored", "other/trial1: restored"]
     assert (tmp_path / "two" / "other" / "trial1.npz").read_bytes() == b"mine/trial1"
@@ -203,21 +206,35 @@ def test_work_is_found_under_other_names(store, tmp_path, capsys):
     assert manifests[0]["task"] == {"stage": "measure_curves", "key": task(0).key, "parts": dict(task(0).parts)}
 
 
-def test_tables_are_put_together_from_units(store, tmp_path):
+def test_tables_are_put_together_from_tasks(store, tmp_path):
     work = work_of(store)
     work.keep("mine/trial0", {"columns": columns([{"size": 1, "gap": 0.5}, {"size": 2, "gap": 0.25}])})
     later = work_of(store)
     later.find()
     assert set(later.missing) == {"mine/trial1"}
     later.keep("mine/trial1", {"columns": columns([{"size": 3, "gap": 0.0}])})
-    rows = list(later.rows())
+    rows = list(later.rows(["criterion", "size", "gap"]))
     assert [row["size"] for row in rows] == [1, 2, 3]
-    assert rows[0] == NAMES | {"criterion": "mine", "size": 1, "gap": 0.5}
-    later.write_manifest(tmp_path / "table.json")
+    assert rows[0] == {"criterion": "mine", "size": 1, "gap": 0.5}
+    later.write_table(tmp_path / "table.csv", ["size", "gap"], tmp_path / "table.json")
+    assert (tmp_path / "table.csv").read_text() == "size,gap\n1,0.5\n2,0.25\n3,0.0\n"
     require(tmp_path / "table.json", joint_key(later.tasks))
 
 
-def test_a_file_of_another_unit_is_refused(store, tmp_path):
+def test_consumed_files_must_be_of_the_key_in_the_task(store, tmp_path):
+    parts = {"model": "a key", "scores": {"fc1": "another key"}}
+    stems = {"model": str(tmp_path / "model"), "scores": {"fc1": str(tmp_path / "features.7")}}
+    work = Work(store.root, {"curve": {"key": "mine", "parts": parts, "consumes": stems, "stem": None, "names": {}}})
+    for name, key in (("model", "a key"), ("features.7", "another key")):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"task": {"key": key}}))
+    assert work.consumed("curve", "model") == str(tmp_path / "model")
+    assert work.consumed("curve", "scores", "fc1") == str(tmp_path / "features.7")
+    (tmp_path / "features.7.json").write_text(json.dumps({"task": {"key": "a third one"}}))
+    with pytest.raises(ShapPruneError, match=r"features\.7\.json is not of the present configuration and code"):
+        work.consumed("curve", "scores", "fc1")
+
+
+def test_a_file_of_another_task_is_refused(store, tmp_path):
     path = tmp_path / "model.json"
     for content in ({"task": {"key": "other"}}, {}):
         path.write_text(json.dumps(content))

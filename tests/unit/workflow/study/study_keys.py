@@ -1,4 +1,4 @@
-"""A study of everything, and the keys of its units."""
+"""A study of everything, and the keys of its tasks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def all_keys(config: dict) -> dict[tuple, str]:
     """(network, rule, names of the task) -> key, of all tasks of a study."""
     plan = Plan(study.validate(config))
     return {
-        (task["names"]["net"], job.rule, f"{job.place or task['names']}", label): task["key"]
+        (task.names["net"], job.rule, task.stem or job.table_manifest or f"{task.names}", label): task.task.key
         for job in plan.jobs()
         for label, task in job.tasks.items()
     }

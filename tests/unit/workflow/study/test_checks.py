@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from shapprune.workflow.stages.layers import layers_of
 from shapprune.workflow.study import config as study
-from shapprune.workflow.study.layers import layers_of
 from tests.unit.workflow.study.mistakes import (
     ESTIMATOR,
     NET,

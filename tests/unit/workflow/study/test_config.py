@@ -11,9 +11,9 @@ import pytest
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.paths import REPOSITORY as ROOT
+from shapprune.workflow.stages.layers import layers_of
 from shapprune.workflow.study import config as study
 from shapprune.workflow.study.config import ConfigError
-from shapprune.workflow.study.layers import layers_of
 from tests.unit.workflow.study.mistakes import PROTOCOLS, changed
 
 

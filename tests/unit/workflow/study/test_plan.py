@@ -35,8 +35,8 @@ def plan() -> Plan:
 
 def without(plan: Plan, rule: str, label: str | None = None, **place: object) -> dict[str, int]:
     """How many jobs of each rule are restorable when tasks of one of its jobs are missing: one, or all."""
-    tasks = plan.of(rule, **place)
-    missing = [task["key"] for name, task in tasks.items() if label in (None, name)]
+    tasks = plan.tasks(rule, place)
+    missing = [each.task.key for name, each in tasks.items() if label in (None, name)]
     assert missing
     plan.store.keys -= set(missing)
     return restorable(plan)

@@ -196,7 +196,7 @@ EDITS = {
         [
             *(
                 "shapprune/workflow/figures/removal.py",
-                "shapprune/workflow/stages/collect.py",
+                "shapprune/workflow/computing/collect.py",
                 "shapprune/workflow/study/config.py",
                 "shapprune/core/errors.py",
             ),
@@ -204,6 +204,8 @@ EDITS = {
                 "shapprune/criteria/catalog.py",
                 "shapprune/workflow/store/store.py",
                 "shapprune/workflow/study/plan.py",
+                "shapprune/workflow/stages/stage.py",
+                "shapprune/workflow/stages/curves.py",
                 "shapprune/workflow/study/schema.py",
             ),
             *("shapprune/gpu/device.py", "shapprune/gpu/leases.py", "shapprune/gpu/devices.py"),
@@ -233,7 +235,7 @@ def test_planning_imports_no_torch():
     code = (
         "import sys, yaml; from shapprune.workflow.study import config as s;"
         "from shapprune.workflow.study.plan import Plan;"
-        "Plan(s.validate(s.read('config.yaml'))).expected(); import shapprune.workflow.store.work;"
+        "Plan(s.validate(s.read('config.yaml'))).expected; import shapprune.workflow.store.work;"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

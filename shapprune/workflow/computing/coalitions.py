@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,81 +16,72 @@ from shapprune.oracle.sets import best_coalitions, greedy_order, left_by, oracle
 from shapprune.oracle.tables import Tables, coalition_tables
 from shapprune.oracle.values import shapley_values
 from shapprune.shapley.score_files import read_scores
-from shapprune.workflow.stages.run import Run, rules_of
-from shapprune.workflow.store.work import Work, columns, score_label
+from shapprune.workflow.computing.run import Run
+from shapprune.workflow.store.work import Work, columns
 
 
-def write_table(
-    run: Run, layer: str, images: int, scoring: Mapping[str, Any], path: Path, work: Work, unfinished: Path
-) -> None:
+def keep_table(run: Run, work: Work) -> None:
     """Value all coalitions of a layer on validation images, and keep the table.
 
     The file has ``payoff`` [2^n] and ``accuracy`` [2^n], and ``loss`` [2^n] where that is not minus the payoff, all
-    float32; the manifest beside it has the oracle sets and the Shapley values.
+    float32; the manifest beside it has the oracle sets and the Shapley values. A long table leaves its checkpoint in
+    the file ``work.unfinished``.
 
     Args:
         run: the network.
-        layer: the layer.
-        images: how many validation images.
-        scoring: the configuration's ``scoring``.
-        path: the file.
-        work: has the table as its one task.
-        unfinished: a file for the checkpoint of a long table, from which a call that was cut off goes on; it is
-            deleted when the table is written.
+        work: the table as its one task.
     """
-    chosen = draw_images(run.validation, images, trial=0)
-    game = run.game(layer, "train", chosen, **rules_of(scoring))
-    found = coalition_tables(game, unfinished)
+    ((label, task),) = work.missing.items()
+    parts = task["parts"]
+    game = run.game(parts["layer"], "train", draw_images(run.validation, parts["images"], trial=0), **parts["game"])
+    found = coalition_tables(game, work.unfinished)
     arrays = {"payoff": found.payoff, "accuracy": found.accuracy}
-    if scoring["payoff"] != "loss":
+    if parts["game"]["payoff"] != "loss":
         arrays["loss"] = found.loss
-    with whole(path) as temporary:
+    with whole(work.path(label, ".npz")) as temporary:
         np.savez(temporary, allow_pickle=False, **{name: table.astype(np.float32) for name, table in arrays.items()})
     facts = {
         **run.name,
-        "layer": layer,
+        "layer": parts["layer"],
         "units": game.units,
-        "images": images,
-        **rules_of(scoring),
+        "images": parts["images"],
+        **parts["game"],
         "evaluations": 2**game.units,
         "constant": bool(np.ptp(found.payoff) == 0),
         "oracle_sets": oracle_sets(found.payoff),
         "shapley_values": shapley_values(found.payoff).tolist(),
         **machine_facts(run.device),
     }
-    write_json(path.with_suffix(".json"), facts)
-    work.keep_files(layer, path.parent, ".npz")
-    unfinished.unlink(missing_ok=True)
+    write_json(work.path(label, ".json"), facts)
+    work.keep_files(label, ".npz")
+    if work.unfinished is not None:
+        work.unfinished.unlink(missing_ok=True)
 
 
 def read_table(path: str | Path) -> Tables:
-    """The tables in a file of `write_table`, as float64."""
+    """The tables in a file of `keep_table`, as float64."""
     with np.load(path, allow_pickle=False) as arrays:
         payoff, accuracy = (arrays[name].astype(float) for name in ("payoff", "accuracy"))
         return Tables(payoff, arrays["loss"].astype(float) if "loss" in arrays else -payoff, accuracy)
 
 
-def keep_overlaps(table: Path, folder: Path, layer: str, work: Work) -> None:
+def keep_overlaps(work: Work) -> None:
     """Compare removal orders with the oracle sets of a layer, and keep how they do and what they leave.
 
     Args:
-        table: the coalition table.
-        folder: of the scores.
-        layer: the layer.
-        work: the missing tasks, one an order; their names say which criterion, aggregate and trial gave it. One that
-            consumes no scores is of `shapprune.workflow.study.compared.OF_THE_TABLE`.
+        work: the missing tasks, one an order: it follows from the scores that a task consumes, or from the coalition
+            table alone. All are of the same table.
     """
-    tables = read_table(table)
+    tables: Tables | None = None
     for label, task in list(work.missing.items()):
-        work.require(label, "table", table.with_suffix(".json"))
-        names = task["names"]
+        if tables is None:
+            tables = read_table(f"{work.consumed(label, 'table')}.npz")
         if "scores" in task["parts"]:
-            stem = folder / score_label(names["criterion"], layer, names["trial"])
-            work.require(label, "scores", stem.with_suffix(".json"))
-            order = read_scores(stem.with_suffix(".npz")).order(names["aggregate"]).numpy()
-            work.keep(label, {"columns": columns(_rows(tables, order.tolist()))})
+            scores = read_scores(f"{work.consumed(label, 'scores')}.npz")
+            rows = _rows(tables, scores.order(task["parts"]["aggregate"]).tolist())
         else:
-            work.keep(label, {"columns": columns(_rows_of_the_table(label, tables))})
+            rows = _rows_of_the_table(task["parts"]["of the table"], tables)
+        work.keep(label, {"columns": columns(rows)})
 
 
 def _rows_of_the_table(name: str, tables: Tables) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from tests.unit.workflow.study.study_keys import CONFIG, all_keys, changed
 
 
 def test_weights_and_own_data_are_known_by_what_they_hold(tmp_path, monkeypatch):
-    from shapprune.workflow.study import inputs as origins
+    from shapprune.workflow.stages import inputs as origins
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()

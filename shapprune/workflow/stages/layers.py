@@ -15,7 +15,7 @@ def layers_of(network: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
     """The layers of a network that are studied and their units, from input to output.
 
     Args:
-        network: an entry of the configuration's ``networks``.
+        network: its settings in the configuration's ``networks``.
         config: the configuration, as `validate` returns it.
     """
     chosen = network.get("layers")

@@ -1,4 +1,4 @@
-"""What stands for data sets and weights in keys; known without reading images."""
+"""Digests that stand for data sets and weights in keys, known without reading images."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from shapprune.data.sets import KNOWN_MD5
 
 @cache
 def _pointer(path: Path) -> str | None:
-    """The MD5 in a DVC pointer, if it is there; of one that names several files, those of all.
+    """The MD5 in a DVC pointer, or those of all files that it names; None where there is no pointer.
 
     Raises:
-        ShapPruneError: it is not one.
+        ShapPruneError: the file is no DVC pointer.
     """
     try:
         first, *others = yaml.safe_load(path.read_text())["outs"]
@@ -30,7 +30,7 @@ def _pointer(path: Path) -> str | None:
 
 
 def data_of(name: str, datasets: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """What stands for the images of a data set, and the functions that load them.
+    """The digest of the images of a data set, and the functions that load them.
 
     It is the known MD5 of a set that comes with the package; for one's own, the MD5 in the pointer ``data/{name}.dvc``
     where there is one, and the code of its function.
@@ -46,5 +46,5 @@ def _digest_of(path: str) -> str:
 
 
 def weights_of(weights: str | Mapping[str, str]) -> str:
-    """What stands for the weights of a network that is not trained here."""
+    """The digest of the weights of a network that is not trained here."""
     return _digest_of(weights) if isinstance(weights, str) else weights["sha256"].lower()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.builders import builder_of
 from shapprune.networks.storage import load
 from shapprune.networks.training import evaluate
-from shapprune.workflow.store.work import require
+from shapprune.workflow.store.work import Work
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Run:
 
     Attributes:
         model: the network, on its device, in eval mode.
-        network: its entry in the configuration.
+        network: its settings in the configuration.
         image_set: its data.
         validation: places of the training images that were held back from training.
         device: ``cpu`` or ``cuda``.
@@ -42,6 +41,7 @@ class Run:
     device: str
     name: dict[str, Any]
     memory_mb: int
+    _measured: dict[bytes, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     def game(self, layer: str, part: str, chosen: np.ndarray, **options: Any) -> LayerGame:
         """The game of a layer on some images of the training or the test part."""
@@ -53,33 +53,32 @@ class Run:
         """Places of all test images."""
         return np.arange(len(self.image_set.test_labels))
 
+    def intact(self, places: np.ndarray) -> dict[str, Any]:
+        """Loss and accuracy of the whole network on some test images, and its size; measured once."""
+        if (which := places.tobytes()) not in self._measured:
+            self._measured[which] = measure(self.model, *tensors(self.image_set, "test", places))
+        return self._measured[which]
 
-def open_run(job: Any, model_key: str) -> Run:
-    """Read a trained network and its data, as a job of the workflow names them.
+
+def open_run(job: Any, work: Work) -> Run:
+    """Read the trained network that a job consumes, and its data.
 
     Args:
-        job: the ``snakemake`` object of its script: ``input`` has ``model`` and ``data``; ``params`` has ``network``
-            (its entry in the configuration), ``validation`` (how many training images are held back) and ``device``;
+        job: the ``snakemake`` object of its script: ``input`` has ``data``, ``params`` has ``device`` and
             ``resources`` has ``call_mb``.
-        model_key: the key that the network must have.
+        work: its tasks, which all consume the same network as ``model``.
 
     Raises:
-        ShapPruneError: a file is missing or damaged, or not of that key or that data set.
+        ShapPruneError: a file is missing or damaged, or not of the present configuration or data set.
     """
-    manifest = Path(job.input.model).with_suffix(".json")
-    require(manifest, model_key)
-    facts, image_set = read_json(manifest), read_prepared(job.input.data)
+    stem = work.consumed(next(iter(work.tasks)), "model")
+    facts, image_set = read_json(f"{stem}.json"), read_prepared(job.input.data)
     require_data(facts, job.input.data)
-    device = choose_device(job.params.device)
-    model = load(job.input.model, builder_of(job.params.network, image_set.info)).to(device).eval()
-    held_back = splits(len(image_set.train_labels), job.params.validation)[1]
+    device, network = choose_device(job.params.device), facts["network"]
+    model = load(f"{stem}.safetensors", builder_of(network, image_set.info)).to(device).eval()
+    held_back = splits(len(image_set.train_labels), facts["task"]["parts"]["validation"])[1]
     name = {"net": facts["net"], "seed": facts["seed"]}
-    return Run(model, job.params.network, image_set, held_back, device, name, job.resources.call_mb)
-
-
-def rules_of(scoring: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a LayerGame among the configuration's ``scoring``."""
-    return {key: scoring[key] for key in ("site", "payoff", "precision")}
+    return Run(model, network, image_set, held_back, device, name, job.resources.call_mb)
 
 
 def measure(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""Networks pruned layer by layer with little data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from shapprune.core.files import read_json
+from shapprune.criteria.scoring import score
+from shapprune.data.prepared import draw_images, rest, tensors
+from shapprune.gpu.device import machine_facts
+from shapprune.graph.counting import count_macs, count_parameters
+from shapprune.networks.storage import save
+from shapprune.pruning.loop import Step, prune_steps
+from shapprune.pruning.removal import kept_units
+from shapprune.pruning.target import Target
+from shapprune.workflow.computing.run import Run, measure
+from shapprune.workflow.store.work import Work, columns
+
+
+def keep_chain(run: Run, label: str, work: Work, steps: Work, evaluation: Work) -> None:
+    """Prune a network layer by layer with little data, and keep each step, what is left, and how good each step is.
+
+    A chain that was cut off goes on after its last finished step. Each step is measured where it is made: to make its
+    network again takes as long as to measure it.
+
+    Args:
+        run: the network.
+        label: of the chain.
+        work: has the chain.
+        steps: its steps, in the order of the layers; those that the store has are found.
+        evaluation: has its evaluation, by the same label.
+    """
+    parts = work.tasks[label]["parts"]
+    criterion: Mapping[str, Any] = next((task["parts"] for task in steps.tasks.values()), {})
+    step_of = {task["parts"]["layer"]: step for step, task in steps.tasks.items()}
+    done = {layer: steps.facts[step] for layer, step in step_of.items() if step in steps.facts}
+    chosen = draw_images(run.test, parts["images"], parts["trial"])
+    images, labels = (each.to(run.device) for each in tensors(run.image_set, "test", chosen))
+    measured = None
+    if evaluation.missing:
+        measured = _Measured(run, chosen, parts["trial"], evaluation.tasks[label]["parts"]["test_images"])
+    model, chain = run.model, []
+    for step in prune_steps(
+        model,
+        list(step_of),
+        Target(ratio=parts["ratio"]),
+        images,
+        labels,
+        lambda game: score(game, criterion["method"], seed=parts["trial"], **criterion["options"]),
+        aggregate=parts["aggregate"],
+        done={layer: facts["removed"] for layer, facts in done.items()},
+        repair=parts["repair"],
+        **criterion.get("game", {}),
+        examples=chosen,
+        memory_mb=run.memory_mb,
+    ):
+        model = step.model
+        if measured is not None:
+            measured.add(step)
+        ((layer, removed),) = step.removed.items()
+        if layer in done:
+            chain.append(done[layer])
+            continue
+        scores = step.scores[layer]
+        cost = {"evaluations": scores.evaluations, "seconds": round(scores.seconds, 6)}
+        chain.append({"layer": layer, "removed": removed, **cost})
+        steps.keep(step_of[layer], chain[-1])
+    if measured is not None:
+        evaluation.keep(label, {"columns": columns(measured.rows)})
+    size = {"parameters": count_parameters(model), "macs": count_macs(model, images)}
+    facts = {**work.tasks[label]["names"], **size, "steps": chain, "images": chosen.tolist()}
+    save(model, work.path(label, ".safetensors"), **facts, **machine_facts(run.device))
+    work.keep_files(label, ".safetensors")
+
+
+def keep_evaluation(run: Run, label: str, work: Work) -> None:
+    """Measure a chain whose networks are no longer there: its steps are made again, without scoring.
+
+    It comes to this where the number of test images was changed after the chain was made.
+
+    Args:
+        run: the network.
+        label: of the evaluation.
+        work: has the evaluation.
+    """
+    chain = read_json(f"{work.consumed(label, 'chain')}.json")
+    chosen = np.array(chain["images"])
+    removed = {step["layer"]: step["removed"] for step in chain["steps"]}
+    images, _ = tensors(run.image_set, "test", chosen)
+    measured = _Measured(run, chosen, chain["trial"], work.tasks[label]["parts"]["test_images"])
+    for step in prune_steps(
+        run.model,
+        list(reversed(removed)),  # the manifest has them in the order in which they were done
+        Target(ratio=chain["ratio"]),
+        images.to(run.device),
+        done=removed,
+        repair=chain["repair"],
+    ):
+        measured.add(step)
+    work.keep(label, {"columns": columns(measured.rows)})
+
+
+def places_to_measure(run: Run, scored: Sequence[int] | np.ndarray, trial: int, test_images: int | str) -> np.ndarray:
+    """Places of the test images that measure a chain: those that did not score.
+
+    Args:
+        run: the network.
+        scored: places of the images that scored.
+        trial: draws the images.
+        test_images: how many, or ``all``.
+    """
+    others = rest(run.test, np.array(scored))
+    return others if test_images == "all" else draw_images(others, int(test_images), trial)
+
+
+class _Measured:
+    """Loss, accuracy and size of a network and of what the steps of a chain leave of it.
+
+    Attributes:
+        rows: the network as it was, and each step, as tables tell them.
+    """
+
+    def __init__(self, run: Run, scored: np.ndarray, trial: int, test_images: int | str):
+        places = places_to_measure(run, scored, trial, test_images)
+        self._images, self._labels = tensors(run.image_set, "test", places)
+        self.rows: list[dict[str, Any]] = [{"step": 0, "layer": "", "units_left": "", **run.intact(places)}]
+
+    def add(self, step: Step) -> None:
+        """Measure the network after a step."""
+        (layer,) = step.removed
+        left = len(kept_units(step.model)[layer])
+        row = {"step": step.number, "layer": layer, "units_left": left}
+        self.rows.append({**row, **measure(step.model, self._images, self._labels)})

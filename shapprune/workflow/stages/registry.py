@@ -1,0 +1,35 @@
+"""The stages of a study, each after those that it consumes."""
+
+from __future__ import annotations
+
+from shapprune.workflow.stages.coalitions import SearchOracle, TabulateCoalitions
+from shapprune.workflow.stages.compress import CompressNetwork
+from shapprune.workflow.stages.curves import MeasureCurves
+from shapprune.workflow.stages.estimators import StudyEstimators
+from shapprune.workflow.stages.fine_tune import FineTunePruned
+from shapprune.workflow.stages.low_data import EvaluatePruned, PruneLayers, Steps
+from shapprune.workflow.stages.scores import ScoreLayer, ScoreLayers
+from shapprune.workflow.stages.stage import Stage, Table
+from shapprune.workflow.stages.train import TrainNetwork
+from shapprune.workflow.stages.untrained import PruneUntrained
+
+STAGES: tuple[type[Stage], ...] = (
+    TrainNetwork,
+    ScoreLayers,
+    ScoreLayer,
+    MeasureCurves,
+    TabulateCoalitions,
+    SearchOracle,
+    StudyEstimators,
+    Steps,
+    PruneLayers,
+    EvaluatePruned,
+    FineTunePruned,
+    PruneUntrained,
+    CompressNetwork,
+)
+
+# The sections of the configuration that fit the networks and criteria of one study.
+OPTIONAL = tuple(dict.fromkeys(stage.section for stage in STAGES if stage.optional))
+
+TABLES: dict[str, Table] = {table.name: table for stage in STAGES for table in stage.tables}
