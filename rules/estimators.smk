@@ -27,7 +27,7 @@ rule study_estimators:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("study_estimators"),
-        tasks=count("study_estimators"),
+        total=count("study_estimators"),
         call_mb=CALL_MB,
     params:
         tasks=tasks("study_estimators"),
@@ -41,6 +41,6 @@ rule study_estimators:
         device=config["device"],
     message:
         "Testing estimators in layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.total} restored, gpu={resources.gpu}"
     script:
         "../scripts/study_estimators.py"

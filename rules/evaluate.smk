@@ -32,7 +32,7 @@ rule measure_curves:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("measure_curves"),
-        tasks=count("measure_curves"),
+        total=count("measure_curves"),
         call_mb=CALL_MB,
     params:
         tasks=tasks("measure_curves"),
@@ -42,7 +42,7 @@ rule measure_curves:
         device=config["device"],
     message:
         "Measuring removal curves of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.total} restored, gpu={resources.gpu}"
     script:
         "../scripts/measure_curves.py"
 
@@ -67,7 +67,7 @@ rule evaluate_pruned:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("evaluate_pruned"),
-        tasks=count("evaluate_pruned"),
+        total=count("evaluate_pruned"),
         call_mb=CALL_MB,
     params:
         tasks=tasks("evaluate_pruned"),
@@ -77,7 +77,7 @@ rule evaluate_pruned:
         device=config["device"],
     message:
         "Evaluating the pruned networks of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.total} restored, gpu={resources.gpu}"
     script:
         "../scripts/evaluate_pruned.py"
 

@@ -30,7 +30,7 @@ rule fine_tune_pruned:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("fine_tune_pruned"),
-        tasks=count("fine_tune_pruned"),
+        total=count("fine_tune_pruned"),
         call_mb=CALL_MB,
     params:
         tasks=tasks("fine_tune_pruned"),
@@ -41,7 +41,7 @@ rule fine_tune_pruned:
         device=config["device"],
     message:
         "Fine-tuning what {wildcards.criterion} left of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.total} restored, gpu={resources.gpu}"
     script:
         "../scripts/fine_tune_pruned.py"
 
@@ -65,7 +65,7 @@ rule compress_network:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("compress_network"),
-        tasks=count("compress_network"),
+        total=count("compress_network"),
         call_mb=CALL_MB,
     params:
         tasks=tasks("compress_network"),
@@ -76,6 +76,6 @@ rule compress_network:
         device=config["device"],
     message:
         "Compressing {wildcards.net}, seed {wildcards.seed}, by {wildcards.criterion}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.total} restored, gpu={resources.gpu}"
     script:
         "../scripts/compress_network.py"

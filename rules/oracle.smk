@@ -27,7 +27,7 @@ rule tabulate_coalitions:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("tabulate_coalitions"),
-        tasks=count("tabulate_coalitions"),
+        total=count("tabulate_coalitions"),
         call_mb=CALL_MB,
     params:
         tasks=tasks("tabulate_coalitions"),
@@ -38,7 +38,7 @@ rule tabulate_coalitions:
         device=config["device"],
     message:
         "Valuing all coalitions of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.total} restored, gpu={resources.gpu}"
     script:
         "../scripts/tabulate_coalitions.py"
 
@@ -64,11 +64,11 @@ rule search_oracle:
     resources:
         store=STORE,
         found=found("search_oracle"),
-        tasks=count("search_oracle"),
+        total=count("search_oracle"),
     params:
         tasks=tasks("search_oracle"),
     message:
         "Comparing criteria with the oracle sets of layer {wildcards.layer} of {wildcards.net}, seed {wildcards.seed}: "
-        "{resources.found} of {resources.tasks} restored"
+        "{resources.found} of {resources.total} restored"
     script:
         "../scripts/search_oracle.py"

@@ -26,7 +26,7 @@ rule prune_layers:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("prune_layers"),
-        tasks=count("prune_layers"),
+        total=count("prune_layers"),
         call_mb=CALL_MB,
     params:
         tasks=tasks("prune_layers"),
@@ -40,6 +40,6 @@ rule prune_layers:
         device=config["device"],
     message:
         "Pruning {wildcards.net}, seed {wildcards.seed}, with little data by {wildcards.criterion}: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.total} restored, gpu={resources.gpu}"
     script:
         "../scripts/prune_layers.py"

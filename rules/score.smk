@@ -29,7 +29,7 @@ if HEURISTICS:
             gpu_slots=GPU_SLOTS,
             store=STORE,
             found=found("score_layers"),
-            tasks=count("score_layers"),
+            total=count("score_layers"),
             call_mb=CALL_MB,
         params:
             tasks=tasks("score_layers"),
@@ -40,7 +40,7 @@ if HEURISTICS:
             validation=config["splits"]["validation"],
             device=config["device"],
         message:
-            f"Scoring all layers of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}} of {{resources.tasks}} restored, gpu={{resources.gpu}}"
+            f"Scoring all layers of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}} of {{resources.total}} restored, gpu={{resources.gpu}}"
         script:
             "../scripts/score_layers.py"
 
@@ -67,7 +67,7 @@ if WALKS:
             gpu_slots=GPU_SLOTS,
             store=STORE,
             found=found("score_layer"),
-            tasks=count("score_layer"),
+            total=count("score_layer"),
             call_mb=CALL_MB,
         params:
             tasks=tasks("score_layer"),
@@ -77,6 +77,6 @@ if WALKS:
             validation=config["splits"]["validation"],
             device=config["device"],
         message:
-            f"Scoring layer {{wildcards.layer}} of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}} of {{resources.tasks}} restored, gpu={{resources.gpu}}"
+            f"Scoring layer {{wildcards.layer}} of {{wildcards.net}}, seed {{wildcards.seed}}: {{resources.found}} of {{resources.total}} restored, gpu={{resources.gpu}}"
         script:
             "../scripts/score_layer.py"

@@ -28,13 +28,13 @@ rule train_network:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("train_network"),
-        tasks=count("train_network"),
+        total=count("train_network"),
     params:
         tasks=tasks("train_network"),
         network=network_of,
         validation=config["splits"]["validation"],
         device=config["device"],
     message:
-        "Training {wildcards.net}, seed {wildcards.seed}: {resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        "Training {wildcards.net}, seed {wildcards.seed}: {resources.found} of {resources.total} restored, gpu={resources.gpu}"
     script:
         "../scripts/train_network.py"

@@ -25,7 +25,7 @@ rule prune_untrained:
         gpu_slots=GPU_SLOTS,
         store=STORE,
         found=found("prune_untrained"),
-        tasks=count("prune_untrained"),
+        total=count("prune_untrained"),
         call_mb=CALL_MB,
     params:
         tasks=tasks("prune_untrained"),
@@ -37,6 +37,6 @@ rule prune_untrained:
         device=config["device"],
     message:
         "Pruning {wildcards.net}, seed {wildcards.seed}, which was never trained: "
-        "{resources.found} of {resources.tasks} restored, gpu={resources.gpu}"
+        "{resources.found} of {resources.total} restored, gpu={resources.gpu}"
     script:
         "../scripts/prune_untrained.py"
