@@ -27,7 +27,7 @@ from shapprune.core.tables import write_table
 
 SECONDS = ("baseline_start", "baseline_walk", "engine_start", "engine_walk")
 _WARM = 8  # steps
-_REPEATED = 3.0  # seconds in which a short run is repeated
+REPEATED = 3.0  # seconds in which a short run is repeated
 T = TypeVar("T")
 COLUMNS = (
     *("net", "weights", "layer", "units", "images", "permutations", "device", "threads"),
@@ -53,20 +53,20 @@ def main() -> None:
             print({key: row[key] for key in COLUMNS[2:]}, flush=True)
 
 
-def measure(case: Case, permutations: int) -> Iterator[dict[str, object]]:
-    """A row a layer of one network, and one for all of them."""
+def measure(case: Case, permutations: int, repeated: float = REPEATED) -> Iterator[dict[str, object]]:
+    """A row a layer of one network, and one for all of them; short runs are repeated for so many seconds."""
     about = {"net": case.net, "weights": case.weights, "images": len(case.scoring[0]), "permutations": permutations}
     about |= {"device": case.device.type, "threads": torch.get_num_threads()}
     rows: list[dict[str, object]] = []
     for layer in case.layers:
-        rows.append(about | _measure_layer(case, layer, permutations))
+        rows.append(about | _measure_layer(case, layer, permutations, repeated))
         yield rows[-1]
     sums = [sum(float(str(row[column])) for row in rows) for column in SECONDS]
     total = about | {"layer": "all", "units": sum(case.layers.values()), "active": "", **ratios(*sums)}
     yield total | {"largest_difference": max(float(str(row["largest_difference"])) for row in rows)}
 
 
-def _measure_layer(case: Case, layer: str, permutations: int) -> dict[str, object]:
+def _measure_layer(case: Case, layer: str, permutations: int, repeated: float) -> dict[str, object]:
     units = case.layers[layer]
     orders = np.stack([np.random.default_rng(draw).permutation(units) for draw in range(permutations)])
 
@@ -76,11 +76,11 @@ def _measure_layer(case: Case, layer: str, permutations: int) -> dict[str, objec
     # The first call of a kind pays for what all later ones find there; a few steps are enough.
     baseline(orders[:1, :_WARM])
     shapley.permutation(case.game(layer), orders=orders[:1], depth=min(1.0, _WARM / units))
-    start, _ = _timed(case, lambda: baseline(orders[:0]))
-    slow, expected = _timed(case, lambda: baseline(orders))
-    ready, game = _timed(case, lambda: case.game(layer))
+    start, _ = _timed(case, repeated, lambda: baseline(orders[:0]))
+    slow, expected = _timed(case, repeated, lambda: baseline(orders))
+    ready, game = _timed(case, repeated, lambda: case.game(layer))
     games = iter(lambda: case.game(layer), None)  # a new one for each run: none finds what another has prepared
-    fast, found = _timed(case, lambda fresh: shapley.permutation(fresh, orders=orders).values, games)
+    fast, found = _timed(case, repeated, lambda fresh: shapley.permutation(fresh, orders=orders).values, games)
     return {
         "layer": layer,
         "units": units,
@@ -90,13 +90,15 @@ def _measure_layer(case: Case, layer: str, permutations: int) -> dict[str, objec
     }
 
 
-def _timed(case: Case, run: Callable[..., T], given: Iterator[object] | None = None) -> tuple[float, T]:
+def _timed(
+    case: Case, repeated: float, run: Callable[..., T], given: Iterator[object] | None = None
+) -> tuple[float, T]:
     """The least seconds of a few runs, one where it takes long; and what the last of them returned.
 
     ``given`` is what each run is given, made before its time begins.
     """
     least, spent = float("inf"), 0.0
-    while spent < _REPEATED:
+    while spent < repeated:
         with_it = [] if given is None else [next(given)]
         started = case.clock()
         result = run(*with_it)

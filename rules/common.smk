@@ -144,12 +144,13 @@ def given(rule):
 def stored(rule):
     """The resources of a rule whose results are kept. They change no result, so another value runs nothing again.
 
-    ``found`` of ``tasks`` are in the store. A job of which all are asks for no GPU.
+    ``found`` of ``total`` tasks are in the store. A job of which all are asks for no GPU. (A resource must not be called
+    ``tasks``: the plugin for Slurm takes that for an option of its own.)
     """
     resources = {
         "store": config["store"],
         "found": lambda wildcards: PLAN.found(rule, dict(wildcards.items()))[0],
-        "tasks": lambda wildcards: len(job_of(rule, wildcards).tasks),
+        "total": lambda wildcards: len(job_of(rule, wildcards).tasks),
     }
     if PLAN.stages[rule].gpu:
         resources |= {"gpu": gpus(rule), "gpu_slots": config["gpu_slots"], "call_mb": config["memory_mb"]}
@@ -159,7 +160,7 @@ def stored(rule):
 def message_of(rule, does):
     """What a job does, and how much of it is in the store already."""
     gpu = ", gpu={resources.gpu}" if PLAN.stages[rule].gpu else ""
-    return f"{does}: {{resources.found}} of {{resources.tasks}} restored{gpu}"
+    return f"{does}: {{resources.found}} of {{resources.total}} restored{gpu}"
 
 
 def gpus(rule):
