@@ -11,13 +11,12 @@ from shapprune.core.files import read_json
 from shapprune.criteria.scoring import score
 from shapprune.data.prepared import draw_images, rest, tensors
 from shapprune.gpu.device import machine_facts
-from shapprune.graph.beginning import SharedBeginning
+from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.storage import save
-from shapprune.networks.training import evaluate
 from shapprune.pruning.loop import Step, prune_steps
 from shapprune.pruning.removal import kept_units
 from shapprune.pruning.target import Target
-from shapprune.workflow.computing.run import Run, size_of
+from shapprune.workflow.computing.run import Run, measure
 from shapprune.workflow.store.work import Work, columns
 
 
@@ -71,7 +70,8 @@ def keep_chain(run: Run, label: str, work: Work, steps: Work, evaluation: Work) 
         steps.keep(step_of[layer], chain[-1])
     if measured is not None:
         evaluation.keep(label, {"columns": columns(measured.rows)})
-    facts = {**work.tasks[label]["names"], **size_of(model, images), "steps": chain, "images": chosen.tolist()}
+    size = {"parameters": count_parameters(model), "macs": count_macs(model, images)}
+    facts = {**work.tasks[label]["names"], **size, "steps": chain, "images": chosen.tolist()}
     save(model, work.path(label, ".safetensors"), **facts, **machine_facts(run.device))
     work.keep_files(label, ".safetensors")
 
@@ -125,9 +125,7 @@ class _Measured:
 
     def __init__(self, run: Run, scored: np.ndarray, trial: int, test_images: int | str):
         places = places_to_measure(run, scored, trial, test_images)
-        images, self._labels = tensors(run.image_set, "test", places)
-        self._example = images[:1].to(run.device)
-        self._shared = SharedBeginning(run.model, images)
+        self._images, self._labels = tensors(run.image_set, "test", places)
         self.rows: list[dict[str, Any]] = [{"step": 0, "layer": "", "units_left": "", **run.intact(places)}]
 
     def add(self, step: Step) -> None:
@@ -135,5 +133,4 @@ class _Measured:
         (layer,) = step.removed
         left = len(kept_units(step.model)[layer])
         row = {"step": step.number, "layer": layer, "units_left": left}
-        loss, accuracy = evaluate(*self._shared.split(step.model), self._labels)
-        self.rows.append({**row, "loss": loss, "accuracy": accuracy, **size_of(step.model, self._example)})
+        self.rows.append({**row, **measure(step.model, self._images, self._labels)})
