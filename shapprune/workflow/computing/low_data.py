@@ -11,12 +11,11 @@ from shapprune.core.files import read_json
 from shapprune.criteria.scoring import score
 from shapprune.data.prepared import draw_images, rest, tensors
 from shapprune.gpu.device import machine_facts
-from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.storage import save
 from shapprune.pruning.loop import Step, prune_steps
 from shapprune.pruning.removal import kept_units
 from shapprune.pruning.target import Target
-from shapprune.workflow.computing.run import Run, measure
+from shapprune.workflow.computing.run import Run, measure, size_of
 from shapprune.workflow.store.work import Work, columns
 
 
@@ -70,8 +69,7 @@ def keep_chain(run: Run, label: str, work: Work, steps: Work, evaluation: Work) 
         steps.keep(step_of[layer], chain[-1])
     if measured is not None:
         evaluation.keep(label, {"columns": columns(measured.rows)})
-    size = {"parameters": count_parameters(model), "macs": count_macs(model, images)}
-    facts = {**work.tasks[label]["names"], **size, "steps": chain, "images": chosen.tolist()}
+    facts = {**work.tasks[label]["names"], **size_of(model, images), "steps": chain, "images": chosen.tolist()}
     save(model, work.path(label, ".safetensors"), **facts, **machine_facts(run.device))
     work.keep_files(label, ".safetensors")
 

@@ -85,5 +85,9 @@ def measure(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
     """Loss and accuracy of a network on images, and its size, as tables name them."""
     device = next(model.parameters()).device
     loss, accuracy = evaluate(model, images, labels)
-    size = {"parameters": count_parameters(model), "macs": count_macs(model, images[:1].to(device))}
-    return {"loss": loss, "accuracy": accuracy, **size}
+    return {"loss": loss, "accuracy": accuracy, **size_of(model, images[:1].to(device))}
+
+
+def size_of(model: nn.Module, example: Tensor) -> dict[str, int]:
+    """The size of a network, as tables name it."""
+    return {"parameters": count_parameters(model), "macs": count_macs(model, example)}
