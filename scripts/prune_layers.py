@@ -10,7 +10,8 @@ with stored_job(snakemake) as work:
         from shapprune.workflow.store.work import Work
 
         run, given, store = open_run(snakemake, work), snakemake.params, snakemake.resources.store
-        for label in track(list(work.missing), "chains"):
+        by_trial = sorted(work.missing, key=lambda label: work.tasks[label]["parts"]["trial"])
+        for label in track(by_trial, "chains"):  # those of a trial are measured on the same images
             steps, evaluation = Work(store, given.steps[label]), Work(store, {label: given.evaluations[label]})
             steps.find()
             evaluation.find()

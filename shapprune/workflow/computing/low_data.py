@@ -12,10 +12,11 @@ from shapprune.criteria.scoring import score
 from shapprune.data.prepared import draw_images, rest, tensors
 from shapprune.gpu.device import machine_facts
 from shapprune.networks.storage import save
+from shapprune.networks.training import evaluate
 from shapprune.pruning.loop import Step, prune_steps
 from shapprune.pruning.removal import kept_units
 from shapprune.pruning.target import Target
-from shapprune.workflow.computing.run import Run, measure, size_of
+from shapprune.workflow.computing.run import Run, size_of
 from shapprune.workflow.store.work import Work, columns
 
 
@@ -123,7 +124,7 @@ class _Measured:
 
     def __init__(self, run: Run, scored: np.ndarray, trial: int, test_images: int | str):
         places = places_to_measure(run, scored, trial, test_images)
-        self._images, self._labels = tensors(run.image_set, "test", places)
+        self._beginning, self._labels = run.beginning(places)
         self.rows: list[dict[str, Any]] = [{"step": 0, "layer": "", "units_left": "", **run.intact(places)}]
 
     def add(self, step: Step) -> None:
@@ -131,4 +132,6 @@ class _Measured:
         (layer,) = step.removed
         left = len(kept_units(step.model)[layer])
         row = {"step": step.number, "layer": layer, "units_left": left}
-        self.rows.append({**row, **measure(step.model, self._images, self._labels)})
+        loss, accuracy = evaluate(*self._beginning.split(step.model), self._labels)
+        size = size_of(step.model, self._beginning.example)
+        self.rows.append({**row, "loss": loss, "accuracy": accuracy, **size})

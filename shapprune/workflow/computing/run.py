@@ -13,6 +13,7 @@ from shapprune.core.files import read_json
 from shapprune.data.prepared import ImageSet, read_prepared, require_data, splits, tensors
 from shapprune.game.layer_game import LayerGame
 from shapprune.gpu.device import choose_device
+from shapprune.graph.beginning import SharedBeginning
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.builders import builder_of
 from shapprune.networks.storage import load
@@ -42,6 +43,7 @@ class Run:
     name: dict[str, Any]
     memory_mb: int
     _measured: dict[bytes, dict[str, Any]] = field(default_factory=dict, repr=False)
+    _beginnings: dict[bytes, tuple[SharedBeginning, Tensor]] = field(default_factory=dict, repr=False)
 
     def game(self, layer: str, part: str, chosen: np.ndarray, **options: Any) -> LayerGame:
         """The game of a layer on some images of the training or the test part."""
@@ -58,6 +60,14 @@ class Run:
         if (which := places.tobytes()) not in self._measured:
             self._measured[which] = measure(self.model, *tensors(self.image_set, "test", places))
         return self._measured[which]
+
+    def beginning(self, places: np.ndarray) -> tuple[SharedBeginning, Tensor]:
+        """What runs smaller networks on some test images, and the labels; kept until other images are asked for."""
+        if (which := places.tobytes()) not in self._beginnings:
+            self._beginnings.clear()
+            images, labels = tensors(self.image_set, "test", places)
+            self._beginnings[which] = SharedBeginning(self.model, images), labels
+        return self._beginnings[which]
 
 
 def open_run(job: Any, work: Work) -> Run:
