@@ -15,7 +15,7 @@ class Meaning(StrEnum):
     NORM = "norm"  # a BatchNorm
     ZERO = "zero"  # a non-linearity that turns 0 into 0
     ACTIVATION = "activation"  # another non-linearity
-    POOLING = "pooling"  # pooling, dropout or nothing: each unit by itself
+    POOLING = "pooling"  # pooling, padding, dropout or nothing: each unit by itself
     FLATTEN = "flatten"  # all positions of a unit side by side
     DEPTHWISE = "depthwise"  # a convolution of each unit by itself
     ADD = "add"  # a sum of values of the same shape
@@ -39,6 +39,8 @@ _MODULES: dict[Meaning, tuple[type[nn.Module], ...]] = {
         nn.modules.pooling._AdaptiveAvgPoolNd,
         nn.modules.pooling._AdaptiveMaxPoolNd,
         nn.modules.dropout._DropoutNd,
+        *(nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.modules.padding._CircularPadNd),
+        *(nn.modules.padding._ReflectionPadNd, nn.modules.padding._ReplicationPadNd),
         nn.Identity,
     ),
     Meaning.FLATTEN: (nn.Flatten,),
@@ -54,7 +56,7 @@ _FUNCTIONS: dict[Meaning, set[str]] = {
         *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
         *("boolean_dispatch", "_max_pool2d", "dropout", "dropout2d", "feature_dropout"),
         *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "contiguous", "mean", "amax"),
-        "stochastic_depth",
+        *("stochastic_depth", "pad"),
     },
     Meaning.FLATTEN: {"flatten", "view", "reshape", "squeeze"},
     Meaning.ADD: {"add", "iadd", "add_", "sub", "isub"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor, fx, nn
@@ -9,8 +10,6 @@ from torch import Tensor, fx, nn
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.graph.cut import ignore_sizes, node_shapes, trace
 from shapprune.graph.operations import LAYERS, Meaning, is_depthwise, meaning_of_function, meaning_of_module
-
-SITES = ("output", "norm", "activation")
 
 SITES = ("output", "norm", "activation")
 
@@ -198,6 +197,17 @@ class UnitGraph:
         before = self.shapes[inputs[0]]
         if len(before) < 2 or before[0] != after[0]:
             return False
+        if node.target is nn.functional.pad and not _pads_with_zeros(node, len(before)):
+            return False
         if meaning is Meaning.FLATTEN:
             return bool(after == before or (len(after) == 2 and after[1] == before[1:].numel()))
         return after[1] == before[1]
+
+
+def _pads_with_zeros(node: fx.Node, dimensions: int) -> bool:
+    """Whether a call of `torch.nn.functional.pad` leaves images and units where they are and adds no constant but 0."""
+    arguments = dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | dict(node.kwargs)
+    amounts = arguments["pad"]
+    if not isinstance(amounts, Sequence) or any(amounts[2 * (dimensions - 2) :]):
+        return False
+    return arguments.get("value") in (None, 0)

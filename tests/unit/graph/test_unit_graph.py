@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import torch
+import torch.nn.functional as F
 from torch import nn
 
 from shapprune import ShapPruneError
@@ -42,3 +44,35 @@ def test_a_linear_layer_on_positions_is_refused():
     graph = UnitGraph(nn.Sequential(nn.Linear(8, 4), nn.Flatten(), nn.Linear(32, 3)), images(2))
     with pytest.raises(ShapPruneError, match=r"linear layer '0' puts out \(2, 1, 8, 4\)"):
         graph.start("0")
+
+
+class Padded(nn.Module):
+    """A convolution, a call of `torch.nn.functional.pad`, and a convolution that reads what it pads."""
+
+    def __init__(self, *amounts, **options):
+        super().__init__()
+        self.amounts, self.options = amounts, options
+        self.first, self.second = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 2, 3)
+
+    def forward(self, x):
+        return self.second(F.pad(F.relu(self.first(x)), self.amounts, **self.options))
+
+
+@pytest.mark.parametrize(
+    ("model", "kept"),
+    [
+        (Padded(0, 1, 0, 1), True),
+        (Padded(1, 2, 0, 0, 0, 0, value=0.0), True),
+        (Padded(1, 1, 1, 1, mode="reflect"), True),
+        (Padded(0, 1, 0, 1, value=2.0), False),
+        (Padded(0, 0, 0, 0, 1, -1), False),  # units move by one
+        (Padded(0, 0, 0, 0, 0, 0, 1, -1), False),  # images do
+    ],
+    ids=lambda each: str(getattr(each, "amounts", each)),
+)
+def test_padding_keeps_units_where_they_are(model, kept):
+    graph = UnitGraph(model, torch.rand(2, 1, 8, 8))
+    gates = graph.past_pooling(graph.site("first", "activation"))
+    assert (gates.name == "pad") == kept
+    following = graph.next_linear(gates)
+    assert (following is not None and following.module is model.second) == kept
