@@ -28,6 +28,8 @@ DATASETS: dict[str, DataInfo] = {
         DataInfo("fashion-mnist", (1, 28, 28), 10, 60000, 10000, (0.286,), (0.353,)),
         # The numbers of ImageNet, with which the public CIFAR-10 networks and Ancona et al. 2020 trained.
         DataInfo("cifar10", (3, 32, 32), 10, 50000, 10000, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        # (x - 127) / 128, as TensorFlow trained EfficientNet-Lite.
+        DataInfo("imagenet-sample", (3, 224, 224), 1000, 500, 500, (127 / 255,) * 3, (128 / 255,) * 3),
     )
 }
 # `arrays_md5` of each set, so that cache keys are known without reading images.
@@ -37,6 +39,7 @@ KNOWN_MD5 = {
     "mnist": "3a8942afaa4d4472e73e631e8d5025b7",
     "fashion-mnist": "87df77318880e56d6caad20b3facc564",
     "cifar10": "3d7df60196cbb162eae0001b44824de8",
+    "imagenet-sample": "99822aeac58b91a24a5b72af77f84d1d",
 }
 
 
@@ -47,7 +50,7 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> Im
         name: a name in `DATASETS`.
         root: the only folder to search; by default ``data/raw`` of the repository, then the folder in the environment
             variable SHAPPRUNE_DATA. ``data/README.md`` describes the files in it.
-        download: download a full set into the first folder if none has it.
+        download: download a full set into the first folder if none has it; `imagenet-sample` cannot be.
 
     Raises:
         ShapPruneError: an unknown name, a damaged file, or a set that is missing and cannot be downloaded.
@@ -130,7 +133,7 @@ def _full(name: str, folders: list[Path], download: bool) -> Arrays:
     for folder in folders:
         if arrays := sources.read(name, folder):
             return arrays
-    if download and folders:
+    if download and folders and name in sources.DOWNLOADS:
         sources.download(name, folders[0])
         if arrays := sources.read(name, folders[0]):
             return arrays

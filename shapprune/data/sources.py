@@ -1,9 +1,11 @@
-"""Files of the public data sets: MNIST, Fashion-MNIST and CIFAR-10 as they are published.
+"""Files of the public data sets: MNIST, Fashion-MNIST and CIFAR-10 as they are published, and pictures of ImageNet.
 
 References:
     Y. LeCun, C. Cortes, C. Burges: The MNIST database of handwritten digits, 1998.
     H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST, https://arxiv.org/abs/1708.07747
     A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009 (CIFAR-10).
+    O. Russakovsky et al.: ImageNet Large Scale Visual Recognition Challenge, https://arxiv.org/abs/1409.0575; of each
+        class the picture in https://github.com/EliSchwartz/imagenet-sample-images.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ import numpy as np
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import checksum
+from shapprune.data.folders import open_folder
 from shapprune.data.prepared import Arrays
 
+# Full sets that can be downloaded -> their classes in torchvision.
+DOWNLOADS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
 _IDX_FOLDERS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}
 _IDX_FILES = {  # name: (shape, MD5 of its .gz in MNIST, and in Fashion-MNIST)
     "train-images-idx3-ubyte": (
@@ -44,15 +49,18 @@ _CIFAR_FILES = {  # of the binary version
     "data_batch_5.bin": "53f37980c15c3d472c316c40844f3f0d",
     "test_batch.bin": "803d5f7f4d78ea53de84dbe85f74fb6d",
 }
+# The pictures of imagenet-sample: how many, their side, the side of the centre that is used, how many are for training.
+_PICTURES, _PICTURE_SIDE, _CENTRE, _PICTURES_TRAIN = 1000, 256, 224, 500
 
 
 def read(name: str, folder: Path) -> Arrays | None:
     """Read a full data set from a folder.
 
     Args:
-        name: ``"mnist"``, ``"fashion-mnist"`` or ``"cifar10"``.
-        folder: holds ``MNIST/raw`` or ``FashionMNIST/raw`` with the four files, packed or not; or, of CIFAR-10,
-            ``cifar-10-batches-bin`` (binary version) or ``cifar-10-batches-py`` (Python version).
+        name: ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"`` or ``"imagenet-sample"``.
+        folder: holds ``MNIST/raw`` or ``FashionMNIST/raw`` with the four files, packed or not; of CIFAR-10
+            ``cifar-10-batches-bin`` (binary version) or ``cifar-10-batches-py`` (Python version); of ImageNet
+            ``imagenet-sample`` with a folder for each class.
 
     Returns:
         uint8 images [N, C, H, W] and labels [N] of the training and of the test part; None if a file is missing.
@@ -62,21 +70,22 @@ def read(name: str, folder: Path) -> Arrays | None:
     """
     if name in _IDX_FOLDERS:
         return _read_idx(name, folder / _IDX_FOLDERS[name] / "raw")
+    if name == "imagenet-sample":
+        return _read_pictures(folder / name)
     return _read_cifar_binary(folder / "cifar-10-batches-bin") or _read_cifar_python(folder)
 
 
 def download(name: str, folder: Path) -> None:
-    """Download a full data set into a folder, by torchvision.
+    """Download a full data set, one of `DOWNLOADS`, into a folder, by torchvision.
 
     Raises:
         ShapPruneError: the download failed or is damaged.
     """
     from shapprune.data.vision import torchvision
 
-    classes = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        getattr(torchvision.datasets, classes[name])(folder, download=True)
+        getattr(torchvision.datasets, DOWNLOADS[name])(folder, download=True)
     except (OSError, RuntimeError) as error:  # torchvision raises either if a server does not answer
         raise ShapPruneError(
             f"{name} could not be downloaded into {folder} ({error}); put its files there by hand, as data/README.md"
@@ -146,6 +155,23 @@ def _read_cifar_python(folder: Path) -> Arrays | None:
     images = [part.data.transpose(0, 3, 1, 2) for part in (train, test)]
     labels = [np.array(part.targets, np.uint8) for part in (train, test)]
     return images[0], labels[0], images[1], labels[1]
+
+
+def _read_pictures(folder: Path) -> Arrays | None:
+    """The centres of ImageNet's pictures, one a class; a fixed half of them for training."""
+    if not folder.is_dir():
+        return None
+    (part,) = open_folder(folder)[:1]
+    if not len(part.files) == len(part.classes) == _PICTURES:
+        raise ShapPruneError(
+            f"{folder} holds {len(part.files)} pictures of {len(part.classes)} classes, not one of each of the"
+            f" {_PICTURES:,} classes"
+        )
+    edge = (_PICTURE_SIDE - _CENTRE) // 2
+    images = part.read(np.arange(_PICTURES), 3, (_PICTURE_SIDE, _PICTURE_SIDE))[..., edge:-edge, edge:-edge]
+    shuffled = np.random.default_rng(0).permutation(_PICTURES)
+    train, test = np.sort(shuffled[:_PICTURES_TRAIN]), np.sort(shuffled[_PICTURES_TRAIN:])
+    return images[train], part.labels[train], images[test], part.labels[test]
 
 
 def _check_md5(path: Path, expected: str) -> None:

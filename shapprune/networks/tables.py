@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.core.options import Option
@@ -23,6 +23,18 @@ NONLINEARITIES = {
 }
 # VGG-16 (Simonyan and Zisserman 2015, configuration D): channels of the 3x3 convolutions, a pooling after each row.
 VGG16_CHANNELS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+# EfficientNet-Lite0: channels of the stem and of the last convolution; then, for each stage, the number of its blocks,
+# the side of their depthwise convolutions, the stride of the first, how far they expand their channels, their outputs.
+LITE0_STEM, LITE0_HEAD = 32, 1280
+_LITE0_STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,60 @@ def _resnet(depth: int) -> Architecture:
     )
 
 
+class InvertedBlock(NamedTuple):
+    """The sizes of an inverted residual: a narrow input is expanded, filtered depthwise, and projected to few channels.
+
+    Attributes:
+        kernel: side of the depthwise convolution.
+        stride: its stride.
+        inputs: channels that enter the block.
+        inner: channels of the depthwise convolution.
+        outputs: channels that leave the block.
+    """
+
+    kernel: int
+    stride: int
+    inputs: int
+    inner: int
+    outputs: int
+
+    @property
+    def expands(self) -> bool:
+        """Whether a 1x1 convolution expands the input."""
+        return self.inner != self.inputs
+
+    @property
+    def adds(self) -> bool:
+        """Whether the input is added to the output."""
+        return self.stride == 1 and self.inputs == self.outputs
+
+
+def lite0_blocks(width: float) -> list[InvertedBlock]:
+    """The blocks of EfficientNet-Lite0, their channels times ``width`` in multiples of 8, rounded as by TensorFlow."""
+
+    def scaled(channels: int) -> int:
+        rounded = max(8, int(channels * width + 4) // 8 * 8)
+        return rounded if rounded >= 0.9 * channels * width else rounded + 8
+
+    blocks, inputs = list[InvertedBlock](), LITE0_STEM
+    for count, kernel, stride, expansion, outputs in _LITE0_STAGES:
+        for place in range(count):
+            blocks.append(InvertedBlock(kernel, 1 if place else stride, inputs, expansion * inputs, scaled(outputs)))
+            inputs = scaled(outputs)
+    return blocks
+
+
+def _lite0_layers(options: Mapping[str, Any]) -> dict[str, int]:
+    """The stem, expansions, the last convolution, and projections whose outputs no sum shares."""
+    blocks, layers = lite0_blocks(options["width"]), {"_conv_stem": LITE0_STEM}
+    for place, block in enumerate(blocks):
+        if block.expands:
+            layers[f"_blocks.{place}._expand_conv"] = block.inner
+        if not any(each.adds for each in blocks[place : place + 2]):
+            layers[f"_blocks.{place}._project_conv"] = block.outputs
+    return layers | {"_conv_head": LITE0_HEAD}
+
+
 ARCHITECTURES: dict[str, Architecture] = {
     "mlp": Architecture(
         "shapprune.networks.plain:MLP",
@@ -116,6 +182,14 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "resnet20": _resnet(20),
     "resnet56": _resnet(56),
+    "efficientnet_lite0": Architecture(
+        "shapprune.networks.efficientnet:EfficientNetLite0",
+        _lite0_layers,
+        "of any size",
+        lambda shape: True,
+        {"width": Option(float, 1.0, "multiplies the channels of the blocks", above=0)},
+        normed=lambda layer: True,
+    ),
 }
 
 

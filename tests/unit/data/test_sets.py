@@ -80,6 +80,11 @@ def test_a_set_that_is_nowhere_is_refused_with_the_folder(tmp_path):
         data.load("fashion-mnist-sample", root=tmp_path)
 
 
+def test_a_set_that_nobody_offers_is_not_downloaded(tmp_path):
+    with pytest.raises(ShapPruneError, match=f"imagenet-sample is not in {tmp_path}; .*SHAPPRUNE_DATA"):
+        data.load("imagenet-sample", root=tmp_path)
+
+
 def test_a_set_is_found_in_the_second_folder(tmp_path, monkeypatch, sample):
     arrays = sample.train_images, sample.train_labels, sample.test_images, sample.test_labels
     monkeypatch.setenv("SHAPPRUNE_DATA", str(tmp_path / "b"))

@@ -7,6 +7,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.data import sets as data
@@ -14,7 +15,7 @@ from shapprune.data import sources
 
 
 def test_a_folder_without_the_files_holds_nothing(tmp_path):
-    for name in ("mnist", "fashion-mnist", "cifar10"):
+    for name in ("mnist", "fashion-mnist", "cifar10", "imagenet-sample"):
         assert sources.read(name, tmp_path) is None
 
 
@@ -49,6 +50,14 @@ def test_a_python_cifar_with_files_missing_is_refused(tmp_path):
         sources.read("cifar10", tmp_path)
 
 
+def test_pictures_of_another_number_are_refused(tmp_path):
+    for name in ("n01440764_tench", "n01443537_goldfish"):
+        (tmp_path / "imagenet-sample" / name).mkdir(parents=True)
+        Image.new("RGB", (256, 256)).save(tmp_path / "imagenet-sample" / name / "0.png")
+    with pytest.raises(ShapPruneError, match=r"holds 2 pictures of 2 classes, not one of each of the 1,000 classes"):
+        sources.read("imagenet-sample", tmp_path)
+
+
 def test_a_failed_download_is_one_sentence(tmp_path, monkeypatch):
     from shapprune.data.vision import torchvision
 
@@ -71,6 +80,17 @@ def test_the_full_sets_have_their_shapes_and_means(name, data_folder):
         pixels = full.train_images / 255
         assert full.info.mean == pytest.approx((pixels.mean(),), abs=1e-3)
         assert full.info.std == pytest.approx((pixels.std(),), abs=1e-3)
+
+
+@pytest.mark.data
+def test_the_pictures_are_one_a_class_in_two_halves(data_folder):
+    pictures = data.load("imagenet-sample", root=data_folder, download=False)
+    assert pictures.train_images.shape == pictures.test_images.shape == (500, 3, 224, 224)
+    labels = np.concatenate([pictures.train_labels, pictures.test_labels])
+    assert np.array_equal(np.sort(labels), np.arange(1000))
+    files = sorted(data_folder.glob(f"imagenet-sample/*/{pictures.test_labels[0]:04}.*"))  # named by their labels
+    expected = np.asarray(Image.open(files[0]).convert("RGB"))[16:240, 16:240].transpose(2, 0, 1)
+    assert np.array_equal(pictures.test_images[0], expected)
 
 
 @pytest.mark.data

@@ -24,6 +24,7 @@ OURS = {
     "vgg16": ((3, 32, 32), {}),
     "resnet20": ((3, 32, 32), {}),
     "resnet56": ((3, 32, 32), {}),
+    "efficientnet_lite0": ((3, 40, 36), {"width": 0.5}),  # sides that stay even, or become odd, on the way
 }
 # Architecture of torchvision -> one layer that can be pruned alone, and how many of those there are. mobilenet_v2:
 # stem and 16 expansions, each with the depthwise convolution behind it; 3 convolutions that no residual sum follows.

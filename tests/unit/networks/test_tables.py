@@ -23,6 +23,8 @@ CASES = {  # architecture, options: shape, parameters, prunable layers, units
     ("vgg16", ()): (COLOUR, 15_253_578, 15, 5248),
     ("resnet20", ()): (COLOUR, 269_722, 9, 336),
     ("resnet56", ()): (COLOUR, 853_018, 27, 1008),
+    ("efficientnet_lite0", ()): (COLOUR, 4_652_008 - 990 * 1281, 19, 10576),
+    ("efficientnet_lite0", (("width", 0.25),)): (GREY, 371_050, 19, 3896),
 }
 
 
