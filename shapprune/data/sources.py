@@ -17,7 +17,6 @@ import numpy as np
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import checksum
-from shapprune.data.folders import open_folder
 from shapprune.data.prepared import Arrays
 
 # Full sets that can be downloaded -> their classes in torchvision.
@@ -161,6 +160,8 @@ def _read_pictures(folder: Path) -> Arrays | None:
     """The centres of ImageNet's pictures, one a class; a fixed half of them for training."""
     if not folder.is_dir():
         return None
+    from shapprune.data.folders import open_folder
+
     (part,) = open_folder(folder)[:1]
     if not len(part.files) == len(part.classes) == _PICTURES:
         raise ShapPruneError(

@@ -26,6 +26,7 @@ NETWORKS = {
     "lenet5": lambda: (build("lenet5"), (1, 28, 28)),
     "fmnist_cnn": lambda: (build("fmnist_cnn"), (1, 28, 28)),
     "resnet20": lambda: (build("resnet20", shape=CIFAR), CIFAR),
+    "efficientnet_lite0": lambda: (build("efficientnet_lite0", shape=CIFAR, width=0.5), CIFAR),
 }
 SLOW = {
     "vgg16": lambda: (build("vgg16", shape=CIFAR), CIFAR),
