@@ -4,7 +4,7 @@ REQUIRED INPUTS
     results/{net}/seed{seed}/model.safetensors, results/data/{data}.npz
 OUTPUTS
     results/{net}/seed{seed}/pruned/{criterion}/{aggregate}/ratio{ratio}/trial{trial}.safetensors
-        the network that is left; .json beside it: the steps, the units kept, the scoring images
+        the network that is left; .json beside it: the steps, the units kept, the scoring images and which part they are of
 """
 
 

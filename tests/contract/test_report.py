@@ -29,7 +29,7 @@ SMALL = {
         },
     },
     "scoring": {"trials": 1},
-    "low_data": {"ratios": [0.07], "trials": 1, "skip": ["conv1", "fc1"]},
+    "low_data": {"ratios": [0.07], "trials": 1, "skip": ["conv1", "fc1"], "scored_on": "test"},
 }
 
 

@@ -68,10 +68,11 @@ def test_tables_hold_one_observation_a_row(finished):
 def test_table_of_networks_pruned_with_little_data(finished):
     low_data = table(finished, "low_data")
     assert list(low_data) == [
-        *("net", "seed", "criterion", "aggregate", "ratio", "repair", "trial"),
+        *("net", "seed", "criterion", "aggregate", "ratio", "repair", "trial", "scored_on"),
         *("step", "layer", "units_left", "loss", "accuracy", "parameters", "macs"),
     ]
     assert len(low_data) == PRUNED * 2 * 3  # orders, repairs, steps
+    assert set(low_data["scored_on"]) == {"training"}
     last = low_data[low_data["step"] == 2]
     assert set(last["layer"]) == {"fc1"}
     assert set(last["units_left"]) == {5}  # int(9 * 0.5) = 4 leave

@@ -9,7 +9,7 @@ from shapprune.networks.recipe import Recipe
 from shapprune.networks.storage import load
 from shapprune.pruning.fine_tune import fine_tune
 from shapprune.pruning.removal import kept_units
-from shapprune.workflow.computing.low_data import places_to_measure
+from shapprune.workflow.computing.low_data import ScoringImages
 from shapprune.workflow.computing.run import Run, measure
 from shapprune.workflow.store.work import Work, columns
 
@@ -39,7 +39,7 @@ def keep_fine_tuned(run: Run, label: str, work: Work) -> None:
         device=run.device,
         checkpoint=work.unfinished,
     )
-    places = places_to_measure(run, chain["images"], chain["trial"], parts["test_images"])
+    places = ScoringImages.read(chain).places_to_measure(run, parts["test_images"])
     last = chain["steps"][-1]["layer"] if chain["steps"] else ""
     row = {
         "step": len(chain["steps"]),

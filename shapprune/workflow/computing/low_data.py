@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from shapprune.core.files import read_json
 from shapprune.criteria.scoring import score
-from shapprune.data.prepared import draw_images, rest, tensors
+from shapprune.data.prepared import draw_images, rest, splits, tensors
 from shapprune.gpu.device import machine_facts
 from shapprune.networks.storage import save
 from shapprune.networks.training import evaluate
@@ -18,6 +20,49 @@ from shapprune.pruning.removal import kept_units
 from shapprune.pruning.target import Target
 from shapprune.workflow.computing.run import Run, size_of
 from shapprune.workflow.store.work import Work, columns
+
+_PARTS = {"training": "train", "test": "test"}  # low_data.scored_on -> the part of an image set
+
+
+@dataclass(frozen=True)
+class ScoringImages:
+    """The images that score a chain, and repair it.
+
+    Attributes:
+        scored_on: ``training``, the training images that were not held back for validation, or ``test``.
+        places: theirs, in the training or the test part of the image set.
+        trial: which drew them.
+    """
+
+    scored_on: str
+    places: np.ndarray
+    trial: int
+
+    @classmethod
+    def draw(cls, run: Run, scored_on: str, images: int, trial: int) -> ScoringImages:
+        """Draw those of a trial."""
+        pool = run.test if scored_on == "test" else splits(len(run.image_set.train_labels), len(run.validation))[0]
+        return cls(scored_on, draw_images(pool, images, trial), trial)
+
+    @classmethod
+    def read(cls, chain: Mapping[str, Any]) -> ScoringImages:
+        """Those that the manifest of a chain names."""
+        return cls(chain["scored_on"], np.array(chain["images"]), chain["trial"])
+
+    def tensors(self, run: Run) -> tuple[Tensor, Tensor]:
+        """Images and labels, on the device of the network."""
+        images, labels = tensors(run.image_set, _PARTS[self.scored_on], self.places)
+        return images.to(run.device), labels.to(run.device)
+
+    def places_to_measure(self, run: Run, test_images: int | str) -> np.ndarray:
+        """Places of the test images that measure the chain: none of them scored.
+
+        Args:
+            run: the network.
+            test_images: how many, or ``all``.
+        """
+        others = rest(run.test, self.places) if self.scored_on == "test" else run.test
+        return others if test_images == "all" else draw_images(others, int(test_images), self.trial)
 
 
 def keep_chain(run: Run, label: str, work: Work, steps: Work, evaluation: Work) -> None:
@@ -37,11 +82,11 @@ def keep_chain(run: Run, label: str, work: Work, steps: Work, evaluation: Work) 
     criterion: Mapping[str, Any] = next((task["parts"] for task in steps.tasks.values()), {})
     step_of = {task["parts"]["layer"]: step for step, task in steps.tasks.items()}
     done = {layer: steps.facts[step] for layer, step in step_of.items() if step in steps.facts}
-    chosen = draw_images(run.test, parts["images"], parts["trial"])
-    images, labels = (each.to(run.device) for each in tensors(run.image_set, "test", chosen))
+    scoring = ScoringImages.draw(run, parts["scored_on"], parts["images"], parts["trial"])
+    images, labels = scoring.tensors(run)
     measured = None
     if evaluation.missing:
-        measured = _Measured(run, chosen, parts["trial"], evaluation.tasks[label]["parts"]["test_images"])
+        measured = _Measured(run, scoring.places_to_measure(run, evaluation.tasks[label]["parts"]["test_images"]))
     model, chain = run.model, []
     for step in prune_steps(
         model,
@@ -54,7 +99,7 @@ def keep_chain(run: Run, label: str, work: Work, steps: Work, evaluation: Work) 
         done={layer: facts["removed"] for layer, facts in done.items()},
         repair=parts["repair"],
         **criterion.get("game", {}),
-        examples=chosen,
+        examples=scoring.places,
         memory_mb=run.memory_mb,
     ):
         model = step.model
@@ -70,7 +115,7 @@ def keep_chain(run: Run, label: str, work: Work, steps: Work, evaluation: Work) 
         steps.keep(step_of[layer], chain[-1])
     if measured is not None:
         evaluation.keep(label, {"columns": columns(measured.rows)})
-    facts = {**work.tasks[label]["names"], **size_of(model, images), "steps": chain, "images": chosen.tolist()}
+    facts = {**work.tasks[label]["names"], **size_of(model, images), "steps": chain, "images": scoring.places.tolist()}
     save(model, work.path(label, ".safetensors"), **facts, **machine_facts(run.device))
     work.keep_files(label, ".safetensors")
 
@@ -86,15 +131,14 @@ def keep_evaluation(run: Run, label: str, work: Work) -> None:
         work: has the evaluation.
     """
     chain = read_json(f"{work.consumed(label, 'chain')}.json")
-    chosen = np.array(chain["images"])
+    scoring = ScoringImages.read(chain)
     removed = {step["layer"]: step["removed"] for step in chain["steps"]}
-    images, _ = tensors(run.image_set, "test", chosen)
-    measured = _Measured(run, chosen, chain["trial"], work.tasks[label]["parts"]["test_images"])
+    measured = _Measured(run, scoring.places_to_measure(run, work.tasks[label]["parts"]["test_images"]))
     for step in prune_steps(
         run.model,
         list(reversed(removed)),  # the manifest has them in the order in which they were done
         Target(ratio=chain["ratio"]),
-        images.to(run.device),
+        scoring.tensors(run)[0],
         done=removed,
         repair=chain["repair"],
     ):
@@ -102,28 +146,14 @@ def keep_evaluation(run: Run, label: str, work: Work) -> None:
     work.keep(label, {"columns": columns(measured.rows)})
 
 
-def places_to_measure(run: Run, scored: Sequence[int] | np.ndarray, trial: int, test_images: int | str) -> np.ndarray:
-    """Places of the test images that measure a chain: those that did not score.
-
-    Args:
-        run: the network.
-        scored: places of the images that scored.
-        trial: draws the images.
-        test_images: how many, or ``all``.
-    """
-    others = rest(run.test, np.array(scored))
-    return others if test_images == "all" else draw_images(others, int(test_images), trial)
-
-
 class _Measured:
-    """Loss, accuracy and size of a network and of what the steps of a chain leave of it.
+    """Loss, accuracy and size of a network and of what the steps of a chain leave of it, on some test images.
 
     Attributes:
         rows: the network as it was, and each step, as tables tell them.
     """
 
-    def __init__(self, run: Run, scored: np.ndarray, trial: int, test_images: int | str):
-        places = places_to_measure(run, scored, trial, test_images)
+    def __init__(self, run: Run, places: np.ndarray):
         self._beginning, self._labels = run.beginning(places)
         self.rows: list[dict[str, Any]] = [{"step": 0, "layer": "", "units_left": "", **run.intact(places)}]
 

@@ -142,6 +142,7 @@ def criterion_runs(
     keys, finished = _keys(measured)
     shared = {"images": config["scoring"]["images"], **game_options(config)}
     shared |= {f"{section}.images": config[section]["images"] for section in ("curves", "oracle", "low_data")}
+    shared["low_data.scored_on"] = config["low_data"]["scored_on"]
     for network in networks.values():
         net, seed = network["net"], network["seed"]
         for criterion, settings in config["criteria"].items():

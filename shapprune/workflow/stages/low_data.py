@@ -20,7 +20,7 @@ from shapprune.workflow.stages.stage import (
     method_of,
 )
 
-CHAIN = ("net", "seed", "criterion", "aggregate", "ratio", "repair", "trial")
+CHAIN = ("net", "seed", "criterion", "aggregate", "ratio", "repair", "trial", "scored_on")
 STEP = ("step", "layer", "units_left", "loss", "accuracy", "parameters", "macs")
 
 
@@ -40,7 +40,8 @@ class _OfCriterion(Stage):
                 for repair in low_data["repair"]:
                     for trial in range(low_data["trials"]):
                         names = {"aggregate": aggregate, "ratio": ratio, "repair": repair, "trial": trial}
-                        yield f"{aggregate}/ratio{ratio}/{repair}/trial{trial}", names
+                        scored_on = low_data["scored_on"]
+                        yield f"{aggregate}/ratio{ratio}/{repair}/trial{trial}", {**names, "scored_on": scored_on}
 
     def pruned_layers(self, net: str) -> list[str]:
         """The layers that the protocol prunes, from input to output."""

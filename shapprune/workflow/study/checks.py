@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError, suggestion, unknown
+from shapprune.data.prepared import DataInfo
 from shapprune.data.sets import DATASETS
 from shapprune.networks.recipe import conflicts
 from shapprune.networks.tables import ARCHITECTURES, layer_table
@@ -95,11 +96,21 @@ def _check_counts(config: Mapping[str, Any]) -> Iterator[Problem]:
             yield "splits.validation", f"{validation} leaves no image to train on, {name} has {info.train}"
         if (images := config["curves"]["images"]) > info.test:
             yield "curves.images", f"{images} is more than the {info.test} test images of {name}"
-        images, left = config["low_data"]["images"], info.test - config["low_data"]["images"]
+        yield from _check_low_data_images(config["low_data"], name, info, info.train - validation)
+
+
+def _check_low_data_images(low_data: Mapping[str, Any], name: str, info: DataInfo, most: int) -> Iterator[Problem]:
+    """Check how many images score and measure, of a data set with ``most`` images to train on."""
+    images, measuring, left = low_data["images"], low_data["test_images"], info.test
+    if low_data["scored_on"] == "test":
+        left -= images
         if left < 1:
             yield "low_data.images", f"{images} leaves no test image to evaluate on, {name} has {info.test}"
-        elif (given := config["low_data"]["test_images"]) != "all" and given > left:
-            yield "low_data.test_images", f"{given} is more than the {left} test images of {name} that do not score"
+            return
+    elif images > most > 0:
+        yield "low_data.images", f"{images} is more than the {most} images of {name} that are left to train on"
+    if measuring != "all" and measuring > left:
+        yield "low_data.test_images", f"{measuring} is more than the {left} test images of {name} that do not score"
 
 
 def _check_low_data(config: Mapping[str, Any]) -> Iterator[Problem]:

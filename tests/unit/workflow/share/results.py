@@ -143,7 +143,8 @@ class Results:
                 {"step": step, "loss": step + trial, "accuracy": 0.5, "parameters": 9, "macs": 8} for step in (0, 1)
             ]
             where = {"layer": "fc1", "units_left": ""}
-            chains += [order | {"ratio": 0.5, "repair": "none"} | where | step for step in steps]
+            chain = order | {"ratio": 0.5, "repair": "none", "scored_on": "training"}
+            chains += [chain | where | step for step in steps]
         write_table(self.table("curves"), TABLES["curves"].columns, curves)
         write_table(self.table("auc"), [*TABLES["curves"].columns[:6], "auc_loss", "auc_accuracy"], areas)
         write_table(self.table("oracle"), OVERLAPS, overlaps)

@@ -22,6 +22,7 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
     assert ("auc_loss/fc1", 1.5, 0) in metrics
     assert [value for name, value, _ in metrics if name == "removal_loss/fc1"] == [0.5, 1.5, 2.5]
     assert ("low_data_loss/ratio0.5", 1.5, 1) in metrics
+    assert logged_runs["shapley/mean+2std small/seed0"].params["low_data.scored_on"] == "training"
     assert ("fine_tune_loss/ratio0.5/images_50", 1.5, 0) in logged_runs["random/mean small/seed0"].metrics
     estimator = logged_runs["permutation/fc1 small/seed0"]
     assert [(value, at) for name, value, at in estimator.metrics if name == "estimator_spearman"] == [

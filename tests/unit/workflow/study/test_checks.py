@@ -80,6 +80,7 @@ def test_own_architecture_and_own_data(config):
     assert list(layers_of(full["networks"]["own"], full).items()) == list(layers.items())
 
 
+ON_TEST = {"low_data.scored_on": "test"}
 MISTAKES = [
     # the changes, the key of the mistake, what its sentence must name: the value, and what is allowed
     ({"networks": {}}, "networks", "empty"),
@@ -127,8 +128,10 @@ MISTAKES = [
     ({"criteria.grasp": {"temperature": 0}}, "criteria.grasp.temperature", "0", "above 0"),
     ({"curves.images": 2001}, "curves.images", "2001", "2000 test images", "fashion-mnist-sample"),
     ({"oracle.images": 1001}, "oracle.images", "1001", "1000 validation images"),
-    ({"low_data.images": 2000}, "low_data.images", "2000"),
-    ({"low_data.test_images": 1901}, "low_data.test_images", "1901", "1900 test images"),
+    ({"low_data.images": 11001}, "low_data.images", "11001", "11000 images", "fashion-mnist-sample"),
+    ({"low_data.test_images": 2001}, "low_data.test_images", "2001", "2000 test images"),
+    ({**ON_TEST, "low_data.images": 2000}, "low_data.images", "2000"),
+    ({**ON_TEST, "low_data.test_images": 1901}, "low_data.test_images", "1901", "1900 test images"),
     ({"low_data.skip": ["conv3"]}, "low_data.skip", "'conv3'", "conv1, conv2"),
     ({"low_data.criteria": ["tailor"]}, "low_data.criteria", "'tailor'", "in criteria", "'taylor'"),
     (WEIGHTS | {f"{NET}.weights": "nowhere.safetensors"}, f"{NET}.weights", "'nowhere.safetensors'"),

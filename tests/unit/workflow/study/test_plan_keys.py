@@ -67,6 +67,7 @@ CHANGES = {
     "estimators.converged": (100, STUDY),
     "estimators.compared.shared.shared": (False, STUDY),
     "low_data.images": (21, CHAINS),
+    "low_data.scored_on": ("test", CHAINS),
     "low_data.test_images": (100, {"evaluate_pruned"} | TUNED),
     "fine_tune.train": ({"epochs": 3}, TUNED),
     "untrained.images": (31, FRESH),

@@ -161,6 +161,7 @@ MISTAKES = [
     ({"oracle.max_units": 21}, "oracle.max_units", "21", "1 and 20"),
     ({"low_data.ratios": [0.5, 1.5]}, "low_data.ratios[1]", "1.5", "strictly between 0 and 1"),
     ({"low_data.ratios": [1]}, "low_data.ratios[0]", "1", "strictly between 0 and 1"),
+    ({"low_data.scored_on": "train"}, "low_data.scored_on", "'train'", "'training'"),
     ({"low_data.test_images": "some"}, "low_data.test_images", "'some'", "from 1", "all"),
     (WEIGHTS | {f"{NET}.weights": 3}, f"{NET}.weights", "3", "text", "mapping"),
     (WEIGHTS | {f"{NET}.weights": {"url": "https://x.org/w"}}, f"{NET}.weights.sha256", "missing"),
