@@ -61,12 +61,14 @@ if TYPE_CHECKING:
     from shapprune.pruning.choice import choose_for_loss, choose_for_size, choose_units
     from shapprune.pruning.curves import RemovalCurve, auc, removal_curve
     from shapprune.pruning.removal import remove_units
+    from shapprune.pruning.shrink import Pruned, prune, tradeoff
     from shapprune.shapley.scores import UnitScores
 
 _HOMES = {
     "Latency": "shapprune.networks.latency",
     "LayerGame": "shapprune.game.layer_game",
     "PrunableLayer": "shapprune.graph.prunable",
+    "Pruned": "shapprune.pruning.shrink",
     "RemovalCurve": "shapprune.pruning.curves",
     "ShapPruneError": "shapprune.core.errors",
     "UnitScores": "shapprune.shapley.scores",
@@ -77,11 +79,13 @@ _HOMES = {
     "export_onnx": "shapprune.networks.export",
     "load": "shapprune.networks.storage",
     "measure_latency": "shapprune.networks.latency",
+    "prune": "shapprune.pruning.shrink",
     "prunable_layers": "shapprune.graph.prunable",
     "removal_curve": "shapprune.pruning.curves",
     "remove_units": "shapprune.pruning.removal",
     "save": "shapprune.networks.storage",
     "score": "shapprune.criteria.scoring",
+    "tradeoff": "shapprune.pruning.shrink",
 }
 _MODULES = ("gpu", "oracle", "shapley")
 
@@ -89,6 +93,7 @@ __all__ = [
     "Latency",
     "LayerGame",
     "PrunableLayer",
+    "Pruned",
     "RemovalCurve",
     "ShapPruneError",
     "UnitScores",
@@ -103,11 +108,13 @@ __all__ = [
     "measure_latency",
     "oracle",
     "prunable_layers",
+    "prune",
     "removal_curve",
     "remove_units",
     "save",
     "score",
     "shapley",
+    "tradeoff",
 ]
 
 

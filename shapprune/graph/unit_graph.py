@@ -131,6 +131,26 @@ class UnitGraph:
         module = self.modules[str(node.target)] if node.op == "call_module" else None
         return module if isinstance(module, nn.modules.batchnorm._BatchNorm) else None
 
+    def norm_behind(self, name: str) -> str | None:
+        """The BatchNorm with running statistics that alone reads the outputs of layer ``name``, or None.
+
+        Its running mean can take what the layer lacks if it has no bias.
+        """
+        (node,) = self.calls[name]
+        users = ignore_sizes(node.users)
+        if len(users) != 1 or users[0].op != "call_module":
+            return None
+        norm = str(users[0].target)
+        module, linear = self.modules[norm], isinstance(self.modules[name], nn.Linear)
+        if not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.running_mean is None:
+            return None
+        calls = sum(node.op == "call_module" and node.target == norm for node in self.traced.graph.nodes)
+        return norm if calls == 1 and (not linear or len(self.shapes[node]) == 2) else None
+
+    def takes_intercept(self, name: str) -> bool:
+        """Whether layer ``name`` has a bias, or a BatchNorm behind it whose running mean can take one."""
+        return getattr(self.modules[name], "bias", None) is not None or self.norm_behind(name) is not None
+
     def past_pooling(self, site: fx.Node) -> fx.Node:
         """The last value behind a site with only pooling and dropout between.
 

@@ -39,13 +39,12 @@ def vflip(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
 
 def crop(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
     """Shift each image by up to `PADDING` pixels in each direction; the border is filled with black."""
-    count, _, height, width = images.shape
-    padded = F.pad(images - black, [PADDING] * 4) + black
-    down, right = torch.randint(2 * PADDING + 1, (2, count, 1), generator=generator, device=images.device)
-    rows = (down + torch.arange(height, device=images.device))[:, :, None]
-    columns = (right + torch.arange(width, device=images.device))[:, None, :]
-    each = torch.arange(count, device=images.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2)
+    return _shift(images, black, generator, PADDING)
+
+
+def shift(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift each image by up to an eighth of its shorter side in each direction; the border is filled with black."""
+    return _shift(images, black, generator, max(1, min(images.shape[2:]) // 8))
 
 
 def rotate(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
@@ -61,7 +60,18 @@ def rotate(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
     return F.grid_sample(images - black, grid, align_corners=False) + black
 
 
-AUGMENTATIONS = {"flip": flip, "vflip": vflip, "crop": crop, "rotate": rotate}
+AUGMENTATIONS = {"flip": flip, "vflip": vflip, "crop": crop, "shift": shift, "rotate": rotate}
+
+
+def _shift(images: Tensor, black: Tensor, generator: torch.Generator, most: int) -> Tensor:
+    """Shift each image by up to so many pixels in each direction."""
+    count, _, height, width = images.shape
+    padded = F.pad(images - black, [most] * 4) + black
+    down, right = torch.randint(2 * most + 1, (2, count, 1), generator=generator, device=images.device)
+    rows = (down + torch.arange(height, device=images.device))[:, :, None]
+    columns = (right + torch.arange(width, device=images.device))[:, None, :]
+    each = torch.arange(count, device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2)
 
 
 def _coin(images: Tensor, generator: torch.Generator) -> Tensor:

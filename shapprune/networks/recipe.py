@@ -68,7 +68,7 @@ class Recipe:
     gamma: float = 0.1
     warmup: int = 0
     label_smoothing: float = 0.0
-    augment: tuple[Literal["flip", "vflip", "crop", "rotate"], ...] = ()
+    augment: tuple[Literal["flip", "vflip", "crop", "shift", "rotate"], ...] = ()
     patience: int = 0
 
     def __post_init__(self) -> None:

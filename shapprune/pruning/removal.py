@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch_pruning as tp
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.graph.dependents import Dependencies
 from shapprune.graph.prunable import describe_layer
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
@@ -140,22 +139,9 @@ def cut_units(model: nn.Module, chosen: Mapping[tuple[str, ...], list[int]], exa
     Raises:
         ShapPruneError: Torch-Pruning cannot follow the network.
     """
-    modules = dict(model.named_modules())
-    with (
-        mode(model, training=False),
-        torch.enable_grad(),
-        warnings.catch_warnings(),
-    ):  # Torch-Pruning looks at gradients
-        warnings.simplefilter("ignore")  # Torch-Pruning warns of parameters that no unit depends on
-        try:
-            dependencies = tp.DependencyGraph().build_dependency(model, example_inputs=example)
-            for (name, *_), indices in chosen.items():  # the others of the group depend on the first
-                module = modules[name]
-                prune = tp.prune_linear_out_channels if isinstance(module, nn.Linear) else tp.prune_conv_out_channels
-                dependencies.get_pruning_group(module, prune, idxs=indices).prune()
-        except Exception as error:  # Torch-Pruning raises whatever goes wrong inside it
-            reason = f"Torch-Pruning cannot follow it ({type(error).__name__}: {error})"
-            raise ShapPruneError(f"no units can be removed from {type(model).__name__}: {reason}") from error
+    dependencies = Dependencies(model, example)
+    for (name, *_), indices in chosen.items():  # the others of the group depend on the first
+        dependencies.remove(name, indices)
 
 
 def _masked(graph: UnitGraph, units: Removed, images: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ def repair(
     """Repair a network that has just lost units, with images alone.
 
     ``batchnorm`` estimates the running statistics of BatchNorms again
-    (`shapprune.pruning.batchnorm.reestimate_statistics`). ``least-squares`` refits the weights of the layers that read
-    the lost units (`shapprune.pruning.least_squares.refit_readers`).
+    (`shapprune.pruning.batchnorm.reestimate_statistics`). ``least-squares`` fits the weights of the layers whose
+    inputs have changed (`shapprune.pruning.sweep.sweep`).
 
     Args:
         small: what `shapprune.remove_units` returned for ``model`` and ``units``; it is changed in place.
@@ -60,15 +60,14 @@ def repair(
     from shapprune.graph.unit_graph import UnitGraph
     from shapprune.networks.modes import mode
     from shapprune.pruning.batchnorm import reestimate_statistics
-    from shapprune.pruning.least_squares import refit_readers
     from shapprune.pruning.removal import find_readers
+    from shapprune.pruning.sweep import sweep
 
     images = images.to(next(model.parameters()).device)
     graph = UnitGraph(model, images[:2])
-    readers = find_readers(graph, small)
     with mode(small, training=False), mode(model, training=False):
         if how == "batchnorm":
-            reestimate_statistics(small, graph, readers, images)
+            reestimate_statistics(small, graph, find_readers(graph, small), images)
         else:
-            refit_readers(small, model, graph, readers, units, images)
+            sweep(small, graph, units, images)
     return small

@@ -2,88 +2,124 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
 import torch
 from torch import Tensor
 
 # Strengths, in units of the mean eigenvalue: from nearly none to weights that hardly change.
 STRENGTHS = tuple(10.0**power for power in range(-7, 4))
-# Numbers in the matrices that are solved at a time (32 MiB as float64).
-_NUMBERS = 2**22
+# Parts that images are split into; each is left out once.
+FOLDS = 5
 
 
 def fit_ridge(inputs: Tensor, targets: Tensor, intercept: bool) -> tuple[Tensor, Tensor] | None:
     """Fit targets by inputs with the strength that is best for images left out.
 
     Args:
-        inputs: [N, P, features] of N images at P positions; it may be overwritten.
-        targets: [N, P, units]; it may be overwritten.
+        inputs: [N, P, features] of N images at P positions.
+        targets: [N, P, units].
         intercept: whether there is one; it is not shrunk.
 
     Returns:
-        The weights, [features, units], and the intercepts, [units]; None if 0 is better for images left out. A single
-        image cannot be left out, and gets the strength in the middle.
+        The weights, float64 [features, units], and the intercepts, [units]; None if 0 is better for images left out. A
+        single image cannot be left out, and gets the strength in the middle.
 
     Examples:
         >>> import torch
         >>> from shapprune.pruning.ridge import fit_ridge
-        >>> inputs = torch.arange(12.0, dtype=torch.double).reshape(4, 3, 1)
+        >>> inputs = torch.arange(12.0).reshape(4, 3, 1)
         >>> weights, intercepts = fit_ridge(inputs, 2 * inputs + 1, intercept=True)
         >>> round(weights.item(), 3), round(intercepts.item(), 3)
         (2.0, 1.0)
     """
-    nothing = float(targets.square().sum())
-    center, shift = inputs.mean((0, 1)) * intercept, targets.mean((0, 1)) * intercept
-    inputs, targets = inputs.sub_(center), targets.sub_(shift)
-    basis, eigenvalues = principal_axes(inputs)
-    projected = basis.flatten(0, 1).mT @ targets.flatten(0, 1)
-    unit = float(eigenvalues.sum()) / inputs.shape[2] or 1.0  # all inputs may be the same
-    of_mean = intercept / (inputs.shape[0] * inputs.shape[1])
-
-    def residuals(strength: float) -> Tensor:
-        return targets - basis @ (projected / (eigenvalues + strength)[:, None])
-
-    strengths = [unit * each for each in STRENGTHS]
-    best = strengths[len(strengths) // 2]
-    if len(inputs) > 1:
-        errors = [left_out_error(basis, 1 / (eigenvalues + each), residuals(each), of_mean) for each in strengths]
-        best = strengths[errors.index(min(errors))]
-        if min(errors) >= nothing:
+    axes = principal_axes(inputs) if inputs.shape[0] * inputs.shape[1] < inputs.shape[2] else None
+    rows = inputs.double() if axes is None else inputs.double() @ axes
+    parts = [_Sums.of(rows[fold::FOLDS], targets[fold::FOLDS].double()) for fold in range(min(FOLDS, len(rows)))]
+    whole = functools.reduce(_Sums.joined, parts)
+    best = STRENGTHS[len(STRENGTHS) // 2]
+    if len(parts) > 1:
+        errors = torch.zeros(len(STRENGTHS), dtype=torch.float64)
+        for part in parts:
+            fit = _Fit(whole.without(part), intercept, inputs.shape[2])
+            errors += torch.tensor([part.error(*fit.solve(strength)) for strength in STRENGTHS])
+        if float(errors.min()) >= float(whole.squares):
             return None
-    # At the minimum of |y - X w|^2 + strength |w|^2 it is X' (y - X w) = strength w.
-    change = inputs.flatten(0, 1).mT @ residuals(best).flatten(0, 1) / best
-    return change, shift - center @ change
+        best = STRENGTHS[int(errors.argmin())]
+    weights, intercepts = _Fit(whole, intercept, inputs.shape[2]).solve(best)
+    return weights if axes is None else axes @ weights, intercepts
 
 
-def principal_axes(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn rows into the axes of their Gram matrix, [N, P, r], with its eigenvalues, [r].
+def principal_axes(inputs: Tensor) -> Tensor:
+    """The directions in which a few rows, [N, P, features], spread: float64 [features, N x P].
 
-    The smaller of X X' and X' X is decomposed.
+    A ridge regression is the same in these axes, and has fewer features.
     """
-    rows = inputs.flatten(0, 1)
-    wide = len(rows) < rows.shape[1]
-    eigenvalues, vectors = torch.linalg.eigh(rows @ rows.mT if wide else rows.mT @ rows)
-    # Beside the smallest ridge, a rounding error in place of a zero would count.
-    eigenvalues[eigenvalues < 1e-12 * eigenvalues[-1]] = 0
-    basis = vectors * eigenvalues.sqrt() if wide else rows @ vectors
-    return basis.reshape(*inputs.shape[:2], -1), eigenvalues
+    return torch.linalg.qr(inputs.double().flatten(0, 1).mT).Q
 
 
-def left_out_error(basis: Tensor, shrinkage: Tensor, residuals: Tensor, of_mean: float) -> float:
-    """Sum the squared errors of all images, each predicted by the fit to the others, without making these fits.
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over rows x and targets y.
 
-    A linear fit is y -> H y; errors of rows i that are left out together are (1 - H_ii)^-1 times their residuals.
-
-    Args:
-        basis: rows in principal axes, [N, P, r].
-        shrinkage: [r]; H = basis diag(shrinkage) basis' + of_mean.
-        residuals: of the fit to all, [N, P, units].
-        of_mean: what an intercept adds to H.
-
-    Source: Allen 1974, for one row at a time (https://doi.org/10.1080/00401706.1974.10489157).
+    Attributes:
+        gram: of x x', [features, features].
+        cross: of x y', [features, units].
+        inputs: of x, [features].
+        targets: of y, [units].
+        squares: of all y^2.
+        count: of rows.
     """
-    one, total = torch.eye(basis.shape[1], dtype=basis.dtype, device=basis.device), 0.0
-    some = max(1, _NUMBERS // one.numel())
-    for rows, errors in zip(basis.split(some), residuals.split(some), strict=True):
-        left_out = torch.linalg.solve(one - (rows * shrinkage) @ rows.mT - of_mean, errors)
-        total += float(left_out.square().sum())
-    return total
+
+    gram: Tensor
+    cross: Tensor
+    inputs: Tensor
+    targets: Tensor
+    squares: Tensor
+    count: int
+
+    @classmethod
+    def of(cls, inputs: Tensor, targets: Tensor) -> _Sums:
+        x, y = inputs.flatten(0, 1), targets.flatten(0, 1)
+        return cls(x.mT @ x, x.mT @ y, x.sum(0), y.sum(0), y.square().sum(), len(x))
+
+    def without(self, part: _Sums) -> _Sums:
+        """The sums over the other rows."""
+        return self._by(operator.sub, part)
+
+    def joined(self, part: _Sums) -> _Sums:
+        """The sums over the rows of both."""
+        return self._by(operator.add, part)
+
+    def _by(self, operation: Callable[[Any, Any], Any], part: _Sums) -> _Sums:
+        names = [each.name for each in fields(self)]
+        return _Sums(*(operation(getattr(self, name), getattr(part, name)) for name in names))
+
+    def error(self, weights: Tensor, intercepts: Tensor) -> float:
+        """The sum of squares of y - x' weights - intercepts."""
+        fitted = (weights * (self.gram @ weights)).sum() + self.count * intercepts.square().sum()
+        fitted = fitted + 2 * intercepts @ (weights.mT @ self.inputs)
+        return float(self.squares - 2 * (weights * self.cross).sum() - 2 * intercepts @ self.targets + fitted)
+
+
+class _Fit:
+    """Ridge regressions of all strengths on the same rows."""
+
+    def __init__(self, sums: _Sums, intercept: bool, features: int):
+        self._center = sums.inputs / sums.count * intercept
+        self._shift = sums.targets / sums.count * intercept
+        gram = sums.gram - sums.count * torch.outer(self._center, self._center)
+        self._eigenvalues, self._vectors = torch.linalg.eigh(gram)
+        # Beside the smallest ridge, a rounding error in place of a zero would count.
+        self._eigenvalues[self._eigenvalues < 1e-12 * self._eigenvalues[-1]] = 0
+        self._cross = self._vectors.mT @ (sums.cross - sums.count * torch.outer(self._center, self._shift))
+        self._unit = float(self._eigenvalues.sum()) / features or 1.0  # all inputs may be the same
+
+    def solve(self, strength: float) -> tuple[Tensor, Tensor]:
+        """The weights, [features, units], and the intercepts, [units]."""
+        weights = self._vectors @ (self._cross / (self._eigenvalues + strength * self._unit)[:, None])
+        return weights, self._shift - self._center @ weights

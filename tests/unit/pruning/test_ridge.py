@@ -6,33 +6,47 @@ import pytest
 import torch
 
 from shapprune.pruning import ridge
-from shapprune.pruning.ridge import fit_ridge, left_out_error, principal_axes
+from shapprune.pruning.ridge import fit_ridge
 from tests.toys import images
 
 
-def test_the_ridge_is_the_best_for_images_left_out():
-    """The closed form of leaving images out equals doing it."""
-    x, y = images(5, (3, 4), seed=3).double(), images(5, (3, 2), seed=4).double()
-    y += x[..., :2]
-    for intercept in (False, True):
-        for strength in (0.1, 10.0):
+def fitted(x, y, strength, intercept):
+    """Ridge regression, term by term."""
+    a, b = x.flatten(0, 1), y.flatten(0, 1)
+    center, shift = a.mean(0) * intercept, b.mean(0) * intercept
+    a, b = a - center, b - shift
+    features = a.shape[1]
+    ridge = strength * a.square().sum() / features * torch.eye(features)
+    weights = torch.linalg.solve(a.mT @ a + ridge, a.mT @ b)
+    return weights, shift - center @ weights
 
-            def fit(some, x=x, y=y, intercept=intercept, strength=strength):
-                a, b = x[some].flatten(0, 1), y[some].flatten(0, 1)
-                center, shift = a.mean(0) * intercept, b.mean(0) * intercept
-                a, b = a - center, b - shift
-                weights = torch.linalg.solve(a.mT @ a + strength * torch.eye(4), a.mT @ b)
-                return weights, shift - center @ weights
 
-            expected = 0.0
-            for left_out in range(5):
-                weights, shift = fit([each for each in range(5) if each != left_out])
-                expected += float((y[left_out] - x[left_out] @ weights - shift).square().sum())
-            weights, shift = fit(slice(None))
-            residuals = y - x @ weights - shift
-            basis, eigenvalues = principal_axes(x - x.mean((0, 1)) * intercept)
-            found = left_out_error(basis, 1 / (eigenvalues + strength), residuals, intercept / 15)
-            assert found == pytest.approx(expected)
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("features", [4, 30])  # fewer and more than rows
+@pytest.mark.parametrize("count", [4, 7])
+def test_the_strength_is_the_best_for_images_left_out(intercept, features, count):
+    x, y = images(count, (3, features), seed=3).double(), images(count, (3, 2), seed=4).double()
+    y += x[..., :2] + 1
+    errors = []
+    for strength in ridge.STRENGTHS:
+        error = 0.0
+        for fold in range(min(ridge.FOLDS, count)):
+            held = list(range(fold, count, ridge.FOLDS))
+            others = [each for each in range(count) if each not in held]
+            weights, shift = fitted(x[others], y[others], strength, intercept)
+            error += float((y[held] - x[held] @ weights - shift).square().sum())
+        errors.append(error)
+    expected = fitted(x, y, ridge.STRENGTHS[errors.index(min(errors))], intercept)
+    found = fit_ridge(x, y, intercept)
+    assert features > 4 or min(errors) < float(y.square().sum())
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_nothing_is_fitted_where_that_is_better_for_images_left_out():
+    x, y = images(6, (4, 3), seed=3).double(), images(6, (4, 2), seed=9).double()
+    y -= y.mean((0, 1))
+    assert fit_ridge(x, y, intercept=True) is None
 
 
 @pytest.mark.parametrize("features", [4, 40])  # fewer and more than rows

@@ -1,0 +1,202 @@
+"""Backward elimination of units by what the layers that read them cannot make up for.
+
+A reader's weights are fitted anew whenever a unit leaves. With the rows X of its inputs (centred where it has a bias to
+fit), the weights W that it has and a ridge, the payoff of a coalition S of units is
+
+    v(S) = - min over V supported on S of |X W - X V|^2 + ridge |V - W|^2.
+
+With H = X'X + ridge and V the best weights, a unit with inputs i lowers it by trace(V_i' [(H^-1)_ii]^-1 V_i) if it
+leaves. Then V and H^-1 lose what that unit has in them, so nothing is ever fitted again.
+
+Source: Hassibi and Stork 1993, "Second order derivatives for network pruning: optimal brain surgeon", for groups of
+weights; Kurtic et al. 2023 (https://arxiv.org/abs/2302.04089) for structures of transformers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# A layer with more units than this loses several in a step: as many as this goes into those that are left.
+_ONE_BY_ONE = 32
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a layer reads units.
+
+    Attributes:
+        rows: its inputs, centred, float64 [rows, features], if there are fewer rows than features; else their Gram
+            matrix, [features, features].
+        means: what was taken away from each input, [features].
+        weights: float64 [features, outputs].
+        importance: of each output, [outputs].
+        places: the features of each unit, int [n, k].
+    """
+
+    rows: Tensor
+    means: Tensor
+    weights: Tensor
+    importance: Tensor
+    places: Tensor
+
+    @property
+    def is_gram(self) -> bool:
+        """Whether ``rows`` are their Gram matrix."""
+        return len(self.rows) == self.rows.shape[1]
+
+
+@dataclass(frozen=True)
+class Elimination:
+    """What an elimination has found.
+
+    Attributes:
+        order: the units from the first to leave to the last, [n].
+        lost: share of the variance of the readers' outputs that is lost with the first j units gone, [n + 1]; the mean
+            of the readers.
+        weights: number of units left -> the weights of each reader fitted to them, float64 [features, outputs].
+    """
+
+    order: list[int]
+    lost: list[float]
+    weights: dict[int, list[Tensor]]
+
+
+def eliminate(
+    readings: Sequence[Reading],
+    ridge: float = 0.1,
+    keep: Collection[int] = (),
+    order: Sequence[int] | None = None,
+) -> Elimination:
+    """Let the units leave one after the other, always the one that the readers miss least.
+
+    Args:
+        readings: of one or more layers that read the same units.
+        ridge: in units of the mean variance of a reader's inputs.
+        keep: numbers of units left for which the weights are wanted.
+        order: the units from the first to leave to the last, if another order is wanted.
+
+    Examples:
+        >>> import torch
+        >>> from shapprune.criteria.elimination import Reading, eliminate
+        >>> rows = torch.tensor([[1.0, 1, 0], [2, 2, 1], [-3, -3, -1]], dtype=torch.double)  # units 0 and 1 are twins
+        >>> weights, places = torch.ones(3, 1, dtype=torch.double), torch.tensor([[0], [1], [2]])
+        >>> reading = Reading(rows.T @ rows, torch.zeros(3), weights, torch.ones(1), places)
+        >>> found = eliminate([reading], ridge=1e-6, keep=[2])
+        >>> found.order[0] in (0, 1), found.weights[2][0].round().squeeze().tolist() in ([2, 0, 1], [0, 2, 1])
+        (True, True)
+    """
+    units = len(readings[0].places)
+    states = [_State(reading, ridge) for reading in readings]
+    left, leaving, lost, weights = list(range(units)), list[int](), [0.0], dict[int, list[Tensor]]()
+    stops = sorted({count for count in keep if 0 < count <= units}, reverse=True)
+    while left:
+        if stops and len(left) == stops[0]:
+            weights[stops.pop(0)] = [state.weights.clone() for state in states]
+        rises = torch.stack([state.rises() for state in states]).mean(0)
+        many = max(1, len(left) // _ONE_BY_ONE)
+        if stops:
+            many = min(many, len(left) - stops[0])
+        if order is None:
+            gone = rises.argsort(stable=True)[:many].tolist()
+        else:
+            gone = [left.index(int(unit)) for unit in order[units - len(left) :][:many]]
+        for place in gone:
+            leaving.append(left[place])
+            lost.append(lost[-1] + float(rises[place]))
+        for state in states:
+            state.remove(gone)
+        left = [unit for place, unit in enumerate(left) if place not in set(gone)]
+    return Elimination(leaving, lost, weights)
+
+
+class _State:
+    """A reader while units leave.
+
+    Attributes:
+        weights: the fitted weights, [features, outputs]; 0 where a unit is gone.
+    """
+
+    def __init__(self, reading: Reading, ridge: float):
+        rows, self.weights = reading.rows, reading.weights.clone()
+        squares = rows.diagonal() if reading.is_gram else rows.square().sum(0)
+        strength = ridge * float(squares.mean()) or 1.0  # all inputs may be the same
+        self._importance = reading.importance.double()
+        outputs = reading.weights if reading.is_gram else rows @ reading.weights
+        energy = ((rows @ outputs) * reading.weights if reading.is_gram else outputs.square()).sum(0) @ self._importance
+        self._energy = float(energy) or 1.0
+        self._inverse = _Gram(rows, strength) if reading.is_gram else _Rows(rows, strength)
+        self._features = torch.arange(rows.shape[1], device=rows.device)  # those that are left
+        self._places = reading.places.to(rows.device)  # of the units that are left, among those features
+        self._blocks = self._inverse.blocks(self._places)
+
+    def rises(self) -> Tensor:
+        """The share of the variance of the outputs that each unit takes with it, [n left]."""
+        rows = self.weights[self._features[self._places]] * self._importance.sqrt()
+        return (rows * torch.linalg.solve(self._blocks, rows)).sum((1, 2)) / self._energy
+
+    def remove(self, gone: list[int]) -> None:
+        """Let some of the units leave that are left."""
+        there = self._places[gone].flatten()
+        columns = self._inverse.columns(there)
+        block = columns[there]
+        own = self._features[there]
+        factor = torch.linalg.solve(block, torch.cat([self.weights[own], columns.mT], 1))
+        change, onto = factor.split([self.weights.shape[1], len(columns)], 1)
+        self.weights[self._features] -= columns @ change
+        self.weights[own] = 0
+        stay = torch.ones(len(self._features), dtype=torch.bool, device=there.device)
+        stay[there] = False
+        units = torch.ones(len(self._places), dtype=torch.bool, device=there.device)
+        units[gone] = False
+        self._inverse.remove(there, columns, onto, stay)
+        place = stay.cumsum(0) - 1
+        rest = self._places[units]
+        self._blocks = self._blocks[units] - columns[rest] @ onto[:, rest].permute(1, 0, 2)
+        self._places, self._features = place[rest], self._features[stay]
+
+
+class _Gram:
+    """The inverse of a Gram matrix with a ridge."""
+
+    def __init__(self, gram: Tensor, strength: float):
+        ridged = gram + strength * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(ridged))
+
+    def blocks(self, places: Tensor) -> Tensor:
+        return self._inverse[places[:, :, None], places[:, None, :]]
+
+    def columns(self, places: Tensor) -> Tensor:
+        return self._inverse[:, places]
+
+    def remove(self, places: Tensor, columns: Tensor, onto: Tensor, stay: Tensor) -> None:
+        self._inverse = self._inverse[stay][:, stay].addmm_(columns[stay], onto[:, stay], alpha=-1)
+
+
+class _Rows:
+    """The same from the rows: (X'X + s)^-1 = (1 - X' (X X' + s)^-1 X) / s. It is small where there are few rows."""
+
+    def __init__(self, rows: Tensor, strength: float):
+        self._rows, self._strength = rows, strength
+        ridged = rows @ rows.mT + strength * torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
+        self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(ridged))
+
+    def blocks(self, places: Tensor) -> Tensor:
+        some = self._rows[:, places].permute(1, 0, 2)  # [n, rows, k]
+        one = torch.eye(places.shape[1], dtype=some.dtype, device=some.device)
+        return (one - some.mT @ (self._inverse @ some)) / self._strength
+
+    def columns(self, places: Tensor) -> Tensor:
+        found = self._rows.mT @ (self._inverse @ self._rows[:, places]) / -self._strength
+        found[places, torch.arange(len(places), device=places.device)] += 1 / self._strength
+        return found
+
+    def remove(self, places: Tensor, columns: Tensor, onto: Tensor, stay: Tensor) -> None:
+        some = self._rows[:, places]
+        solved = self._inverse @ some
+        one = torch.eye(len(places), dtype=some.dtype, device=some.device)
+        self._inverse += solved @ torch.linalg.solve(one - some.mT @ solved, solved.mT)
+        self._rows = self._rows[:, stay]

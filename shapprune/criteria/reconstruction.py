@@ -1,0 +1,128 @@
+"""The criterion that lets units leave by what the layers that read them cannot make up for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.criteria.elimination import Reading, eliminate
+from shapprune.game.layer_game import LayerGame
+from shapprune.graph.dependents import Dependencies, Dependent
+from shapprune.graph.rows import Spread, has_rows
+from shapprune.graph.unit_graph import UnitGraph
+from shapprune.networks.folding import scale_of
+from shapprune.networks.modes import mode
+from shapprune.shapley.criterion import criterion
+
+# Images that run at a time.
+_BATCH = 50
+
+
+@criterion("reconstruction", limits={"ridge": {"above": 0}})
+def reconstruction(game: LayerGame, ridge: float = 0.1) -> Tensor:
+    """Share of the readers' variance that is lost when the unit leaves and all others make up for it.
+
+    Units leave one after the other, always the one that the layers that read the units can do without most easily with
+    their weights fitted again; labels are not looked at. A unit's value is what is lost once it is gone, so values are
+    in the order of leaving. Values are [1, n].
+
+    Args:
+        game: the layer.
+        ridge: how firmly the readers' weights are held, in units of the mean variance of their inputs.
+
+    Source: Hassibi and Stork 1993, optimal brain surgeon, for groups of weights; Kurtic et al. 2023.
+    """
+    graph = UnitGraph(game.model, game.images[:2])
+    readers = Readers(game.model, graph, Dependencies(game.model, game.images[:2]))
+    reading = readers.read({game.layer: readers.of(game.layer)}, game.images)[game.layer]
+    found = eliminate(reading, ridge)
+    values = torch.empty(1, game.units, dtype=torch.float64, device=game.device)
+    values[0, found.order] = torch.tensor(found.lost[1:], dtype=torch.float64, device=game.device)
+    return values
+
+
+class Readers:
+    """The layers that read units, and how they read them.
+
+    Args:
+        model: the network.
+        graph: of it.
+        dependencies: of it.
+    """
+
+    def __init__(self, model: nn.Module, graph: UnitGraph, dependencies: Dependencies):
+        self._model, self._graph, self._dependencies = model, graph, dependencies
+
+    def of(self, layer: str) -> list[Dependent]:
+        """The layers that read the units of a layer.
+
+        Raises:
+            ShapPruneError: one of them cannot be fitted by least squares, or there are none.
+        """
+        found = [each for each in self._dependencies.of(layer) if each.reads]
+        for each in found:
+            module = self._graph.modules[each.name]
+            if not has_rows(module):
+                raise ShapPruneError(f"units of layer {layer!r} are read by {each.name!r}, {_kind(module)}")
+            if len(self._graph.calls[each.name]) > 1:
+                raise ShapPruneError(
+                    f"units of layer {layer!r} are read by {each.name!r}, which is used more than once"
+                )
+        if not found:
+            raise ShapPruneError(f"units of layer {layer!r} are read by no layer")
+        return found
+
+    @torch.no_grad()
+    def read(self, readers: Mapping[str, Sequence[Dependent]], images: Tensor) -> dict[str, list[Reading]]:
+        """Run the network and collect how layers read units.
+
+        Args:
+            readers: layer -> those of its units (`of`).
+            images: calibration images, [N, ...].
+
+        Returns:
+            Layer -> a reading for each of its readers.
+        """
+        names = dict.fromkeys(each.name for some in readers.values() for each in some)
+        spreads = self._collect(names, images)
+        return {layer: [self._reading(each, spreads[each.name]) for each in some] for layer, some in readers.items()}
+
+    def _collect(self, names: Iterable[str], images: Tensor) -> dict[str, Spread]:
+        spreads = {}
+        for name in names:
+            layer, (node,) = self._graph.modules[name], self._graph.calls[name]
+            positions = self._graph.shapes[node][1:].numel() // self._graph.units_of(name)
+            spreads[name] = Spread(layer, positions, len(images), self._graph.takes_intercept(name))
+        hooks = [
+            self._model.get_submodule(name).register_forward_pre_hook(
+                lambda _, inputs, spread=spread: spread.add(inputs[0])
+            )
+            for name, spread in spreads.items()
+        ]
+        try:
+            with mode(self._model, training=False):
+                for batch in images.split(_BATCH):
+                    self._model(batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return spreads
+
+    def _reading(self, reader: Dependent, spread: Spread) -> Reading:
+        module = self._graph.modules[reader.name]
+        weights = module.get_parameter("weight").double().flatten(1).mT.contiguous()
+        kernel = module.weight[0, 0].numel() if isinstance(module, nn.Conv2d) else 1
+        places = (reader.places[:, :, None] * kernel + torch.arange(kernel)).flatten(1)
+        norm = self._graph.norm_behind(reader.name)
+        scale = torch.ones(weights.shape[1], device=weights.device)
+        if norm is not None:
+            scale = scale_of(self._graph.modules[norm])
+        return Reading(spread.rows(), spread.means, weights, scale.square(), places.to(weights.device))
+
+
+def _kind(module: nn.Module) -> str:
+    groups = getattr(module, "groups", 1)
+    return f"a convolution of {groups} groups" if groups > 1 else f"a {type(module).__name__}"

@@ -1,0 +1,94 @@
+"""What depends on the units of a layer: where they are put out, and where they are read. Torch-Pruning follows them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch_pruning as tp
+from torch import Tensor, nn
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.graph.operations import LAYERS, is_depthwise
+from shapprune.networks.modes import mode
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """A module in which units have places.
+
+    Attributes:
+        name: of the module.
+        reads: whether the units are inputs of the module, else they are its outputs.
+        places: the channels or features of each unit, int [n, k]; k > 1 where positions were flattened.
+    """
+
+    name: str
+    reads: bool
+    places: Tensor
+
+
+class Dependencies:
+    """What depends on which units in a network.
+
+    Args:
+        model: a network that Torch-Pruning can follow; it is left as it is.
+        example: images, [N, ...], that it can run on.
+
+    Raises:
+        ShapPruneError: Torch-Pruning cannot follow the network.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from shapprune.graph.dependents import Dependencies
+        >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+        >>> for each in Dependencies(model, torch.rand(1, 1, 4, 4)).of("0"):
+        ...     print(each.name, each.reads, each.places.tolist())
+        0 False [[0], [1]]
+        3 True [[0, 1, 2, 3], [4, 5, 6, 7]]
+    """
+
+    def __init__(self, model: nn.Module, example: Tensor):
+        self._model = model
+        self._names = {module: name for name, module in model.named_modules()}
+        with self._followed():
+            self._graph = tp.DependencyGraph().build_dependency(model, example_inputs=example)
+
+    def of(self, layer: str) -> list[Dependent]:
+        """List the modules that depend on the units of a layer, the layer itself first."""
+        module = self._model.get_submodule(layer)
+        units = len(module.get_parameter("weight"))
+        found: dict[tuple[str, bool], Dependent] = {}
+        for item in self._group(module, list(range(units))).items:
+            if (name := self._names.get(item.dep.target.module)) is None:
+                continue  # an operation without a module
+            module = item.dep.target.module
+            reads = "in_channels" in item.dep.handler.__name__ and isinstance(module, LAYERS)
+            reads = reads and not is_depthwise(module)
+            order = torch.tensor(item.root_idxs).argsort(stable=True)
+            places = torch.tensor(item.idxs)[order].reshape(len(set(item.root_idxs)), -1)
+            found[name, reads] = Dependent(name, reads, places)
+        return list(found.values())
+
+    def remove(self, layer: str, units: list[int]) -> None:
+        """Cut units of a layer, and all that depends on them, out of the network, in place."""
+        with self._followed():
+            self._group(self._model.get_submodule(layer), units).prune()
+
+    def _group(self, module: nn.Module, units: list[int]) -> tp.dependency.Group:
+        prune = tp.prune_linear_out_channels if isinstance(module, nn.Linear) else tp.prune_conv_out_channels
+        return self._graph.get_pruning_group(module, prune, idxs=units)
+
+    @contextmanager
+    def _followed(self) -> Iterator[None]:
+        with mode(self._model, training=False), torch.enable_grad(), warnings.catch_warnings():  # it looks at gradients
+            warnings.simplefilter("ignore")  # it warns of parameters that no unit depends on
+            try:
+                yield
+            except Exception as error:  # it raises whatever goes wrong inside it
+                reason = f"Torch-Pruning cannot follow it ({type(error).__name__}: {error})"
+                raise ShapPruneError(f"no units can be removed from {type(self._model).__name__}: {reason}") from error

@@ -1,0 +1,153 @@
+"""Run a network and a smaller copy of it side by side, one operation at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.graph.cut import trace
+
+_IN_PLACE = ("iadd", "isub", "imul", "itruediv", "iand", "ior")
+
+
+class Lockstep:
+    """A network and a smaller copy on the same images. What does not differ is run once.
+
+    A layer of the smaller network whose inputs differ is handed to a function before it runs, which may change its
+    weights: so layers are fitted one after the other to what the smaller network really computes, in a single pass.
+
+    Args:
+        traced: the network.
+        small: the smaller one, with the same operations; its modules may be changed while it runs.
+        images: [N, ...].
+
+    Attributes:
+        large: what runs the network.
+        small: what runs the smaller one.
+        differs: the values, by the network's nodes, in which the two differ.
+
+    Raises:
+        ShapPruneError: the networks do not have the same operations.
+    """
+
+    def __init__(self, traced: fx.GraphModule, small: nn.Module, images: Tensor):
+        self._nodes = list(traced.graph.nodes)
+        twin = trace(small)
+        twins = list(twin.graph.nodes)
+        if [node.name for node in twins] != [node.name for node in self._nodes]:
+            raise ShapPruneError(f"{type(small).__name__} is not the network before without some of its units")
+        self._twin_of = dict(zip(self._nodes, twins, strict=True))
+        self.large, self.small = fx.Interpreter(traced), fx.Interpreter(twin)
+        self.differs: set[fx.Node] = set()
+        self._images = images
+        self._seen: set[fx.Node] = set()
+        self._waiting: set[fx.Node] = set()
+        self._readers = Counter(each for node in self._nodes for each in node.all_input_nodes)
+
+    def run(self, before: Callable[[fx.Node], None]) -> None:
+        """Run both.
+
+        Args:
+            before: called with each node in front of which the two differ, before it runs in the smaller one. It can
+                look at the inputs (`value`) and the output of the network (`large.env`), and ask for a value that is
+                not there yet (`see_ahead`).
+        """
+        self._before = before
+        for node in self._nodes:
+            if node.op != "output":
+                self.see(node)
+
+    def see(self, node: fx.Node) -> bool:
+        """Run up to a node; False if it is being waited for already."""
+        if node in self._waiting:
+            return False
+        if node in self._seen:
+            return node in self.large.env
+        self._waiting.add(node)
+        try:
+            if not all(self.see(each) for each in node.all_input_nodes):
+                return False
+            differs = any(each in self.differs for each in node.all_input_nodes)
+            if differs and self._is_in_place(node):
+                self._separate(node.all_input_nodes[0])
+            self._run_large(node)
+            if differs:
+                self.differs.add(node)
+                self._before(node)
+            self._run_small(node)
+        finally:
+            self._waiting.discard(node)
+        self._forget(node)
+        return True
+
+    def see_ahead(self, node: fx.Node) -> bool:
+        """Run up to a node that may come later; False if that is not possible.
+
+        What changes a value in place must not run before others have read the value.
+        """
+        ahead = [node]
+        while ahead:
+            each = ahead.pop()
+            if each not in self._seen:
+                if self._is_in_place(each):
+                    return False
+                ahead += each.all_input_nodes
+        return self.see(node)
+
+    def value(self, node: fx.Node) -> tuple[Any, Any]:
+        """What a node is in the network and in the smaller one."""
+        return self.large.env[node], self.small.env[self._twin_of[node]]
+
+    def _is_in_place(self, node: fx.Node) -> bool:
+        """Whether an operation changes its first input in place."""
+        if node.op == "call_module":
+            return bool(getattr(self.large.submodules[str(node.target)], "inplace", False))
+        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+        operator = getattr(node.target, "__module__", "") == "_operator" and name in _IN_PLACE
+        return node.op.startswith("call") and (operator or name.endswith("_") or bool(node.kwargs.get("inplace")))
+
+    def _separate(self, node: fx.Node) -> None:
+        """Give the smaller network a value of its own."""
+        twin = self._twin_of[node]
+        if self.small.env[twin] is self.large.env[node] and isinstance(self.large.env[node], Tensor):
+            self.small.env[twin] = self.large.env[node].clone()
+
+    def _run_large(self, node: fx.Node) -> None:
+        if node.op == "placeholder":
+            self.large.env[node] = node.args[0] if node.args else self._images
+        else:
+            self.large.env[node] = self.large.run_node(node)
+
+    def _run_small(self, node: fx.Node) -> None:
+        twin = self._twin_of[node]
+        if node not in self.differs and node.op != "placeholder" and self._is_changed(node, twin):
+            self.differs.add(node)
+        same = node not in self.differs
+        self.small.env[twin] = self.large.env[node] if same else self.small.run_node(twin)
+
+    def _forget(self, node: fx.Node) -> None:
+        """Forget the inputs of a node that nothing else needs."""
+        self._seen.add(node)
+        for each in node.all_input_nodes:
+            self._readers[each] -= 1
+            if not self._readers[each]:
+                del self.large.env[each], self.small.env[self._twin_of[each]]
+
+    def _is_changed(self, node: fx.Node, twin: fx.Node) -> bool:
+        """Whether an operation itself is another in the smaller network."""
+        if node.op == "call_module":
+            target = str(node.target)
+            one, other = (runner.submodules[target].state_dict().values() for runner in (self.large, self.small))
+            return any(not _equal(a, b) for a, b in zip(one, other, strict=True))
+        if node.op == "get_attr":
+            return not _equal(self.large.env[node], self.small.run_node(twin))
+        return str(node.args) != str(twin.args) or str(node.kwargs) != str(twin.kwargs)
+
+
+def _equal(one: object, other: object) -> bool:
+    return torch.equal(one, other) if isinstance(one, Tensor) and isinstance(other, Tensor) else one is other

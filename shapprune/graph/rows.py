@@ -1,0 +1,119 @@
+"""Inputs and outputs of a layer as rows: one row a position, one column an input of the layer or a unit."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Linear = nn.Conv2d | nn.Linear
+
+# Products that a Gram matrix may take; where all rows would take more, some are drawn.
+_PRODUCTS = 2**36
+# A share of the square of an input that is rounding.
+_ROUNDING = 1e-10
+
+
+def has_rows(module: nn.Module) -> bool:
+    """Whether a layer is linear in rows of its inputs: nn.Conv2d of one group, or nn.Linear.
+
+    The weights of a subclass, as parametrised layers are, may be something else.
+    """
+    return type(module) in (nn.Conv2d, nn.Linear) and getattr(module, "groups", 1) == 1
+
+
+def input_rows(layer: Linear, values: Tensor) -> Tensor:
+    """Lay out the inputs of a layer as rows, in the order of its weights.
+
+    Args:
+        layer: one that `has_rows`.
+        values: its inputs, [N, channels, height, width] or [N, ..., features].
+
+    Returns:
+        [N, P, features] of P positions; with weights [units, features] the outputs are rows @ weights.T.
+
+    Examples:
+        >>> import torch
+        >>> from shapprune.graph.rows import input_rows, output_rows
+        >>> layer, images = torch.nn.Conv2d(2, 3, 3, padding=1, bias=False), torch.rand(4, 2, 5, 5)
+        >>> rows = input_rows(layer, images)
+        >>> rows.shape, torch.allclose(rows @ layer.weight.flatten(1).T, output_rows(layer, layer(images)), atol=1e-6)
+        (torch.Size([4, 25, 18]), True)
+    """
+    if isinstance(layer, nn.Linear):
+        return values.reshape(len(values), -1, values.shape[-1])
+    how = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    if any(layer._reversed_padding_repeated_twice):
+        values = F.pad(values, layer._reversed_padding_repeated_twice, how)
+    size: tuple[int, ...]
+    size, dilation, stride = layer.kernel_size, layer.dilation, layer.stride
+    if size == (1, 1):
+        return values[:, :, :: stride[0], :: stride[1]].flatten(2).mT
+    return F.unfold(values, size, dilation, stride=stride).mT
+
+
+def output_rows(layer: Linear, values: Tensor) -> Tensor:
+    """Lay out the outputs of a layer as rows: [N, units, height, width] or [N, ..., units] -> [N, P, units]."""
+    return values.flatten(2).mT if isinstance(layer, nn.Conv2d) else values.reshape(len(values), -1, values.shape[-1])
+
+
+class Spread:
+    """How the inputs of a layer spread, over all rows or over some that are drawn.
+
+    Args:
+        layer: one that `has_rows`.
+        positions: how many rows an image has.
+        images: how many images there will be.
+        centred: whether the mean of each input is taken away.
+
+    Attributes:
+        few: whether there are fewer rows than features.
+    """
+
+    def __init__(self, layer: Linear, positions: int, images: int, centred: bool):
+        self._layer, self._centred = layer, centred
+        self._features = layer.weight[0].numel()
+        enough = max(self._features, _PRODUCTS // self._features**2)
+        self._places = draw_positions(positions, max(1, enough // images))
+        rows = images * (positions if self._places is None else len(self._places))
+        self.few = rows < self._features
+        self._rows: list[Tensor] = []
+        self._gram, self._sum, self._count = torch.zeros(()), torch.zeros(()), 0
+
+    def add(self, values: Tensor) -> None:
+        """Add the layer's inputs for some images."""
+        rows = input_rows(self._layer, values)
+        if self._places is not None:
+            rows = rows[:, self._places.to(rows.device)]
+        rows = rows.flatten(0, 1).double()  # a Gram matrix in single precision may not be positive
+        self._sum = self._sum.to(rows.device) + rows.sum(0)
+        self._count += len(rows)
+        if self.few:
+            self._rows.append(rows)
+        else:
+            self._gram = self._gram.to(rows.device) + rows.mT @ rows
+
+    @property
+    def means(self) -> Tensor:
+        """What is taken away from each input, float64 [features]."""
+        return self._sum / self._count * self._centred
+
+    def rows(self) -> Tensor:
+        """The rows, float64 [rows, features], if there are few; else their Gram matrix, [features, features]."""
+        if self.few:
+            return torch.cat(self._rows) - self.means
+        gram = self._gram - self._count * torch.outer(self.means, self.means)
+        # What is constant but for rounding gets a little more than rounding.
+        gram.diagonal().copy_(torch.maximum(gram.diagonal(), _ROUNDING * self._gram.diagonal()))
+        return gram
+
+
+def draw_positions(positions: int, some: int) -> Tensor | None:
+    """Draw positions of a layer's outputs, the same for each image.
+
+    Returns:
+        int, in increasing order; None for all.
+    """
+    if some >= positions:
+        return None
+    return torch.randperm(positions, generator=torch.Generator().manual_seed(0))[:some].sort().values

@@ -1,0 +1,74 @@
+"""How far outputs are from those of the whole network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Standard deviations of a 95 % interval.
+_Z = 1.959964
+
+
+class Agreement(NamedTuple):
+    """The share of images on which a smaller network gives the same answer as the whole one.
+
+    Attributes:
+        estimate: the share.
+        low: the lower end of its 95 % interval.
+        high: the upper end.
+    """
+
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.1%} ({self.low:.1%} to {self.high:.1%})"
+
+
+def divergence(whole: Tensor, outputs: Tensor) -> Tensor:
+    """The mean Kullback-Leibler divergence of outputs from those of the whole network, in nats.
+
+    Args:
+        whole: outputs before the softmax, [N, classes, ...].
+        outputs: as many.
+
+    Examples:
+        >>> import torch
+        >>> from shapprune.pruning.divergence import divergence
+        >>> outputs = torch.tensor([[0.0, 1.0], [2.0, 0.0]])
+        >>> divergence(outputs, outputs).item(), divergence(outputs, -outputs).item() > 0.5
+        (0.0, True)
+    """
+    one, other = F.log_softmax(whole, 1), F.log_softmax(outputs, 1)
+    return (one.exp() * (one - other)).sum(1).mean()
+
+
+def agree(whole: Tensor, outputs: Tensor) -> Tensor:
+    """Whether the top answers are the same, [N, ...]."""
+    return whole.argmax(1) == outputs.argmax(1)
+
+
+def interval(same: float, count: int) -> Agreement:
+    """The share of images with the same answer, and its 95 % interval.
+
+    Source: Wilson 1927 (https://doi.org/10.1080/01621459.1927.10502953).
+
+    Examples:
+        >>> from shapprune.pruning.divergence import interval
+        >>> print(interval(90, 100))
+        90.0% (82.6% to 94.5%)
+    """
+    share, weight = same / count, _Z**2 / count
+    center = (share + weight / 2) / (1 + weight)
+    half = _Z / (1 + weight) * (share * (1 - share) / count + weight / (4 * count)) ** 0.5
+    return Agreement(share, max(0.0, center - half), min(1.0, center + half))
+
+
+@torch.no_grad()
+def run(network: torch.nn.Module, images: Tensor, batch: int = 50) -> Tensor:
+    """The outputs of a network, in batches."""
+    return torch.cat([network(some) for some in images.split(batch)])

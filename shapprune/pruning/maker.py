@@ -1,0 +1,153 @@
+"""The steps from a network to a smaller one, with a few images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.criteria.catalog import lookup
+from shapprune.graph.counting import count_macs
+from shapprune.networks.augment import AUGMENTATIONS
+from shapprune.pruning.distil import distil, last_layer
+from shapprune.pruning.removal import remove_units
+from shapprune.pruning.repair import REPAIRS
+from shapprune.pruning.repair import repair as repair_network
+from shapprune.pruning.selection import RECONSTRUCTION, Structure
+
+ALLOCATIONS = ("damage", "uniform")
+# Multiply-accumulates a second that two cores do; distilling takes as many steps as fit the time asked by this.
+_SPEED = 4e10
+_STEPS = 100, 2000  # the least that are worth it, and the most
+
+
+@dataclass(frozen=True)
+class How:
+    """How a network is made smaller.
+
+    Attributes:
+        criterion: what orders the units of a layer.
+        options: of the criterion.
+        aggregate: how its scores of examples become one score.
+        allocation: ``damage`` splits a budget by what the outputs lose, ``uniform`` takes the same share of all layers.
+        repair: ``least-squares``, ``batchnorm`` or ``none``.
+        steps: of distilling; None for as many as fit the time, 0 for none.
+        minutes: that distilling may take on two cores, about.
+        augmentation: what may be done to images: ``shift`` moves them by up to an eighth of their side, ``flip`` mirrors
+            them, which is wrong for digits, text and pictures with two different sides.
+        multiple: the number of units left in a layer is a multiple of it.
+        skip: layers that are left whole.
+        seed: of all draws.
+        progress: report progress.
+
+    Raises:
+        ShapPruneError: a value that is not allowed.
+
+    Examples:
+        >>> from shapprune.pruning.maker import How
+        >>> How(criterion="taylor", allocation="uniform", steps=0).repair
+        'least-squares'
+    """
+
+    criterion: str = RECONSTRUCTION
+    options: Mapping[str, Any] = field(default_factory=dict)
+    aggregate: str = "mean"
+    allocation: str = "damage"
+    repair: str = "least-squares"
+    steps: int | None = None
+    minutes: float = 5.0
+    augmentation: Sequence[str] = ("shift",)
+    multiple: int = 1
+    skip: Sequence[str] = ()
+    seed: int = 0
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        lookup(self.criterion)
+        for name, allowed in (("allocation", ALLOCATIONS), ("repair", REPAIRS)):
+            if getattr(self, name) not in allowed:
+                raise unknown(name, getattr(self, name), allowed)
+        for each in self.augmentation:
+            if each not in AUGMENTATIONS:
+                raise unknown("augmentation", each, AUGMENTATIONS)
+        if self.multiple < 1:
+            raise ShapPruneError(f"multiple {self.multiple} is not 1 or more units")
+        if self.steps is not None and self.steps < 0:
+            raise ShapPruneError(f"{self.steps} steps of distilling are not 0 or more")
+        if not self.minutes >= 0:
+            raise ShapPruneError(f"{self.minutes} minutes of distilling are not 0 or more")
+
+
+class Maker:
+    """Removes units of a network, and mends what is left.
+
+    Args:
+        structure: of the network.
+        how: it is made smaller.
+    """
+
+    def __init__(self, structure: Structure, how: How):
+        self._structure, self._how = structure, how
+
+    def remove(
+        self, orders: Mapping[str, Sequence[int]], widths: Mapping[str, int], example: Tensor
+    ) -> tuple[nn.Module, dict[str, list[int]]]:
+        """The network with the first units of an order gone, in eval mode; and what is gone, by layer."""
+        removed = self._structure.removed(orders, widths)
+        return remove_units(self._structure.model, removed, example[:2]).eval(), removed
+
+    def repair(self, small: nn.Module, removed: Mapping[str, Sequence[int]], images: Tensor) -> None:
+        """Repair a smaller network in place."""
+        repair_network(small, self._structure.model, removed, images, self._how.repair)
+
+    def distil(
+        self,
+        small: nn.Module,
+        removed: Mapping[str, Sequence[int]],
+        images: Tensor,
+        steps: int,
+        rate: float,
+        checkpoint: Path | None = None,
+        progress: bool = False,
+    ) -> None:
+        """Distil a smaller network in place; see `shapprune.pruning.distil.distil`."""
+        distil(
+            small,
+            self._structure.model,
+            self._structure.graph,
+            images,
+            steps=steps,
+            rate=rate,
+            augmentation=self._how.augmentation,
+            kept=self._kept_features(removed),
+            seed=self._how.seed,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+
+    def steps(self, small: nn.Module, example: Tensor) -> int:
+        """How many steps of distilling to take; 0 for none."""
+        if self._how.steps is not None:
+            return self._how.steps
+        macs = 3 * count_macs(small, example) + count_macs(self._structure.model, example)
+        # A step looks at 50 images. All trials together take one and a half times as long as the distilling itself.
+        steps = int(self._how.minutes * 60 * _SPEED / (2.5 * 50 * macs))
+        return 0 if steps < _STEPS[0] else min(steps, _STEPS[1])
+
+    def _kept_features(self, removed: Mapping[str, Sequence[int]]) -> Tensor | None:
+        """The inputs of the last layer that are left; None if it has lost none."""
+        last, gone = last_layer(self._structure.graph), []
+        for layer, readers in self._structure.readers.items():
+            if layer in removed:
+                gone += [each.places[list(removed[layer])].flatten() for each in readers if each.name == last]
+        if not gone:
+            return None
+        weight = self._structure.graph.modules[last].get_parameter("weight")
+        stay = torch.ones(weight.shape[1], dtype=torch.bool)
+        stay[torch.cat(gone)] = False
+        return stay.nonzero().flatten().to(weight.device)

@@ -1,0 +1,181 @@
+"""Which units of which layers leave first, and what it costs the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.progress import track
+from shapprune.criteria.elimination import Reading, eliminate
+from shapprune.criteria.reconstruction import Readers
+from shapprune.criteria.scoring import score
+from shapprune.game.layer_game import LayerGame
+from shapprune.graph.dependents import Dependencies, Dependent
+from shapprune.graph.prunable import prunable_layers
+from shapprune.graph.sizes import Sizes
+from shapprune.graph.unit_graph import UnitGraph
+from shapprune.pruning.damage import Damage, DamageMeter, levels
+from shapprune.pruning.divergence import run
+
+RECONSTRUCTION = "reconstruction"
+# Numbers in the Gram matrices that are held at the same time (512 MiB as float64).
+_NUMBERS = 2**26
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What can leave a network.
+
+    Attributes:
+        model: the network.
+        graph: of it.
+        dependencies: of its units.
+        groups: first layer of each group of layers that lose units together -> all of them.
+        readers: first layer -> the layers that read the units, in the order they run.
+        left_whole: layer whose units cannot be chosen or made up for -> why.
+        sizes: of the network by the widths of the groups.
+    """
+
+    model: nn.Module
+    graph: UnitGraph
+    dependencies: Dependencies
+    groups: dict[str, tuple[str, ...]]
+    readers: dict[str, list[Dependent]]
+    left_whole: dict[str, str]
+    sizes: Sizes
+
+    @classmethod
+    def of(cls, model: nn.Module, example: Tensor, skip: Sequence[str] = ()) -> Structure:
+        """Look at a network in eval mode.
+
+        Args:
+            model: the network.
+            example: images that it can run on, [N, ...].
+            skip: layers that are left whole.
+
+        Raises:
+            ShapPruneError: nothing can leave it, or a layer to skip that is not there.
+        """
+        graph, dependencies = UnitGraph(model, example), Dependencies(model, example)
+        found, groups, readers = Readers(model, graph, dependencies), {}, {}
+        layers = prunable_layers(model, example, coupled=True)
+        for name in skip:
+            if name not in graph.calls:
+                raise unknown("layer", name, graph.calls)
+        left_whole: dict[str, str] = {}
+        for layer in layers:
+            if not layer.group:
+                left_whole[layer.name] = str(layer.coupled)
+            elif set(skip) & set(layer.group):
+                left_whole[layer.name] = "it is skipped"
+            elif layer.group[0] == layer.name and layer.units > 1:
+                try:
+                    readers[layer.name] = found.of(layer.name)
+                    groups[layer.name] = layer.group
+                except ShapPruneError as error:
+                    left_whole |= dict.fromkeys(layer.group, str(error))
+        if not groups:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in left_whole.items()) or "it has no hidden layer"
+            raise ShapPruneError(f"no units of {type(model).__name__} can leave ({reasons})")
+        sizes = Sizes(model, graph, dependencies, list(groups))
+        return cls(model, graph, dependencies, groups, readers, left_whole, sizes)
+
+    def removed(self, orders: Mapping[str, Sequence[int]], widths: Mapping[str, int]) -> dict[str, list[int]]:
+        """The units that leave each layer.
+
+        Args:
+            orders: first layer of a group -> its units from the first to leave to the last.
+            widths: first layer -> how many stay.
+        """
+        gone = {layer: sorted(orders[layer][: len(orders[layer]) - width]) for layer, width in widths.items()}
+        return {name: gone[layer] for layer in widths for name in self.groups[layer] if gone[layer]}
+
+
+@dataclass(frozen=True)
+class Selector:
+    """Puts the units of a network in the order in which they leave.
+
+    Attributes:
+        structure: of the network.
+        criterion: what orders them.
+        options: of the criterion.
+        aggregate: how its scores of examples become one score.
+        seed: of the criterion's draws.
+        multiple: the numbers of units left at which damage is measured are multiples of it.
+        progress: report progress.
+    """
+
+    structure: Structure
+    criterion: str = RECONSTRUCTION
+    options: Mapping[str, Any] = field(default_factory=dict)
+    aggregate: str = "mean"
+    seed: int = 0
+    multiple: int = 1
+    progress: bool = False
+
+    def orders(self, images: Tensor, labels: Tensor | None = None) -> dict[str, list[int]]:
+        """The order in which the units of each group leave.
+
+        Args:
+            images: calibration images, [N, ...].
+            labels: of the images, for criteria that look at labels; by default what the network says.
+        """
+        if self.criterion != RECONSTRUCTION:
+            return self._scored(images, labels)
+        found = (eliminate(reads, **self.options) for _, reads in self._readings(images))
+        return {layer: each.order for layer, each in zip(self.structure.groups, found, strict=True)}
+
+    @torch.no_grad()
+    def damage(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Damage]:
+        """Measure what the outputs lose when one group loses units, by its order.
+
+        Args:
+            images: calibration images, [N, ...].
+            labels: as for `orders`.
+        """
+        given = {} if self.criterion == RECONSTRUCTION else self._scored(images, labels)
+        options = self.options if self.criterion == RECONSTRUCTION else {}
+        meter, found = DamageMeter(self.structure.model, images), {}
+        for layer, reads in self._readings(images):
+            keep = levels(self.structure.sizes.full[layer], self.multiple)
+            eliminated = eliminate(reads, **options, keep=keep, order=given.get(layer))
+            names = (each.name for each in self.structure.readers[layer])
+            found[layer] = meter.measure(dict(zip(names, reads, strict=True)), eliminated)
+        return found
+
+    def _scored(self, images: Tensor, labels: Tensor | None) -> dict[str, list[int]]:
+        """Orders by a criterion of the catalog, each layer scored on the whole network."""
+        structure = self.structure
+        if labels is None:
+            labels = run(structure.model, images).argmax(1)
+        found = {}
+        for layer, group in self._tracked(structure.groups.items(), "scoring layers"):
+            games = (LayerGame(structure.model, name, images, labels) for name in group)
+            scores = [score(game, self.criterion, seed=self.seed, **self.options) for game in games]
+            total = torch.stack([each.aggregate(self.aggregate) for each in scores]).sum(0)
+            found[layer] = total.argsort(stable=True).tolist()
+        return found
+
+    def _readings(self, images: Tensor) -> Iterator[tuple[str, list[Reading]]]:
+        """How the units of each group are read, in one or more passes of the network."""
+        structure = self.structure
+        readers = Readers(structure.model, structure.graph, structure.dependencies)
+        some: dict[str, list[Dependent]] = {}
+        numbers = 0
+        for layer in self._tracked(structure.groups, "layers"):
+            names = {each.name for each in structure.readers[layer]}
+            more = sum(structure.graph.modules[name].get_parameter("weight")[0].numel() ** 2 for name in names)
+            if some and numbers + more > _NUMBERS:
+                yield from readers.read(some, images).items()
+                some, numbers = {}, 0
+            some[layer] = structure.readers[layer]
+            numbers += more
+        yield from readers.read(some, images).items()
+
+    def _tracked(self, steps: Any, what: str) -> Any:
+        return track(steps, what) if self.progress else steps

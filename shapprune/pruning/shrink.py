@@ -1,0 +1,297 @@
+"""The best network for a budget, from a few images without labels.
+
+Units leave that the layers reading them can make up for. A budget is split over layers by what each layer's loss costs
+the outputs. Then the weights are fitted anew in one sweep, and the network is distilled on the same images.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.graph.counting import count_macs, count_parameters
+from shapprune.networks.latency import measure_latency
+from shapprune.pruning.allocation import uniform_within
+from shapprune.pruning.budget import MEASURES, Budget
+from shapprune.pruning.crossfit import Judge
+from shapprune.pruning.damage import Damage
+from shapprune.pruning.divergence import Agreement, run
+from shapprune.pruning.knapsack import Cost, fit_widths
+from shapprune.pruning.maker import How, Maker
+from shapprune.pruning.milliseconds import Milliseconds
+from shapprune.pruning.removal import kept_units
+from shapprune.pruning.selection import Selector, Structure
+from shapprune.pruning.target import Target
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A smaller network, and what is known of it.
+
+    Attributes:
+        model: the smaller network, in eval mode.
+        kept: layer -> original indices of the units left.
+        budget: what was asked for.
+        agreement: the share of unseen images on which it says the same as the whole network, with a 95 % interval. It
+            comes from networks made in the same way without a part of the images.
+        stages: the same after units have been ``removed``, after they were ``repaired``, and after they were
+            ``distilled``, if that helps.
+        cost: ``before`` and ``after``: macs, parameters, bytes and milliseconds.
+        left_whole: layer that could lose no units -> why.
+        distilled: steps and learning rate of distilling; None if there was none.
+        seconds: that it took, without what is shared between budgets.
+    """
+
+    model: nn.Module
+    kept: dict[str, list[int]]
+    budget: Budget
+    agreement: Agreement
+    stages: dict[str, Agreement]
+    cost: dict[str, dict[str, float]]
+    left_whole: dict[str, str]
+    distilled: tuple[int, float] | None
+    seconds: float
+
+
+def prune(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor | None = None,
+    *,
+    macs: float | None = None,
+    parameters: float | None = None,
+    megabytes: float | None = None,
+    milliseconds: float | None = None,
+    ratio: float | None = None,
+    **how: Any,
+) -> Pruned:
+    """Make a network fit a budget, with a few images and no labels.
+
+    Args:
+        model: any network of one input that torch.fx can trace; it is left as it is.
+        images: calibration images like those that the network was trained on, [N, ...]; a hundred do.
+        labels: int [N], for a criterion that looks at labels; by default what the network says.
+        macs: multiply-accumulate operations for an image. Here and in the following a number below 1 is a share of what
+            the network costs now. Exactly one budget is given.
+        parameters: how many there may be.
+        megabytes: millions of bytes of parameters and buffers.
+        milliseconds: for one image, on the device of the network.
+        ratio: the share of the units of every layer that leaves.
+        how: further choices, all with defaults that were measured to be best: `shapprune.pruning.maker.How`.
+
+    Raises:
+        ShapPruneError: not exactly one budget, one that cannot be met, fewer than two images, or a network that nothing
+            can be removed from.
+
+    Examples:
+        >>> import shapprune, torch
+        >>> from torch import nn
+        >>> _ = torch.manual_seed(0)
+        >>> model = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3))
+        >>> result = shapprune.prune(model, torch.randn(100, 4), macs=0.5, steps=0)
+        >>> result.model[0]
+        Linear(in_features=4, out_features=16, bias=True)
+        >>> result.cost["before"]["macs"], result.cost["after"]["macs"], len(result.kept["0"])
+        (224, 112, 16)
+        >>> result.agreement.low <= result.agreement.estimate <= result.agreement.high
+        True
+    """
+    budget = Budget(macs=macs, parameters=parameters, megabytes=megabytes, milliseconds=milliseconds, ratio=ratio)
+    return Shrinker(model, images, labels, How(**how)).shrink(budget)
+
+
+def tradeoff(
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor | None = None,
+    *,
+    budgets: Sequence[float] = (0.9, 0.75, 0.5, 0.25),
+    measure: str = "macs",
+    **how: Any,
+) -> list[Pruned]:
+    """Make a network fit each of several budgets; what they share is done once.
+
+    Args:
+        model: as for `prune`, like the following.
+        images: as there.
+        labels: as there.
+        budgets: shares of what the network costs now, or absolute numbers.
+        measure: ``macs``, ``parameters``, ``megabytes``, ``milliseconds`` or ``ratio``.
+        how: as there.
+
+    Returns:
+        A smaller network for each budget, in their order.
+
+    Raises:
+        ShapPruneError: as `prune`; all budgets are checked before anything long starts.
+
+    Examples:
+        >>> import shapprune, torch
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3))
+        >>> curve = shapprune.tradeoff(model, torch.randn(100, 4), budgets=(0.75, 0.25), steps=0)
+        >>> [each.cost["after"]["macs"] for each in curve]
+        [168, 56]
+    """
+    asked = [Budget.of(measure, amount) for amount in budgets]
+    shrinker = Shrinker(model, images, labels, How(**how))
+    for budget in asked:
+        shrinker.check(budget)
+    return [shrinker.shrink(budget) for budget in asked]
+
+
+class Shrinker:
+    """Makes smaller networks of one network for several budgets; what they share is done once.
+
+    Args:
+        model: the network; it is left as it is.
+        images: calibration images, [N, ...].
+        labels: of the images, or None.
+        how: how it is made smaller.
+
+    Attributes:
+        before: what the network costs: macs, parameters, bytes and milliseconds.
+
+    Raises:
+        ShapPruneError: fewer than two images, outputs that are not finite or not [N, classes, ...], or a network that
+            nothing can be removed from.
+    """
+
+    def __init__(self, model: nn.Module, images: Tensor, labels: Tensor | None = None, how: How | None = None):
+        self._how = how or How()
+        if len(images) < 2:
+            raise ShapPruneError(f"{len(images)} calibration images were given, 2 or more are needed")
+        device = next((each.device for each in model.parameters()), images.device)
+        self._images, self._labels = images.to(device), None if labels is None else labels.to(device)
+        self._model = copy.deepcopy(model).eval()
+        self._structure = Structure.of(self._model, self._images[:2], self._how.skip)
+        outputs = self._structure.graph.outputs
+        if not isinstance(outputs, Tensor) or outputs.dim() < 2:
+            raise ShapPruneError(f"{type(model).__name__} must return one tensor, [images, classes]")
+        outputs = run(self._model, self._images)
+        if not torch.isfinite(outputs).all():
+            raise ShapPruneError(f"{type(model).__name__} returns NaN or infinity for the calibration images")
+        how = self._how
+        self._selector = Selector(
+            self._structure, how.criterion, how.options, how.aggregate, how.seed, how.multiple, how.progress
+        )
+        self._maker = Maker(self._structure, how)
+        quiet = Selector(self._structure, how.criterion, how.options, how.aggregate, how.seed)
+        self._judge = Judge(quiet, self._maker, self._images, self._labels, outputs, how.seed)
+        self._damage: dict[str, Damage] | None = None
+        self._milliseconds: Milliseconds | None = None
+        self.before = self._cost(self._model)
+
+    @property
+    def damage(self) -> dict[str, Damage]:
+        """What the outputs lose when one layer loses units; measured once."""
+        if self._damage is None:
+            self._damage = self._selector.damage(self._images, self._labels)
+        return self._damage
+
+    @property
+    def milliseconds(self) -> Milliseconds:
+        """How long the network takes with other widths; measured once."""
+        if self._milliseconds is None:
+            self._milliseconds = Milliseconds(self._structure, self._images[:1], self._how.progress)
+        return self._milliseconds
+
+    def check(self, budget: Budget) -> None:
+        """Raise if a budget cannot be met or the network is within it."""
+        if budget.measure in MEASURES:
+            measure, unit = MEASURES[budget.measure]
+            sizes = self._structure.sizes
+            limit = budget.limit(sizes.of({})[measure] / unit)
+            least = sizes.of({layer: min(units, self._how.multiple) for layer, units in sizes.full.items()})[measure]
+            if least > limit * unit:
+                raise ShapPruneError(
+                    f"{limit:,.6g} {budget.measure} cannot be met: with the least units there are {least / unit:,.6g}"
+                )
+
+    def shrink(self, budget: Budget, checkpoint: Path | None = None) -> Pruned:
+        """Make the network fit a budget.
+
+        Args:
+            budget: what it may cost.
+            checkpoint: a file from which distilling continues after an interruption; the caller deletes it.
+
+        Raises:
+            ShapPruneError: the budget cannot be met, or the network is within it.
+        """
+        started, progress = time.perf_counter(), self._how.progress
+        self.check(budget)
+        widths = self._widths(budget)
+        judgement = self._judge.judge(widths, progress)
+        small, removed = self._maker.remove(self._orders(), widths, self._images)
+        self._maker.repair(small, removed, self._images)
+        distilled = None
+        if judgement.rate is not None:
+            distilled = self._maker.steps(small, self._images[:1]), judgement.rate
+            self._maker.distil(small, removed, self._images, *distilled, checkpoint, progress)
+        stages = judgement.stages
+        cost = {"before": self.before, "after": self._cost(small)}
+        seconds = time.perf_counter() - started
+        agreement = list(stages.values())[-1]
+        left_whole = dict(self._structure.left_whole)
+        return Pruned(small, self._kept(small), budget, agreement, stages, cost, left_whole, distilled, seconds)
+
+    def _orders(self) -> dict[str, list[int]]:
+        """The order in which units leave, made with all images."""
+        if self._damage is not None or self._how.allocation == "damage":
+            return {layer: each.order for layer, each in self.damage.items()}
+        return self._selector.orders(self._images, self._labels)
+
+    def _widths(self, budget: Budget) -> dict[str, int]:
+        """How many units each group keeps."""
+        sizes, multiple = self._structure.sizes, self._how.multiple
+        if budget.ratio is not None:
+            return Target(ratio=budget.ratio, multiple=multiple).keep(sizes.full) or {}
+        if budget.milliseconds is not None:
+            limit = budget.limit(self.milliseconds.whole)
+            return self.milliseconds.fit(lambda aim: self._within(aim, self.milliseconds.estimate, budget), limit)
+        measure, unit = MEASURES[budget.measure]
+        limit = budget.limit(sizes.of({})[measure] / unit) * unit
+        names = list(self._structure.groups)
+
+        def cost(widths: np.ndarray) -> np.ndarray:
+            return sizes.of({name: widths[:, place] for place, name in enumerate(names)})[measure]
+
+        return self._within(limit, cost, budget)
+
+    def _within(self, limit: float, cost: Cost, budget: Budget) -> dict[str, int]:
+        """Widths whose cost is within a limit, by the allocation asked for."""
+        units, multiple = self._structure.sizes.full, self._how.multiple
+
+        def of(widths: Mapping[str, int]) -> float:
+            return float(cost(np.array([list(widths.values())]))[0])
+
+        uniform, least = uniform_within(units, of, limit, multiple)
+        if self._how.allocation == "uniform":
+            if uniform is None:
+                raise ShapPruneError(f"{budget} cannot be met: the same ratio of all layers leaves {least:,.6g}")
+            return uniform
+        table = {layer: self.damage[layer].table(multiple) for layer in units}
+        return fit_widths(table, cost, limit, uniform or {layer: min(table[layer]) for layer in units})
+
+    def _kept(self, small: nn.Module) -> dict[str, list[int]]:
+        kept, units_of = kept_units(small), self._structure.graph.units_of
+        names = [name for group in self._structure.groups.values() for name in group]
+        return {name: kept.get(name, list(range(units_of(name)))) for name in names}
+
+    def _cost(self, network: nn.Module) -> dict[str, float]:
+        example, numbers = self._images[:1], [*network.parameters(), *network.buffers()]
+        return {
+            "macs": count_macs(network, example),
+            "parameters": count_parameters(network),
+            "bytes": sum(each.numel() * each.element_size() for each in numbers),
+            "milliseconds": measure_latency(network, example).median_ms,
+        }

@@ -1,0 +1,153 @@
+"""A repair: weights of layers whose inputs have changed, fitted anew from input to output.
+
+Sources: least squares on what the smaller network puts out: He, Zhang and Sun 2017 (https://arxiv.org/abs/1707.06168),
+whose enhanced variant also aims at the sum of a residual block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, fx, nn
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.graph.cut import ignore_sizes
+from shapprune.graph.lockstep import Lockstep
+from shapprune.graph.operations import Meaning
+from shapprune.graph.rows import Linear, has_rows, input_rows, output_rows
+from shapprune.graph.unit_graph import UnitGraph
+from shapprune.networks.folding import scale_of
+from shapprune.pruning.ridge import fit_ridge
+
+# A refit looks at so many numbers (128 MiB as float64) and positions of an image: twice as many fitted no better.
+NUMBERS, POSITIONS = 2**24, 512
+# Numbers in the largest value of a pass.
+PASS = 2**27
+# A share of a layer's outputs that is rounding, and not refitted.
+_ROUNDING = 1e-6
+# A BatchNorm that multiplies a unit by less than this share of its largest scale says nothing about the unit's inputs.
+_TINY = 1e-3
+
+
+@torch.no_grad()
+def sweep(small: nn.Module, graph: UnitGraph, units: Mapping[str, Sequence[int]], images: Tensor) -> None:
+    """Fit the layers whose inputs have changed, in the order they run, so that outputs come near those before.
+
+    Each fit is a ridge regression of what is missing from the outputs on the layer's inputs as they are in the smaller
+    network; so with a strong ridge the weights stay. The strength is the one that is best for images left out, and no
+    fit is made if that is better. Where the outputs are added to others that have changed too, as in a residual block,
+    the fit aims at the sum. Where the layer has a bias, or a BatchNorm behind it whose running mean can take one, that
+    is fitted too. Only nn.Conv2d of one group and nn.Linear, used once, are fitted; others keep their weights.
+
+    Args:
+        small: the network that has lost units, in eval mode; it is changed in place.
+        graph: of the network before, in eval mode.
+        units: layer -> indices of the units that left.
+        images: calibration images, [N, ...].
+
+    Raises:
+        ShapPruneError: ``small`` is not the network before without these units.
+    """
+    largest = max(shape[1:].numel() for shape in graph.shapes.values())
+    images = images[: max(2, PASS // largest)]
+    _Sweep(small, graph, units, images).run()
+
+
+class _Sweep:
+    def __init__(self, small: nn.Module, graph: UnitGraph, units: Mapping[str, Sequence[int]], images: Tensor):
+        self._small, self._graph = small, graph
+        self._kept = {
+            name: _check_kept(small.get_submodule(name), name, graph.units_of(name), units.get(name, ()))
+            for name in graph.calls
+            if not graph.is_depthwise(name)
+        }
+        self._lockstep = Lockstep(graph.traced, small, images)
+
+    def run(self) -> None:
+        """Fit all layers."""
+        self._lockstep.run(self._fit)
+
+    def _fit(self, node: fx.Node) -> None:
+        """Fit the layer that a node calls, if it is one that can be."""
+        name = str(node.target)
+        if node.op != "call_module" or len(self._graph.calls.get(name, ())) != 1:
+            return
+        if not has_rows(self._graph.modules[name]):
+            return
+        layer, before = self._small.get_submodule(name), self._graph.modules[name]
+        assert isinstance(layer, Linear)
+        _, seen = self._lockstep.value(node.all_input_nodes[0])
+        outputs = output_rows(before, self._lockstep.large.env[node])[..., self._kept[name]]
+        lost = self._lost(node, name)
+        if lost is not None:
+            outputs = outputs + output_rows(before, lost)
+        images, positions = _draw_positions(layer, outputs)
+        rows, wanted = input_rows(layer, seen)[images, positions], outputs[images, positions]
+        missing = wanted - rows @ layer.weight.flatten(1).mT
+        if layer.bias is not None:
+            missing -= layer.bias
+        norm = self._graph.norm_behind(name)
+        if missing.norm() > _ROUNDING * wanted.norm():
+            fitted = fit_ridge(rows, missing, intercept=self._graph.takes_intercept(name))
+            if fitted is not None:
+                change, shift = fitted
+                layer.weight.add_(change.mT.reshape(layer.weight.shape))
+                if layer.bias is not None:
+                    layer.bias.add_(shift)
+                elif norm is not None:
+                    self._small.get_submodule(norm).get_buffer("running_mean").sub_(shift)
+
+    def _lost(self, node: fx.Node, name: str) -> Tensor | None:
+        """What is lost of a value that is added to the outputs of a layer, in the units of its outputs."""
+        norm = self._graph.norm_behind(name)
+        (value,) = ignore_sizes(node.users) if norm is not None else (node,)
+        users = ignore_sizes(value.users)
+        if len(users) != 1 or self._graph.meaning(users[0]) is not Meaning.ADD or not _is_plain_sum(users[0]):
+            return None
+        others = [each for each in users[0].all_input_nodes if each is not value]
+        if len(others) != 1 or not self._lockstep.see_ahead(others[0]) or others[0] not in self._lockstep.differs:
+            return None
+        intact, small = self._lockstep.value(others[0])
+        linear = isinstance(self._graph.modules[name], nn.Linear)
+        kept = intact[..., self._kept[name]] if linear else intact[:, self._kept[name]]
+        lost = kept - small
+        if norm is None:
+            return lost
+        scale = scale_of(self._small.get_submodule(norm))
+        shares = torch.where(scale.abs() > _TINY * scale.abs().max(), 1 / scale, 0)
+        return lost * (shares if linear else shares.reshape(1, -1, *[1] * (lost.dim() - 2)))
+
+
+def _is_plain_sum(node: fx.Node) -> bool:
+    """Whether a node adds its inputs with weights of one."""
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    return name in ("add", "iadd", "add_") and not node.kwargs.get("alpha")
+
+
+def _check_kept(layer: nn.Module, name: str, units: int, removed: Sequence[int]) -> list[int]:
+    """List the units of a layer that are left; raise unless the smaller network has as many."""
+    gone = {int(unit) for unit in removed}
+    kept = [unit for unit in range(units) if unit not in gone]
+    left = len(layer.get_parameter("weight"))
+    if len(kept) != left:
+        raise ShapPruneError(
+            f"layer {name!r} has {left} units left, but {len(kept)} of {units} are not among those removed"
+        )
+    return kept
+
+
+def _draw_positions(layer: Linear, outputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw what a fit looks at: images, int [N, 1], and positions in the outputs of each, int [N, P].
+
+    Args:
+        layer: what is fitted.
+        outputs: of it, [N, P, units].
+    """
+    images, positions, _ = outputs.shape
+    width = max(outputs.shape[2], layer.weight[0].numel())
+    chosen = torch.arange(0, images, 1 + images * width // NUMBERS)
+    some = min(positions, POSITIONS, max(1, NUMBERS // (len(chosen) * width)))
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.stack([torch.randperm(positions, generator=generator)[:some] for _ in chosen])
+    return chosen[:, None].to(outputs.device), drawn.to(outputs.device)

@@ -1,0 +1,89 @@
+"""Backward elimination against fitting everything anew."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from shapprune.criteria.elimination import Reading, eliminate
+
+RIDGE = 0.3
+
+
+def reading(units=5, k=2, rows=40, outputs=3, seed=0, extra=1):
+    """A reader of some units and of other inputs beside them; also its rows."""
+    generator = torch.Generator().manual_seed(seed)
+    features = units * k + extra
+    mixed = torch.randn(features, features, generator=generator, dtype=torch.double)
+    x = torch.randn(rows, features, generator=generator, dtype=torch.double) @ mixed
+    x -= x.mean(0)
+    weights = torch.randn(features, outputs, generator=generator, dtype=torch.double)
+    importance = torch.rand(outputs, generator=generator, dtype=torch.double) + 0.1
+    places = torch.randperm(features, generator=generator)[: units * k].reshape(units, k)
+    held = x if rows < features else x.T @ x
+    return Reading(held, torch.zeros(features), weights, importance, places), x
+
+
+def fitted(found, x, gone):
+    """The weights without some units, fitted anew, and the share of variance that is lost; term by term."""
+    strength = RIDGE * x.square().sum(0).mean()
+    stay = torch.ones(x.shape[1], dtype=torch.bool)
+    for unit in gone:
+        stay[found.places[unit]] = False
+    h = x[:, stay].T @ x[:, stay] + strength * torch.eye(int(stay.sum()))
+    wanted = x[:, stay].T @ (x @ found.weights) + strength * found.weights[stay]
+    weights = torch.zeros_like(found.weights)
+    weights[stay] = torch.linalg.solve(h, wanted)
+    missing = (x @ (found.weights - weights)).square().sum(0) + strength * (found.weights - weights).square().sum(0)
+    whole = (x @ found.weights).square().sum(0)
+    return weights, float(missing @ found.importance / (whole @ found.importance))
+
+
+@pytest.mark.parametrize("rows", [6, 40])  # fewer and more than features
+@pytest.mark.parametrize("k", [1, 2])
+def test_weights_and_losses_are_those_of_fits_from_scratch(rows, k):
+    found, x = reading(k=k, rows=rows if k == 2 else rows - 1)
+    result = eliminate([found], RIDGE, keep=range(1, 6))
+    for left in range(1, 6):
+        weights, lost = fitted(found, x, result.order[: 5 - left])
+        torch.testing.assert_close(result.weights[left][0], weights)
+        assert result.lost[5 - left] == pytest.approx(lost)
+    assert result.lost[0] == 0
+    assert sorted(result.order) == list(range(5))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_step_takes_the_unit_that_is_missed_least(seed):
+    found, x = reading(seed=seed)
+    other, y = reading(seed=seed + 50, k=1)
+    order = eliminate([found, other], RIDGE).order
+
+    def lost(gone):
+        return fitted(found, x, gone)[1] + fitted(other, y, gone)[1]
+
+    for step in range(4):
+        best = min((unit for unit in range(5) if unit not in order[:step]), key=lambda u: lost([*order[:step], u]))
+        assert order[step] == best
+
+
+def test_an_order_that_is_given_is_kept():
+    found, x = reading()
+    result = eliminate([found], RIDGE, keep=[2], order=[3, 1, 0, 4, 2])
+    assert result.order == [3, 1, 0, 4, 2]
+    torch.testing.assert_close(result.weights[2][0], fitted(found, x, [3, 1, 0])[0])
+
+
+def test_many_units_leave_several_at_a_time_but_stop_where_weights_are_wanted():
+    found, x = reading(units=150, k=1, rows=400)
+    result = eliminate([found], RIDGE, keep=[149, 101])
+    assert sorted(result.order) == list(range(150))
+    for left in (149, 101):
+        torch.testing.assert_close(result.weights[left][0], fitted(found, x, result.order[: 150 - left])[0])
+
+
+def test_constant_and_dead_inputs_are_no_error():
+    found, _ = reading()
+    for rows in (torch.zeros_like(found.rows), found.rows * (torch.arange(11) > 5).outer(torch.arange(11) > 5)):
+        result = eliminate([Reading(rows, found.means, found.weights, found.importance, found.places)], RIDGE)
+        assert sorted(result.order) == list(range(5))
+        assert all(value >= 0 for value in result.lost)
