@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from shapprune import LayerGame
-from shapprune.data.prepared import draw_images, rest, tensors
+from shapprune.data.prepared import ImageSet, draw_images, rest, tensors
 from shapprune.data.sets import DATASETS, load
 from shapprune.gpu.device import DEVICES, choose_device
 from shapprune.networks.builders import build
@@ -89,6 +89,24 @@ def make_case(
 
     Without weights they are fresh; activations are then less sparse than in a trained network.
     """
+    net, weights, model, image_set = open_network(network)
+    place, pool = choose_device(device), np.arange(len(image_set.test_labels))
+    scoring = draw_images(pool, images, trial=0)
+    others = draw_images(rest(pool, scoring), held_out, trial=0) if held_out else pool[:0]
+    (x, y), (x_other, y_other) = (tensors(image_set, "test", some) for some in (scoring, others))
+    shape = image_set.info.shape
+    return Case(
+        net,
+        weights,
+        model.to(place),
+        {layer: n for layer, n in layer_table(net, {}, shape).items() if not only or layer in only},
+        (x.to(place), y.to(place)),
+        (x_other.to(place), y_other.to(place)),
+    )
+
+
+def open_network(network: str) -> tuple[str, str, nn.Module, ImageSet]:
+    """The architecture, the name of the weights, the network in eval mode and the data set of ``NET[=WEIGHTS]``."""
     net, _, weights = network.partition("=")
     data = DATA.get(net, "cifar10")
     info = DATASETS[data]
@@ -96,15 +114,4 @@ def make_case(
         model = build(net, shape=info.shape, classes=info.classes).eval()
     if weights:
         load_weights(model, weights)
-    place, image_set, pool = choose_device(device), load(data), np.arange(info.test)
-    scoring = draw_images(pool, images, trial=0)
-    others = draw_images(rest(pool, scoring), held_out, trial=0) if held_out else pool[:0]
-    (x, y), (x_other, y_other) = (tensors(image_set, "test", some) for some in (scoring, others))
-    return Case(
-        net,
-        Path(weights).name or "fresh",
-        model.to(place),
-        {layer: n for layer, n in layer_table(net, {}, info.shape).items() if not only or layer in only},
-        (x.to(place), y.to(place)),
-        (x_other.to(place), y_other.to(place)),
-    )
+    return net, Path(weights).name or "fresh", model, load(data)

@@ -113,7 +113,7 @@ def test_what_is_better_is_measured_to_be(digits):
 
 def test_agreement_covers_what_is_seen_later(digits):
     """The interval has the share of unseen images about as often as it says."""
-    model, train, test = digits
+    model, train, _ = digits
     unseen = train[len(train) // 2 :]
     with torch.no_grad():
         whole = model(unseen).argmax(1)
