@@ -38,8 +38,8 @@ class How:
         repair: ``least-squares``, ``batchnorm`` or ``none``.
         steps: of distilling; None for as many as fit the time, 0 for none.
         minutes: that distilling may take on two cores, about.
-        augmentation: what may be done to images: ``shift`` moves them by up to an eighth of their side, ``flip`` mirrors
-            them, which is wrong for digits, text and pictures with two different sides.
+        augmentation: what may be done to images: ``shift`` moves them by up to an eighth of their side, ``flip``
+            mirrors them, which is wrong for digits, text and pictures with two different sides.
         multiple: the number of units left in a layer is a multiple of it.
         skip: layers that are left whole.
         seed: of all draws.

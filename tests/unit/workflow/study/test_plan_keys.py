@@ -186,7 +186,7 @@ EDITS = {
     "shapprune/networks/plain.py": (ALL | FRESH, None),
     "shapprune/networks/vgg.py": (set(), None),  # no network of the study
     "shapprune/pruning/loop.py": (CHAINS | FRESH | SMALL, None),
-    "shapprune/pruning/least_squares.py": (CHAINS | FRESH | SMALL, None),
+    "shapprune/pruning/sweep.py": (CHAINS | FRESH | SMALL, None),
     "shapprune/pruning/fine_tune.py": (TUNED, None),
     "shapprune/pruning/curves.py": ({"measure_curves"} | STUDY | CHAINS | FRESH | SMALL, None),
     "shapprune/oracle/sets.py": ({"tabulate_coalitions", "search_oracle"} | STUDY, None),
