@@ -21,6 +21,7 @@ include: "rules/oracle.smk"
 include: "rules/estimators.smk"
 include: "rules/prune.smk"
 include: "rules/fine_tune.smk"
+include: "rules/budgets.smk"
 include: "rules/untrained.smk"
 include: "rules/evaluate.smk"
 include: "rules/figures.smk"
@@ -43,4 +44,5 @@ rule all:
         TABLES,
         FIGURES,
         rules.write_headline.output,
+        results("export_budgets"),
         ["results/tracking.json"] if config["tracking"] == "after" else [],

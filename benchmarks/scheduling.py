@@ -25,7 +25,7 @@ from shapprune.workflow.study.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
 COLUMNS = ("what", "units", "jobs", "seconds", "seconds_a_job", "peak_mb")
-_PROTOCOLS: dict[str, Any] = {"estimators": {}, "fine_tune": {}, "untrained": {}, "compress": {}}
+_PROTOCOLS: dict[str, Any] = {"estimators": {}, "fine_tune": {}, "untrained": {}, "compress": {}, "budgets": {}}
 SMALL: dict[str, Any] = {
     "study": "small",
     "tracking": "off",

@@ -61,6 +61,7 @@ wildcard_constraints:
     data="[A-Za-z0-9_-]+",
     seed=r"\d+",
     criterion="[A-Za-z0-9_-]+",
+    method="[A-Za-z0-9_-]+",
     layer="[A-Za-z0-9_.]+",
 
 
@@ -202,6 +203,7 @@ FIGURES = figures.paths(
         "compared": networks_of("study_estimators"),
         "fine_tuned": networks_of("fine_tune_pruned"),
         "compressed": networks_of("compress_network"),
+        "budgeted": networks_of("fit_budgets"),
         "untrained": networks_of("prune_untrained"),
     }
 )

@@ -16,6 +16,10 @@ from shapprune.workflow.figures.catalog import by_rule
 DRAWN_WITH = {
     "criteria": CRITERIA,
     "estimators": config["estimators"]["compared"],
+    "methods": {
+        name: {**method["options"], "method": method["criterion"]}
+        for name, method in config["budgets"]["methods"].items()
+    },
     "layers": layers_of,
     # Of a user's own data they are not known before it is read.
     "classes": lambda wildcards: getattr(DATASETS.get(network_of(wildcards)["data"]), "classes", None),

@@ -21,6 +21,7 @@ rule write_headline:
         low_data="results/tables/low_data.csv",
         fine_tune="results/tables/fine_tune.csv",
         compress="results/tables/compress.csv",
+        budgets="results/tables/budgets.csv",
         untrained="results/tables/untrained.csv",
         timing="results/tables/timing.csv",
         pruned=results("prune_layers"),

@@ -17,6 +17,7 @@ localrules:
     prune_all,
     fine_tune_all,
     compress_all,
+    budgets_all,
     untrained_all,
     tables_all,
     figures_all,
@@ -75,6 +76,13 @@ rule compress_all:
     """Networks that lost units of all layers at once and were trained again."""
     input:
         results("compress_network"),
+
+
+rule budgets_all:
+    """Networks that fit budgets, made with few training images without labels."""
+    input:
+        results("fit_budgets"),
+        results("export_budgets"),
 
 
 rule untrained_all:

@@ -67,6 +67,16 @@ def resnet20(shape: tuple[int, int, int], classes: int) -> ResNet:
     return ResNet(3, shape, classes)
 
 
+def resnet32(shape: tuple[int, int, int], classes: int) -> ResNet:
+    """ResNet-32: 15 blocks; 464,154 parameters on CIFAR-10."""
+    return ResNet(5, shape, classes)
+
+
+def resnet44(shape: tuple[int, int, int], classes: int) -> ResNet:
+    """ResNet-44: 21 blocks; 658,586 parameters on CIFAR-10."""
+    return ResNet(7, shape, classes)
+
+
 def resnet56(shape: tuple[int, int, int], classes: int) -> ResNet:
     """ResNet-56: 27 blocks; 853,018 parameters on CIFAR-10."""
     return ResNet(9, shape, classes)

@@ -180,8 +180,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         lambda shape: shape[0] == 3 and min(shape[1:]) >= 32 and max(shape[1:]) < 64,
         normed=lambda layer: layer.startswith("features."),
     ),
-    "resnet20": _resnet(20),
-    "resnet56": _resnet(56),
+    **{f"resnet{depth}": _resnet(depth) for depth in (20, 32, 44, 56)},
     "efficientnet_lite0": Architecture(
         "shapprune.networks.efficientnet:EfficientNetLite0",
         _lite0_layers,

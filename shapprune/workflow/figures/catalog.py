@@ -27,7 +27,7 @@ class Row:
         caption: the text ``report/{caption}.rst``.
         rule: ``plot_{rule}`` draws it. One job draws all figures of a rule, which have the same networks.
         measure: ``loss`` or ``accuracy``, where the function draws either; else empty.
-        styles: whose styles it takes, ``criteria`` or ``estimators`` of the configuration; empty for none.
+        styles: whose styles it takes, ``criteria``, ``estimators`` or ``methods`` of the configuration; empty for none.
         facts: what else it takes from the configuration; rules/figures.smk has the values.
     """
 
@@ -88,6 +88,8 @@ FIGURES: Mapping[str, Row] = {row.name: row for row in (
         "Fine-tuning", "Against the training images", caption="fine_tune", rule="fine_tune"),
     Row("compress", "compress:compress_sizes", ("compress", "networks"), "compressed",
         "Compression", "Against the parameters", caption="compress", rule="compress"),
+    Row("budgets", "budgets:budget_tradeoff", ("budgets",), "budgeted",
+        "Budgets", "Against the MACs", caption="budgets", rule="budgets", styles="methods"),
     Row("untrained", "untrained:untrained_steps", ("untrained",), "untrained",
         "Untrained", "Step by step", caption="untrained", rule="untrained", facts=("layers", "classes")),
 )}

@@ -21,7 +21,10 @@ from shapprune.core.files import whole
 from shapprune.workflow.figures.styles import Style, Styles
 
 # Names are text even where a network is called 1 or a criterion null; images are numbers or the word "all".
-_TEXT = ("net", "layer", "criterion", "aggregate", "repair", "images", "estimator", "setting", "truth", "target")
+_TEXT = (
+    *("net", "layer", "criterion", "aggregate", "repair", "images", "estimator", "setting", "truth", "target"),
+    *("method", "measure"),
+)
 PLAIN = StrMethodFormatter("{x:g}")
 _INK = "#333333"
 _PALE = 0.45

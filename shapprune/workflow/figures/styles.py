@@ -91,7 +91,8 @@ def criterion_styles(criteria: Mapping[str, Mapping[str, Any]]) -> dict[tuple[st
 
     Args:
         criteria: name -> settings, ``criteria`` or ``estimators.compared`` of a configuration that
-            `shapprune.workflow.study.config.validate` returned; an estimator's only aggregate is the mean.
+            `shapprune.workflow.study.config.validate` returned, or the criteria of its ``budgets.methods``; without
+            ``aggregates`` the only one is the mean.
 
     Returns:
         A style for each (criterion, aggregate), and one for each of what tables hold beside the study's own criteria.

@@ -51,11 +51,17 @@ def _most_images(table: pd.DataFrame) -> pd.DataFrame:
     return table[amounts == amounts.max()]
 
 
+def _by_method(table: pd.DataFrame) -> pd.DataFrame:
+    """What is compared are methods; a method has no aggregate."""
+    return table.assign(criterion=table["method"], aggregate="")
+
+
 PROTOCOLS = (
     Protocol("auc", lambda table: table[table["layer"] == "all"], measure="auc_loss"),
     Protocol("low_data", _last_step, ("ratio",)),
     Protocol("fine_tune", _most_images, ("ratio", "images")),
     Protocol("compress", lambda table: table, ("target",)),
+    Protocol("budgets", _by_method, ("measure", "budget", "images")),
     Protocol("untrained", _last_step),
 )
 

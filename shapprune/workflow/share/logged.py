@@ -1,7 +1,7 @@
 """What there is to log of a finished study, from its manifests and tables, run by run.
 
 A study is a parent with a child for each network, scoring, coalition table and criterion, and for each network that was
-compressed or never trained. Nothing here knows of a tracker, or imports torch.
+compressed, fits a budget or was never trained. Nothing here knows of a tracker, or imports torch.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ class LoggedRun:
     """What a tracker logs as one run.
 
     Attributes:
-        kind: ``network``, ``scores``, ``coalitions``, ``estimator``, ``criterion``, ``compressed``, ``untrained``, or
-            ``study`` for the parent of them.
+        kind: ``network``, ``scores``, ``coalitions``, ``estimator``, ``criterion``, ``compressed``, ``budget``,
+            ``untrained``, or ``study`` for the parent of them.
         name: of the run.
         key: of the result; of a criterion, one for all that was measured of it; of a study, the configuration's digest.
         finished: when the result was written, in seconds since 1970.
@@ -174,6 +174,21 @@ def _compressed(path: Path, facts: Mapping[str, Any], store: Store) -> LoggedRun
     )
 
 
+def _budget(path: Path, facts: Mapping[str, Any], store: Store) -> LoggedRun:
+    what = f"{facts['method']}/{facts['measure']}{facts['budget']:.12g}/trial{facts['trial']}"
+    names = ("net", "seed", "method", "measure", "budget", "images", "trial")
+    sizes = ("macs", "parameters", "bytes", "milliseconds", "intact_macs")
+    agreement = ("agreement", "agreement_low", "agreement_high", "test_agreement")
+    cost = ("distil_steps", "distil_rate", "seconds", "peak_memory_mb")
+    return LoggedRun(
+        *("budget", _run_name(facts, what), facts["task"]["key"], path.stat().st_mtime),
+        params={**facts["task"]["parts"], **{name: facts[name] for name in names}},
+        metrics=_values(facts, (*sizes, *agreement, "loss", "accuracy", "intact_accuracy", *cost)),
+        tags=_tags(facts) | _record(facts, store),
+        seconds=facts["seconds"],
+    )
+
+
 def _untrained(config: Mapping[str, Any], path: Path, facts: Mapping[str, Any]) -> Iterator[LoggedRun]:
     """What is left of an untrained network, for each criterion."""
     section, rows = config["untrained"], list(read_rows(path.with_suffix(".csv")))
@@ -198,6 +213,7 @@ OF_A_RESULT: dict[str, Callable[[Path, Mapping[str, Any], Store], LoggedRun]] = 
     "scores": _scores,
     "coalitions": _coalitions,
     "compressed": _compressed,
+    "budget": _budget,
 }
 # Kind -> how runs are made of one table: of the configuration, its manifest's path, and what that tells.
 OF_A_TABLE: dict[str, Callable[[Mapping[str, Any], Path, Mapping[str, Any]], Iterator[LoggedRun]]] = {

@@ -78,12 +78,22 @@ def _question(protocol: str, setting: Mapping[str, str]) -> str:
         "low_data": f"{loss}, nothing retrained",
         "fine_tune": f"{loss}, {images} images retrain",
         "compress": f"compressed to {setting.get('target')}, retrained",
+        "budgets": f"{_budget(setting)}, {images} unlabelled images",
         "untrained": "harmful units leave random weights",
     }[protocol]
 
 
+def _budget(setting: Mapping[str, str]) -> str:
+    """A budget in few words; empty if the setting has none."""
+    if "budget" not in setting:
+        return ""
+    amount, measure = float(setting["budget"]), setting["measure"].replace("macs", "MACs")
+    return f"{100 * amount:g}% of the {measure}" if amount < 1 else f"{short(amount)} {measure}"
+
+
 def _criterion(row: Mapping[str, Any], labels: Mapping[tuple[str, str], str], prefix: str) -> str:
-    label = labels[row[f"{prefix}criterion"], row[f"{prefix}aggregate"]]
+    criterion, aggregate = row[f"{prefix}criterion"], row[f"{prefix}aggregate"]
+    label = labels[criterion, aggregate] if aggregate else criterion  # what has none is a method
     repair = row[f"{prefix}repair"]
     return label if repair == "none" else f"{label}, {repair}"
 

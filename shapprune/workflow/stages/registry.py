@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shapprune.workflow.stages.budgets import ExportBudgets, FitBudgets
 from shapprune.workflow.stages.coalitions import SearchOracle, TabulateCoalitions
 from shapprune.workflow.stages.compress import CompressNetwork
 from shapprune.workflow.stages.curves import MeasureCurves
@@ -27,6 +28,8 @@ STAGES: tuple[type[Stage], ...] = (
     FineTunePruned,
     PruneUntrained,
     CompressNetwork,
+    FitBudgets,
+    ExportBudgets,
 )
 
 # The sections of the configuration that fit the networks and criteria of one study.

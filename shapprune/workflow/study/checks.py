@@ -17,8 +17,10 @@ from shapprune.data.sets import DATASETS
 from shapprune.networks.recipe import conflicts
 from shapprune.networks.tables import ARCHITECTURES, layer_table
 from shapprune.workflow.stages.layers import info_of, infos, known_layers
-from shapprune.workflow.study.criteria_checks import check_criteria, check_estimators, check_payoff
+from shapprune.workflow.study.criteria_checks import check_criteria, check_estimators, check_methods, check_payoff
 from shapprune.workflow.study.schema import Problem
+
+_FEWEST = 100  # MACs or parameters; a smaller number was meant as percent, or as a share
 
 
 def _check_datasets(config: Mapping[str, Any]) -> Iterator[Problem]:
@@ -187,7 +189,22 @@ def _check_compress(config: Mapping[str, Any]) -> Iterator[Problem]:
                     yield f"{key}.skip", f"{layer!r} is not a studied layer of {net}{suggestion(layer, layers)}"
 
 
+def _check_budgets(config: Mapping[str, Any]) -> Iterator[Problem]:
+    section = config["budgets"]
+    for size in section["sizes"]:
+        if 1 <= size < _FEWEST and section["measure"] != "megabytes":
+            yield "budgets.sizes", f"{size:g} {section['measure']} are fewer than a network has; a share is below 1"
+    if not section["methods"]:
+        return
+    for name, info in infos(config["networks"], config).items():
+        most = info.train - config["splits"]["validation"]
+        if section["images"] > most:
+            yield "budgets.images", f"{section['images']} is more than the {most} training images of {name} not held back"
+        if section["test_images"] != "all" and section["test_images"] > info.test:
+            yield "budgets.test_images", f"{section['test_images']} is more than the {info.test} test images of {name}"
+
+
 CHECKS = (
     *(_check_datasets, _check_networks, _check_counts, check_criteria, check_estimators, check_payoff),
-    *(_check_low_data, _check_fine_tune, _check_untrained, _check_compress),
+    *(_check_low_data, _check_fine_tune, _check_untrained, _check_compress, _check_budgets, check_methods),
 )

@@ -93,6 +93,9 @@ def validate(config: Mapping[str, Any]) -> dict[str, Any]:
         settings |= check_options(method, options)
         for option in settings.get("over", {}):
             del settings[option]
+    for name, settings in full["budgets"]["methods"].items():
+        criterion = settings.setdefault("criterion", name)
+        settings["options"] = check_options(criterion, settings["options"])
     full["low_data"].setdefault("criteria", list(full["criteria"]))
     for key in ("ratios", "trials"):
         full["fine_tune"].setdefault(key, full["low_data"][key])

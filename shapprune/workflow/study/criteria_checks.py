@@ -6,7 +6,7 @@ Each check yields the keys and sentences of the mistakes it finds; see `shapprun
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError, suggestion
@@ -37,6 +37,21 @@ def check_estimators(config: Mapping[str, Any]) -> Iterator[Problem]:
     }
     for name, settings in section["compared"].items():
         yield from _check_scored_layers(f"estimators.compared.{name}", _scoring(name, settings), layers, config)
+
+
+def check_methods(config: Mapping[str, Any]) -> Iterator[Problem]:
+    """Check the criteria of the section ``budgets``."""
+    for name, settings in config["budgets"]["methods"].items():
+        key, method = f"budgets.methods.{name}", settings.get("criterion", name)
+        try:
+            criterion = lookup(method)
+        except ShapPruneError as error:
+            yield f"{key}.criterion", str(error)
+            continue
+        given = [(option, f"{key}.options.{option}", value) for option, value in settings.get("options", {}).items()]
+        yield from _check_values(method, criterion, given)
+        scorer = _scoring(name, {**settings.get("options", {}), "method": method})
+        yield from _check_scored_layers(key, scorer, known_layers(config), config, "another criterion")
 
 
 def check_payoff(config: Mapping[str, Any]) -> Iterator[Problem]:
@@ -79,17 +94,30 @@ def _check_options(
         given = [(option, f"{key}.{option}", value) for option, value in settings.items() if option not in not_options]
         for option, values in settings.get("over", {}).items():
             given += [(option, f"{key}.over.{option}", value) for value in values]
-        for option, where, value in given:
-            if option not in criterion.options:
-                yield where, f"unknown option of {method}{suggestion(option, [*criterion.options, *not_options])}"
-            elif problem := criterion.options[option].check(value):
-                yield where, problem
-        inner = settings.get("of", "")
-        if "of" in criterion.options and isinstance(inner, str) and inner:
+        yield from _check_values(method, criterion, given, not_options)
+
+
+def _check_values(
+    method: str, criterion: Criterion, given: Iterable[tuple[str, str, Any]], not_options: tuple[str, ...] = ()
+) -> Iterator[Problem]:
+    """Check that a method takes options.
+
+    Args:
+        method: its name.
+        criterion: what it is.
+        given: the name, the key and the value of each option.
+        not_options: what else its settings may hold.
+    """
+    for option, where, value in given:
+        if option not in criterion.options:
+            yield where, f"unknown option of {method}{suggestion(option, [*criterion.options, *not_options])}"
+        elif problem := criterion.options[option].check(value):
+            yield where, problem
+        elif option == "of" and value:  # a criterion made of another
             try:
-                lookup(inner)
+                lookup(value)
             except ShapPruneError as error:
-                yield f"{key}.of", str(error)
+                yield where, str(error)
 
 
 def _scoring(name: str, settings: Mapping[str, Any]) -> Criterion | None:
@@ -102,7 +130,11 @@ def _scoring(name: str, settings: Mapping[str, Any]) -> Criterion | None:
 
 
 def _check_scored_layers(
-    key: str, criterion: Criterion | None, layers: Mapping[str, Mapping[str, int]], config: Mapping[str, Any]
+    key: str,
+    criterion: Criterion | None,
+    layers: Mapping[str, Mapping[str, int]],
+    config: Mapping[str, Any],
+    instead: str = "other 'layers'",
 ) -> Iterator[Problem]:
     """Check that a criterion can score the layers of each network."""
     if criterion is None:
@@ -112,11 +144,11 @@ def _check_scored_layers(
     most = criterion.max_units or math.inf
     wide = [f"{layer} of {net}" for net, table in layers.items() for layer in table if table[layer] > most]
     if wide:
-        yield key, f"{method} takes at most {most} units, but more are in {', '.join(wide)}; choose other 'layers'"
+        yield key, f"{method} takes at most {most} units, but more are in {', '.join(wide)}; choose {instead}"
     bare = [
         f"{layer} of {net}"
         for net, table in layers.items()
         for layer in without_batchnorm(networks[net].get("architecture", ""), table)
     ]
     if criterion.batchnorm and bare:
-        yield key, f"{method} needs a BatchNorm, but none follows {', '.join(bare)}; choose other 'layers'"
+        yield key, f"{method} needs a BatchNorm, but none follows {', '.join(bare)}; choose {instead}"

@@ -27,7 +27,10 @@ from shapprune.networks.recipe import recipe_options
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
 
 # Mappings whose keys are names of the user's own.
-FREE_MAPS = ("datasets", "networks", "criteria", "estimators.compared", "untrained.networks", "compress.sizes")
+FREE_MAPS = (
+    *("datasets", "networks", "criteria", "estimators.compared", "untrained.networks", "compress.sizes"),
+    "budgets.methods",
+)
 
 _TYPES = {list: "array", bool: "boolean", int: "integer", float: "number", dict: "object", str: "string"}
 # Limits of an option -> of a rule.

@@ -1,0 +1,124 @@
+"""Networks that fit budgets, made with a few training images without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from shapprune.core.progress import track
+from shapprune.data.prepared import draw_images, splits, tensors
+from shapprune.gpu.device import machine_facts
+from shapprune.networks.storage import save
+from shapprune.pruning.budget import Budget
+from shapprune.pruning.divergence import agree
+from shapprune.pruning.maker import How
+from shapprune.pruning.shrink import Pruned, Shrinker
+from shapprune.workflow.computing.run import Run
+from shapprune.workflow.store.work import Work
+
+_BATCH = 100  # test images at a time
+
+
+def keep_fitted(run: Run, work: Work) -> None:
+    """Make the network fit each budget that is missing, measure what is left on test images, and keep it.
+
+    The budgets of a trial share its images, orders and damage. Distilling that was cut off goes on from the file
+    ``work.unfinished``.
+
+    Args:
+        run: the network.
+        work: has the tasks, which are all of one method.
+    """
+    training, _ = splits(len(run.image_set.train_labels), len(run.validation))
+    tasks = {label: work.tasks[label]["parts"] for label in work.missing}
+
+    @lru_cache(maxsize=1)
+    def test(trial: int | None) -> _Test:
+        return _Test(run, trial, next(iter(tasks.values()))["test_images"])
+
+    for trial in track(list(dict.fromkeys(parts["trial"] for parts in tasks.values())), "trials"):
+        fitting = {label: parts for label, parts in tasks.items() if parts["trial"] == trial}
+        parts = next(iter(fitting.values()))
+        chosen = draw_images(training, parts["images"], trial)
+        images, _ = tensors(run.image_set, "train", chosen)
+        shrinker = Shrinker(run.model, images, how=_how(parts))
+        budgets = {label: Budget.of(each["measure"], each["budget"]) for label, each in fitting.items()}
+        for budget in budgets.values():
+            shrinker.check(budget)
+        for label, budget in budgets.items():
+            pruned = shrinker.shrink(budget, work.unfinished)
+            measured = test(None if parts["test_images"] == "all" else trial).measure(pruned.model)
+            facts = {**work.tasks[label]["names"], "network": dict(run.network), **_facts(pruned), **measured}
+            path = work.path(label, ".safetensors")
+            save(pruned.model, path, **facts, calibration=chosen.tolist(), **machine_facts(run.device))
+            work.keep_files(label, ".safetensors")
+            if work.unfinished is not None:
+                work.unfinished.unlink(missing_ok=True)
+
+
+def _how(parts: Mapping[str, Any]) -> How:
+    same = ("criterion", "options", "aggregate", "allocation", "repair", "multiple")
+    return How(
+        **{name: parts[name] for name in same},
+        steps=parts["distil"],
+        augmentation=parts.get("augment", ()),
+        seed=parts["trial"],
+        progress=True,
+    )
+
+
+def _facts(pruned: Pruned) -> dict[str, Any]:
+    """What is known of a smaller network before any test image is looked at."""
+    steps, rate = pruned.distilled or (0, None)
+    agreement = pruned.agreement
+    return {
+        **pruned.cost["after"],
+        "intact_macs": pruned.cost["before"]["macs"],
+        "agreement": agreement.estimate,
+        "agreement_low": agreement.low,
+        "agreement_high": agreement.high,
+        "stages": {stage: list(each) for stage, each in pruned.stages.items()},
+        "left_whole": pruned.left_whole,
+        "distil_steps": steps,
+        "distil_rate": rate,
+        "seconds": round(pruned.seconds, 6),
+    }
+
+
+class _Test:
+    """Test images, and what the whole network says of them.
+
+    Args:
+        run: the network.
+        trial: draws the images.
+        images: how many, or ``all``.
+    """
+
+    def __init__(self, run: Run, trial: int | None, images: int | str):
+        places = run.test if trial is None else draw_images(run.test, int(images), trial)
+        self._images, self._labels = tensors(run.image_set, "test", np.asarray(places))
+        self._whole = self._outputs(run.model)
+
+    def measure(self, small: nn.Module) -> dict[str, float]:
+        """How good a smaller network is, and on which share of the images it says what the whole one says."""
+        outputs = self._outputs(small)
+        return {
+            "test_agreement": float(agree(self._whole, outputs).double().mean()),
+            "loss": float(F.cross_entropy(outputs.double(), self._labels)),
+            "accuracy": self._accuracy(outputs),
+            "intact_accuracy": self._accuracy(self._whole),
+        }
+
+    @torch.inference_mode()
+    def _outputs(self, network: nn.Module) -> Tensor:
+        device = next(network.parameters()).device
+        return torch.cat([network(some.to(device)).cpu() for some in self._images.split(_BATCH)])
+
+    def _accuracy(self, outputs: Tensor) -> float:
+        return float((outputs.argmax(1) == self._labels).double().mean())
