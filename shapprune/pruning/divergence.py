@@ -65,7 +65,8 @@ def interval(same: float, count: int) -> Agreement:
     share, weight = same / count, _Z**2 / count
     center = (share + weight / 2) / (1 + weight)
     half = _Z / (1 + weight) * (share * (1 - share) / count + weight / (4 * count)) ** 0.5
-    return Agreement(share, max(0.0, center - half), min(1.0, center + half))
+    # The ends of an interval of 0 or 1 are these up to rounding.
+    return Agreement(share, max(0.0, min(share, center - half)), min(1.0, max(share, center + half)))
 
 
 @torch.no_grad()

@@ -16,6 +16,9 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from shapprune.core.paths import REPOSITORY as ROOT
+from shapprune.networks.augment import AUGMENTATIONS
+from shapprune.pruning.budget import MEASURES
+from shapprune.pruning.maker import ALLOCATIONS, How
 from shapprune.pruning.repair import REPAIRS
 from shapprune.pruning.target import Target
 from shapprune.workflow.study.schema import resolve, schema
@@ -90,7 +93,10 @@ def test_every_key_is_described(key, rule):
 
 
 def test_unknown_keys_are_refused_everywhere():
-    free = ("criteria.NAME", "estimators.compared.NAME", "networks.NAME.options", "untrained.networks.NAME.options")
+    free = (
+        *("criteria.NAME", "estimators.compared.NAME", "networks.NAME.options", "untrained.networks.NAME.options"),
+        "budgets.methods.NAME.options",
+    )
     for key, rule in [("", schema()), *rules(schema())]:
         if "object" in rule.get("type", []) and key not in free:
             assert "additionalProperties" in rule, key
@@ -117,6 +123,12 @@ def test_every_key_is_read_by_something(key, code):
 def test_repairs_and_targets_are_those_of_the_library():
     found = dict(rules(schema()))
     assert tuple(found["low_data.repair"]["items"]["enum"]) == REPAIRS
+    method = found["budgets.methods.NAME"]["properties"]
+    assert set(method["repair"]["enum"]) == set(REPAIRS)
+    assert set(method["allocation"]["enum"]) == set(ALLOCATIONS)
+    assert set(method["augment"]["items"]["enum"]) == set(AUGMENTATIONS)
+    assert set(found["budgets.measure"]["enum"]) == set(MEASURES)  # milliseconds are those of one machine
+    assert method.keys() - {"distil", "augment"} <= {field.name for field in fields(How)}
     sizes = set(found["compress.sizes.NAME"]["properties"]) - {"networks", "skip"}
     assert sizes <= {field.name for field in fields(Target)}
 

@@ -11,7 +11,7 @@ from tests.study import STUDY, Workflow, same_files
 
 WITHOUT_TABLES = (
     *("train_all", "score_all", "oracle_all", "estimators_all", "curves_all", "prune_all"),
-    *("fine_tune_all", "compress_all", "untrained_all"),
+    *("fine_tune_all", "compress_all", "budgets_all", "untrained_all"),
 )
 
 
@@ -33,7 +33,7 @@ def test_a_fresh_folder_with_the_store_computes_nothing(finished, tmp_path, monk
     said = restored(dry)
     assert said.keys() == {
         *("Training", "Scoring", "Valuing", "Comparing", "Testing", "Measuring", "Pruning", "Evaluating"),
-        *("Fine-tuning", "Compressing"),
+        *("Fine-tuning", "Compressing", "Fitting", "Exporting"),
     }
     assert all(some == all_tasks for each in said.values() for some, all_tasks in each)
     with monkeypatch.context() as poisoned:
@@ -46,7 +46,9 @@ def test_a_fresh_folder_with_the_store_computes_nothing(finished, tmp_path, monk
     assert same_files(before, after, "*/seed*/compressed/**/[a-z]*.*") == 2 * 2 * 2  # of two orders in two sizes
     assert same_files(before, after, "*/seed*/*.*") > 5
     tables = ("networks", "training", "scores", "curves", "auc", "oracle", "estimators", "low_data")
-    for table in (*tables, "fine_tune", "untrained", "compress"):
+    assert same_files(before, after, "*/seed*/budgets/**/[a-z]*.*") == 2 * 2 * 2  # of two methods in two trials
+    assert same_files(before, after, "*/seed*/onnx/**/[a-z]*.*") == 2 * 2 * 2
+    for table in (*tables, "fine_tune", "untrained", "compress", "budgets"):
         assert same_files(before, after, f"tables/{table}.csv") == 1
 
 
@@ -68,6 +70,8 @@ def test_one_changed_value_computes_what_depends_on_it_and_back_again(finished, 
         "Testing": {(4, 4)},
         "Pruning": {(2, 2)},  # by taylor
         "Fine-tuning": {(3, 3)},
+        "Fitting": {(2, 2)},
+        "Exporting": {(2, 2)},
     }
     assert {
         rule: number for rule, number in workflow.planned(*WITHOUT_TABLES).items() if not rule.endswith("_all")

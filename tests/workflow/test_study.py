@@ -144,6 +144,21 @@ def test_table_of_compressed_networks(finished):
     assert not list(run_folder(finished).glob("unfinished*"))
 
 
+def test_table_of_networks_that_fit_a_budget(finished):
+    fitted, networks = table(finished, "budgets"), table(finished, "networks")
+    assert len(fitted) == 2 * 2  # methods, trials
+    assert (fitted["macs"] <= 0.5 * fitted["intact_macs"]).all()
+    assert set(fitted["intact_accuracy"]) == set(networks["test_accuracy"])
+    assert fitted["agreement"].between(fitted["agreement_low"], fitted["agreement_high"]).all()
+    assert (fitted[fitted["method"] == "plain"]["distil_steps"] == 0).all()
+    path = run_folder(finished) / "budgets" / "reconstruction" / "macs0.5" / "trial1.safetensors"
+    network, facts = shapprune.load(path, small_network), read_json(path.with_suffix(".json"))
+    assert evaluate(network, *tensors(load("digits"), "test"))[1] == facts["accuracy"]
+    training, _ = splits(1437, 200)
+    assert len(set(facts["calibration"]) & set(training)) == 20
+    assert len(list((run_folder(finished) / "onnx").rglob("*.onnx"))) == 4
+
+
 def test_table_of_untrained_networks(finished):
     untrained = table(finished, "untrained")
     assert list(untrained) == [

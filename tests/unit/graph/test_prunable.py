@@ -23,6 +23,8 @@ OURS = {
     "fmnist_cnn": ((1, 28, 28), {}),
     "vgg16": ((3, 32, 32), {}),
     "resnet20": ((3, 32, 32), {}),
+    "resnet32": ((3, 32, 32), {}),
+    "resnet44": ((3, 32, 32), {}),
     "resnet56": ((3, 32, 32), {}),
     "efficientnet_lite0": ((3, 40, 36), {"width": 0.5}),  # sides that stay even, or become odd, on the way
 }

@@ -83,7 +83,12 @@ def test_an_architecture_of_ones_own(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "file", "accuracy"),
-    [("resnet20", "resnet20-12fca82f.th", 0.9173), ("resnet56", "resnet56-4bfd9763.th", 0.9339)],
+    [
+        ("resnet20", "resnet20-12fca82f.th", 0.9173),
+        ("resnet32", "resnet32-d509ac18.th", 0.9263),
+        ("resnet44", "resnet44-014dd654.th", 0.9310),
+        ("resnet56", "resnet56-4bfd9763.th", 0.9339),
+    ],
 )
 def test_public_checkpoints_reach_their_published_accuracy(architecture, file, accuracy, data_folder):
     model = load_weights(build(architecture, COLOUR), data_folder / "weights" / file)

@@ -22,6 +22,8 @@ CASES = {  # architecture, options: shape, parameters, prunable layers, units
     ("fmnist_cnn", ()): (GREY, 16_849_994, 3, 4192),
     ("vgg16", ()): (COLOUR, 15_253_578, 15, 5248),
     ("resnet20", ()): (COLOUR, 269_722, 9, 336),
+    ("resnet32", ()): (COLOUR, 464_154, 15, 560),
+    ("resnet44", ()): (COLOUR, 658_586, 21, 784),
     ("resnet56", ()): (COLOUR, 853_018, 27, 1008),
     ("efficientnet_lite0", ()): (COLOUR, 4_652_008 - 990 * 1281, 19, 10576),
     ("efficientnet_lite0", (("width", 0.25),)): (GREY, 371_050, 19, 3896),

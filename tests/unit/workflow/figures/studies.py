@@ -95,6 +95,13 @@ def tables(criteria, layers, seeds, trials):
         if run["trial"] == 0
         for size, parameters in list(SIZES.items())[:layers]
     ]
+    budgets = [
+        {"net": "net", "seed": seed, "method": method, "measure": "macs", "budget": budget, "trial": trial}
+        | {"macs": 5000 * budget - 9 * trial, "intact_macs": 5000, "intact_accuracy": 0.85 + seed / 10}
+        | {"accuracy": 0.8 * budget**0.3 + 0.1 * random.random()}
+        for seed, trial, method in product(range(seeds), range(trials), criteria)
+        for budget in ((0.75, 0.5, 0.25) if layers > 1 else (0.5,))
+    ]
     exact = [run | {"criterion": "exact Shapley", "aggregate": "mean"} for run in runs[:: len(orders) * trials]]
     oracle = [
         {
@@ -133,6 +140,7 @@ def tables(criteria, layers, seeds, trials):
         "fine_tune": fine_tune,
         "untrained": untrained,
         "compress": compress,
+        "budgets": budgets,
         "oracle": oracle,
         "estimators": estimators,
         "training": training,

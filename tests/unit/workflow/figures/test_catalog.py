@@ -18,7 +18,7 @@ def test_rows_name_what_is_there(row):
     assert resolve_function(f"shapprune.workflow.figures.{row.function}", "figure")
     assert (ROOT / "report" / f"{row.caption}.rst").is_file()
     assert row.measure in ("", "loss", "accuracy")
-    assert row.styles in ("", "criteria", "estimators")
+    assert row.styles in ("", "criteria", "estimators", "methods")
 
 
 @pytest.mark.parametrize("rows", by_rule().values(), ids=by_rule())

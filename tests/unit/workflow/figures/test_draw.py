@@ -32,7 +32,7 @@ def drawn(tmp_path_factory):
     def draw_it(name, study):
         criteria, layers, *_ = study
         units = {f"layer{number}.conv": 2 for number in range(layers)}
-        params = {"criteria": criteria, "estimators": criteria, "layers": units, "classes": 10}
+        params = {"criteria": criteria, "estimators": criteria, "methods": criteria, "layers": units, "classes": 10}
         return draw(name, "net", files([*STUDIES.values(), TWICE].index(study)), params)
 
     return draw_it

@@ -29,6 +29,7 @@ CONFIG = {
     "fine_tune": {"criteria": ["random"], "images": [0, 50]},
     "untrained": {"criteria": ["shapley"], "networks": {"fresh": {"architecture": "mlp", "data": "digits"}}},
     "compress": {"criteria": ["random"], "sizes": {"half": {"ratio": 0.5}}, "train": {"epochs": 2}},
+    "budgets": {"methods": {"lean": {"criterion": "reconstruction"}}, "sizes": [0.5], "trials": 1},
 }
 MACHINE = {"device": "cpu", "versions": {"python": "3.11.7", "torch": "2.13.0"}, "peak_memory_mb": 100.5}
 GAME = {"images": 100, "site": "activation", "payoff": "loss", "precision": "tf32"}
@@ -53,6 +54,7 @@ class Results:
     def __init__(self, folder: Path, overlay: dict | None = None) -> None:
         self.folder, self.run = folder, folder / "small" / "seed0"
         self.fresh = folder / "fresh" / "seed0" / "untrained.json"
+        self.fitted = self.run / "budgets" / "lean" / "macs0.5" / "trial0.json"
         self.config = study.validate(CONFIG | (overlay or {}))
         self.orders = [
             (name, aggregate, trial)
@@ -70,6 +72,7 @@ class Results:
         self._estimators()
         self._measured()
         self._compressed()
+        self._fitted()
         self._benchmarks()
         write_json(folder / "run_config.yaml", self.config)
         (folder / "figures").mkdir(exist_ok=True)
@@ -173,6 +176,12 @@ class Results:
         key = task("half", to={"ratio": 0.5}, train={"epochs": 2})
         write_json(self.run / "compressed" / "random" / "mean" / "half.json", {**facts, **MACHINE, "task": key})
 
+    def _fitted(self) -> None:
+        names = {"net": "small", "seed": 0, "method": "lean", "measure": "macs", "budget": 0.5, "trial": 0}
+        facts = {"images": 100, "macs": 70, "accuracy": 0.5, "agreement": 0.75, "distil_rate": None, "seconds": 4.0}
+        key = task("lean", criterion="reconstruction", distil=400)
+        write_json(self.fitted, {**names, **facts, **MACHINE, "task": key})
+
     def _benchmarks(self) -> None:
         """Two jobs at the same time, from 100 to 105 and from 103 to 109; after a pause, one from 200 to 201."""
         for name, seconds, end in (("train", 5.0, 105), ("score", 6.0, 109), ("prune", 1.0, 201)):
@@ -193,6 +202,7 @@ class Results:
             "estimator": [self.run / "estimators" / "fc1.json"],
             "criterion": [self.run / f"{name}.json" for name in measured],
             "compressed": [self.run / "compressed" / "random" / "mean" / "half.json"],
+            "budget": [self.fitted],
             "untrained": [self.fresh],
         }
         paths = {kind: [str(path) for path in each] for kind, each in manifests.items()}

@@ -54,9 +54,19 @@ PRUNED = pd.DataFrame(
     [("a", "taylor", "mean", 0.5, "batchnorm", 3.0), ("a", "taylor", "mean", 0.5, "none", 9.0)],
     columns=["net", "criterion", "aggregate", "ratio", "repair", "seconds"],
 )
+BUDGETS = pd.DataFrame(
+    [
+        ("a", method, "macs", budget, 100, trial, 0.1 + budget + better + 0.02 * trial, 50, 1000 * budget)
+        for method, better in (("lean", 0.1), ("plain", 0.0))
+        for budget in (0.5, 0.25)
+        for trial in (0, 1)
+    ],
+    columns=["net", "method", "measure", "budget", "images", "trial", "accuracy", "parameters", "macs"],
+)
 TABLES = {"networks": NETWORKS, "auc": AUC, "low_data": LOW_DATA, "untrained": UNTRAINED, "timing": TIMING} | {
     "fine_tune": pd.DataFrame(),
     "compress": pd.DataFrame(),
+    "budgets": pd.DataFrame(),
     "pruned": PRUNED,
 }
 
@@ -93,6 +103,15 @@ def test_with_most_images_networks_are_compared_after_fine_tuning():
     found = headlines.headline(TABLES | {"fine_tune": table})
     (row,) = found[found["protocol"] == "fine_tune"].to_dict("records")
     assert (row["setting"], row["value"]) == ("ratio=0.5 images=all", 0.5)
+
+
+def test_of_a_budget_the_best_method_is_told():
+    found = headlines.headline(TABLES | {"budgets": BUDGETS})
+    half, _ = found[found["protocol"] == "budgets"].to_dict("records")
+    assert (half["setting"], half["criterion"], half["aggregate"]) == ("measure=macs budget=0.5 images=100", "lean", "")
+    assert (half["value"], half["next_criterion"]) == (pytest.approx(0.71), "plain")
+    assert (half["macs"], half["runs"]) == (500, 2)
+    assert ("best/a/budgets/measure_macs/budget_0.5/images_100/accuracy", half["value"]) in headlines.points(found)
 
 
 def test_points_survive_the_file(tmp_path):

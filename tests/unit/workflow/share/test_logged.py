@@ -15,7 +15,7 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
         "coalitions/fc1 small/seed0",
         "permutation/fc1 small/seed0",
         *("random/mean small/seed0", "shapley/mean small/seed0", "shapley/mean+2std small/seed0"),
-        *("random/mean/half small/seed0", "shapley fresh/seed0"),
+        *("random/mean/half small/seed0", "lean/macs0.5/trial0 small/seed0", "shapley fresh/seed0"),
     ]
     metrics = logged_runs["shapley/mean+2std small/seed0"].metrics
     assert ("auc_loss", 1.5, 0) in metrics  # of all layers, the mean over the trials
@@ -34,6 +34,9 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
     assert ("accuracy", 0.5, 0) in compressed.metrics
     assert ("epoch/train_loss", 0.5, 2) in compressed.metrics
     assert (compressed.key, compressed.seconds, compressed.params["to"]) == ("key of half", 3.0, {"ratio": 0.5})
+    fitted = logged_runs["lean/macs0.5/trial0 small/seed0"]
+    assert {name for name, *_ in fitted.metrics} == {"macs", "agreement", "accuracy", "seconds", "peak_memory_mb"}
+    assert (fitted.params["criterion"], fitted.params["budget"], fitted.seconds) == ("reconstruction", 0.5, 4.0)
     assert ("untrained_loss", 2.0, 1) in logged_runs["shapley fresh/seed0"].metrics
     assert logged_runs["shapley fresh/seed0"].params["method"] == "permutation"
     assert ("oracle_gap/fc1", 0.5, 2) in metrics

@@ -6,7 +6,7 @@ import pytest
 from docutils.core import publish_parts
 
 from shapprune.workflow.share import headlines, wording
-from tests.unit.workflow.share.test_headlines import LABELS, TABLES
+from tests.unit.workflow.share.test_headlines import BUDGETS, LABELS, TABLES
 
 ROWS = wording.in_words(headlines.headline(TABLES), LABELS | {(name, "mean"): name for name in ("taylor", "random")})
 
@@ -30,10 +30,24 @@ def test_rows_are_readable():
         ("fine_tune", {"ratio": "0.5", "images": "100"}, "each layer loses 50%, 100 images retrain"),
         ("fine_tune", {"ratio": "0.07", "images": "all"}, "each layer loses 7%, all training images retrain"),
         ("compress", {"target": "half"}, "compressed to half, retrained"),
+        (
+            *("budgets", {"measure": "macs", "budget": "0.5", "images": "100"}),
+            "50% of the MACs, 100 unlabelled images",
+        ),
+        (
+            *("budgets", {"measure": "parameters", "budget": "40000.0", "images": "9"}),
+            "40k parameters, 9 unlabelled images",
+        ),
     ],
 )
 def test_questions_name_their_setting(protocol, setting, question):
     assert wording._question(protocol, setting) == question
+
+
+def test_a_method_is_called_by_its_name():
+    headline = headlines.headline(TABLES | {"budgets": BUDGETS})
+    best, _ = wording.in_words(headline[headline["protocol"] == "budgets"], LABELS)
+    assert (best["best"], best["result"], best["following"]) == ("lean", "71.0 ± 1.4%", "61.0% plain")
 
 
 def test_the_page_is_whole():

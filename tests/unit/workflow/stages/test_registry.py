@@ -24,7 +24,7 @@ def plan() -> Plan:
 def test_each_stage_has_a_rule_and_a_section_of_the_configuration():
     assert len(set(RULES)) == len(RULES)
     assert {stage.section for stage in STAGES} <= schema()["properties"].keys()
-    assert set(OPTIONAL) == {"estimators", "fine_tune", "untrained", "compress"}
+    assert set(OPTIONAL) == {"estimators", "fine_tune", "untrained", "compress", "budgets"}
 
 
 def test_each_table_is_described():
@@ -50,6 +50,7 @@ def test_jobs_make_and_consume_outputs_of_rules(plan):
     assert "results/one/seed1/scores/norms" in consumed
     assert "results/one/seed0/pruned/taylor" in consumed
     assert "results/one/seed0/oracle/conv1.npz" in consumed
+    assert "results/one/seed1/budgets/lean" in consumed
     assert not any("training.csv" in path or "model.json" in path for path in consumed)
 
 
@@ -59,7 +60,9 @@ def test_manifests_are_of_all_results(plan):
         == plan.task("train_network", "model", {"net": "one", "seed": 0}).task.key
     )
     per_kind = plan.logged()
-    assert per_kind.keys() == {"network", "scores", "coalitions", "estimator", "criterion", "compressed", "untrained"}
+    assert per_kind.keys() == {
+        *("network", "scores", "coalitions", "estimator", "criterion", "compressed", "budget", "untrained")
+    }
     assert {path for paths in per_kind.values() for path in paths} < plan.expected.keys()
     assert len([path for path in plan.expected if "/pruned/" in path]) == 3 * 6 * 2  # seeds, orders, trials
 

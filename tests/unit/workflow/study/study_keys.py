@@ -44,6 +44,16 @@ CONFIG = {
         "networks": {"fresh": {"architecture": "mlp", "data": "digits", "options": {"widths": [7, 5]}}},
     },
     "compress": {"criteria": ["norms", "gradient"], "sizes": {"half": {"ratio": 0.5}}, "train": {"epochs": 2}},
+    "budgets": {
+        "sizes": [0.5],
+        "images": 20,
+        "trials": 2,
+        "onnx": True,
+        "methods": {
+            "lean": {"criterion": "reconstruction", "distil": 10},
+            "bare": {"criterion": "taylor", "distil": 0},
+        },
+    },
 }
 
 

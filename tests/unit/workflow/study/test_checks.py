@@ -150,6 +150,7 @@ def test_a_mistake_is_told_in_one_sentence(config, mistake):
     told_in_one_sentence(config, *mistake)
 
 
+METHOD = "budgets.methods.reconstruction"
 PROTOCOL_MISTAKES = [
     # the changes, the key of the mistake, what its sentence must name: the value, and what is allowed
     ({ESTIMATOR: {"method": "permutatoin"}}, f"{ESTIMATOR}.method", "'permutatoin'", "'permutation'"),
@@ -206,6 +207,19 @@ PROTOCOL_MISTAKES = [
     ),
     ({"compress.sizes.half.skip": ["conv"]}, "compress.sizes.half.skip", "'conv'", "lenet5"),
     ({"compress.sizes.half.networks": ["lenet"]}, "compress.sizes.half.networks", "'lenet'", "'lenet5'"),
+    ({f"{METHOD}.criterion": "reconstructoin"}, f"{METHOD}.criterion", "'reconstructoin'", "'reconstruction'"),
+    ({f"{METHOD}.options": {"rigde": 1.0}}, f"{METHOD}.options.rigde", "reconstruction", "'ridge'"),
+    ({f"{METHOD}.options": {"ridge": 0.0}}, f"{METHOD}.options.ridge", "0", "above 0"),
+    (
+        {METHOD: {"criterion": "rescored", "options": {"of": "shap"}}},
+        f"{METHOD}.options.of",
+        "'shap'",
+    ),
+    ({METHOD: {"criterion": "batchnorm-scale"}}, METHOD, "BatchNorm", "conv1 of lenet5", "another criterion"),
+    ({METHOD: {"criterion": "exact"}}, METHOD, "exact", "20 units", "fc1 of lenet5", "another criterion"),
+    ({"budgets.sizes": [0.5, 50]}, "budgets.sizes", "50 macs", "below 1"),
+    ({"budgets.images": 11001}, "budgets.images", "11001", "11000 training images"),
+    ({"budgets.test_images": 2001}, "budgets.test_images", "2001", "2000 test images"),
 ]
 
 

@@ -59,6 +59,8 @@ ALL = {
     "evaluate_pruned": 2,
     "fine_tune_pruned": 2,
     "compress_network": 2,
+    "fit_budgets": 4,
+    "export_budgets": 4,
     "prune_untrained": 1,
 }
 OF_SEED = {rule: (number + 1) // 2 for rule, number in ALL.items()}  # untrained networks have one

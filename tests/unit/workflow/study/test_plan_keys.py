@@ -18,8 +18,10 @@ from tests.unit.workflow.study.study_keys import CONFIG, all_keys, changed
 SCORES = {"score_layers", "score_layer"}
 OF_SCORES, STUDY = {"measure_curves", "search_oracle"}, {"study_estimators"}
 TUNED, FRESH, SMALL = {"fine_tune_pruned"}, {"prune_untrained"}, {"compress_network"}
+FITTED = {"fit_budgets", "export_budgets"}
 CHAINS = {"steps", "prune_layers", "evaluate_pruned"} | TUNED
-ALL = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | {"train_network", "tabulate_coalitions"}  # of a trained network
+OF_GAMES = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | {"tabulate_coalitions"}
+ALL = OF_GAMES | FITTED | {"train_network"}  # of a trained network
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +55,9 @@ CHANGES = {
     "networks.one.train.patience": (2, ALL),
     "splits.validation": (201, ALL),
     "scoring.images": (21, SCORES | OF_SCORES | SMALL),
-    "scoring.site": ("output", (ALL | FRESH) - {"train_network"}),
-    "scoring.payoff": ("margin", (ALL | FRESH) - {"train_network"}),
-    "scoring.precision": ("fp32", (ALL | FRESH) - {"train_network"}),
+    "scoring.site": ("output", OF_GAMES | FRESH),
+    "scoring.payoff": ("margin", OF_GAMES | FRESH),
+    "scoring.precision": ("fp32", OF_GAMES | FRESH),
     "criteria.norms.norm": ("l2", {"score_layers"} | OF_SCORES | (CHAINS - TUNED) | SMALL),
     "criteria.walks.permutations": (3, {"score_layer"} | OF_SCORES | CHAINS | FRESH),
     "criteria.walks.shared": (True, {"score_layer"} | OF_SCORES | CHAINS | FRESH),
@@ -78,6 +80,17 @@ CHANGES = {
     "compress.sizes.half": ({"ratio": 0.5, "skip": ["conv1"], "networks": ["one"]}, SMALL),
     "compress.sizes": ({"half": {"parameters": 500}}, SMALL),
     "compress.train": ({"epochs": 3}, SMALL),
+    "budgets.images": (21, FITTED),
+    "budgets.test_images": (50, FITTED),
+    "budgets.methods.lean.criterion": ("taylor", FITTED),
+    "budgets.methods.lean.options": ({"ridge": 0.2}, FITTED),
+    "budgets.methods.lean.aggregate": ("abs", FITTED),
+    "budgets.methods.lean.allocation": ("uniform", FITTED),
+    "budgets.methods.lean.repair": ("none", FITTED),
+    "budgets.methods.lean.distil": (20, FITTED),
+    "budgets.methods.lean.augment": ([], FITTED),
+    "budgets.methods.bare.augment": ([], set()),  # nothing is distilled
+    "budgets.methods.lean.multiple": (2, FITTED),
 }
 # These say which tasks there are; what was there keeps its key.
 WHICH = {
@@ -102,8 +115,13 @@ WHICH = {
     "compress.criteria": ["norms"],
     "compress.sizes.other": {"widths": {"conv1": 2}, "networks": ["one"]},
     "compress.sizes.half.networks": ["one"],
+    "budgets.sizes": [0.5, 0.25],
+    "budgets.measure": "parameters",
+    "budgets.trials": 3,
+    "budgets.onnx": False,
+    "budgets.methods": {"lean": {"criterion": "reconstruction", "distil": 10}},
 }
-NAMES = {"one", "norms", "walks", "staged", "gradient", "fresh", "half", "other", "shared"}
+NAMES = {"one", "norms", "walks", "staged", "gradient", "fresh", "half", "other", "shared", "lean", "bare"}
 
 
 def with_value(key: str, value: object) -> dict:
