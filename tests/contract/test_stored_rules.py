@@ -27,9 +27,11 @@ STORED = {stage.rule: stage for stage in STAGES if stage.outputs}
 
 def rules() -> dict[str, str]:
     """The text of every rule by its name."""
-    text = "\n".join(path.read_text() for path in sorted(ROOT.glob("rules/*.smk")))
-    parts = re.split(r"^ *rule (\w+):$", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    found = {}
+    for path in sorted(ROOT.glob("rules/*.smk")):
+        parts = re.split(r"^ *rule (\w+):$", path.read_text(), flags=re.MULTILINE)
+        found |= dict(zip(parts[1::2], parts[2::2], strict=True))
+    return found
 
 
 def block(text: str, name: str) -> list[str]:

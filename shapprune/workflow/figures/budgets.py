@@ -41,7 +41,7 @@ def budget_tradeoff(budgets: pd.DataFrame, styles: Styles) -> Figure:
         figure, (axes,) = grid(1, size=(4, 0.9 + 0.2 * len(order)), room=0)
         draw_ranking(axes, order, "accuracy", bars=False)
         axes.axvline(intact, color="black", linewidth=0.8)
-        axes.set_xlabel(f"test accuracy with {table['share'].mean():.0%} of the MACs (line: intact network)")
+        axes.set_xlabel(f"test accuracy with {table['share'].mean():.0%} of the MACs\n(line: intact network)")
         return figure
     figure, (axes,) = grid(1)
     draw_lines(axes, table, "share", "accuracy", styles)

@@ -20,8 +20,8 @@ def draw(name: str, net: str, tables: Mapping[str, str], params: Mapping[str, An
         name: a figure of `FIGURES`.
         net: the network.
         tables: table -> its file.
-        params: ``criteria``, ``estimators`` or ``methods`` of the configuration, and the facts, as the figure's row asks
-            for them.
+        params: ``criteria``, ``estimators`` or ``methods`` of the configuration, and the facts, as the figure's row
+            asks for them.
 
     Raises:
         ShapPruneError: a table has no rows of the network.

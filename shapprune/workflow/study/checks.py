@@ -199,7 +199,10 @@ def _check_budgets(config: Mapping[str, Any]) -> Iterator[Problem]:
     for name, info in infos(config["networks"], config).items():
         most = info.train - config["splits"]["validation"]
         if section["images"] > most:
-            yield "budgets.images", f"{section['images']} is more than the {most} training images of {name} not held back"
+            yield (
+                "budgets.images",
+                f"{section['images']} is more than the {most} training images of {name} not held back",
+            )
         if section["test_images"] != "all" and section["test_images"] > info.test:
             yield "budgets.test_images", f"{section['test_images']} is more than the {info.test} test images of {name}"
 

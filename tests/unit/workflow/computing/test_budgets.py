@@ -29,8 +29,12 @@ NETWORK = {"architecture": "mlp", "options": {"widths": [12, 8]}, "data": "some"
 HOW = {
     "criterion": "reconstruction",
     "options": {"ridge": 0.1},
-    **{"aggregate": "mean", "allocation": "damage", "repair": "least-squares", "multiple": 1},
-    **{"distil": 8, "augment": []},
+    "aggregate": "mean",
+    "allocation": "damage",
+    "repair": "least-squares",
+    "multiple": 1,
+    "distil": 8,
+    "augment": [],
 }
 LABELS = [f"macs{size}/trial{trial}" for trial in (0, 1) for size in (0.75, 0.5)]
 
@@ -82,9 +86,7 @@ def test_every_budget_has_a_network_and_a_row(run, tmp_path):
 
 def test_budgets_of_a_trial_share_what_they_can(run, tmp_path, monkeypatch):
     measured, measure = [], selection.Selector.damage
-    monkeypatch.setattr(
-        selection.Selector, "damage", lambda *given: measured.append(len(given[1])) or measure(*given)
-    )
+    monkeypatch.setattr(selection.Selector, "damage", lambda *given: measured.append(len(given[1])) or measure(*given))
     keep_fitted(run, work_in(tmp_path, distil=0))
     assert measured == [24, 24]  # once a trial
 

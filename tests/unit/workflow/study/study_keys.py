@@ -51,7 +51,7 @@ CONFIG = {
         "onnx": True,
         "methods": {
             "lean": {"criterion": "reconstruction", "distil": 10},
-            "bare": {"criterion": "taylor", "distil": 0},
+            "taylor": {"distil": 0},
         },
     },
 }

@@ -89,7 +89,7 @@ CHANGES = {
     "budgets.methods.lean.repair": ("none", FITTED),
     "budgets.methods.lean.distil": (20, FITTED),
     "budgets.methods.lean.augment": ([], FITTED),
-    "budgets.methods.bare.augment": ([], set()),  # nothing is distilled
+    "budgets.methods.taylor.augment": ([], set()),  # nothing is distilled
     "budgets.methods.lean.multiple": (2, FITTED),
 }
 # These say which tasks there are; what was there keeps its key.
@@ -121,7 +121,7 @@ WHICH = {
     "budgets.onnx": False,
     "budgets.methods": {"lean": {"criterion": "reconstruction", "distil": 10}},
 }
-NAMES = {"one", "norms", "walks", "staged", "gradient", "fresh", "half", "other", "shared", "lean", "bare"}
+NAMES = {"one", "norms", "walks", "staged", "gradient", "fresh", "half", "other", "shared", "lean", "taylor"}
 
 
 def with_value(key: str, value: object) -> dict:
@@ -196,7 +196,10 @@ def test_options_are_in_the_key_with_their_defaults(before):
 # An edited file -> the tasks of which rules have another key, and of which criteria where not of all.
 EDITS = {
     "shapprune/shapley/permutation.py": ({"score_layer"} | OF_SCORES | STUDY | CHAINS | FRESH, None),
-    "shapprune/criteria/heuristics.py": ({"score_layers"} | OF_SCORES | STUDY | CHAINS | SMALL, {"norms", "taylor"}),
+    "shapprune/criteria/heuristics.py": (
+        {"score_layers"} | OF_SCORES | STUDY | CHAINS | SMALL | FITTED,
+        {"norms", "taylor"},
+    ),
     "shapprune/criteria/rescored.py": ({"score_layer"} | OF_SCORES | (CHAINS - TUNED), {"staged"}),
     "shapprune/shapley/gradient.py": ({"score_layer"} | OF_SCORES | (CHAINS - TUNED) | SMALL, {"gradient"}),
     "shapprune/game/engine.py": ((ALL | FRESH) - {"train_network"}, None),
@@ -204,7 +207,10 @@ EDITS = {
     "shapprune/networks/plain.py": (ALL | FRESH, None),
     "shapprune/networks/vgg.py": (set(), None),  # no network of the study
     "shapprune/pruning/loop.py": (CHAINS | FRESH | SMALL, None),
-    "shapprune/pruning/sweep.py": (CHAINS | FRESH | SMALL, None),
+    "shapprune/pruning/sweep.py": (CHAINS | FRESH | SMALL | FITTED, None),
+    "shapprune/pruning/knapsack.py": (FITTED, None),
+    "shapprune/networks/export.py": ({"export_budgets"}, None),
+    "scripts/fit_budgets.py": (FITTED, None),
     "shapprune/pruning/fine_tune.py": (TUNED, None),
     "shapprune/pruning/curves.py": ({"measure_curves"} | STUDY | CHAINS | FRESH | SMALL, None),
     "shapprune/oracle/sets.py": ({"tabulate_coalitions", "search_oracle"} | STUDY, None),

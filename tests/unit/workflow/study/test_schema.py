@@ -200,14 +200,24 @@ PROTOCOL_MISTAKES = [
     ({"compress.train.epochs": GONE}, "compress.train.epochs", "missing"),
     ({"budgets.sizes": []}, "budgets.sizes", "empty"),
     ({"budgets.sizes": [0.5, 0]}, "budgets.sizes[1]", "0", "above 0"),
-    ({"budgets.measure": "milliseconds"}, "budgets.measure", "'milliseconds'", "macs, parameters, megabytes"),
+    ({"budgets.measure": "milliseconds"}, "budgets.measure", "'milliseconds'", "macs, megabytes, parameters"),
     ({"budgets.images": 1}, "budgets.images", "1", "at least 2"),
     ({"budgets.test_images": "most"}, "budgets.test_images", "'most'", "from 1", "all"),
     ({"budgets.onnx": "yes"}, "budgets.onnx", "'yes'", "true or false"),
     ({"budgets.methods.reconstruction.distil": -1}, "budgets.methods.reconstruction.distil", "-1", "at least 0"),
     ({"budgets.methods.reconstruction.distil": "auto"}, "budgets.methods.reconstruction.distil", "'auto'", "whole"),
-    ({"budgets.methods.reconstruction.repair": "ols"}, "budgets.methods.reconstruction.repair", "'ols'", "least-squares"),
-    ({"budgets.methods.reconstruction.steps": 9}, "budgets.methods.reconstruction.steps", "unknown key", "'distil'"),
+    (
+        {"budgets.methods.reconstruction.repair": "ols"},
+        "budgets.methods.reconstruction.repair",
+        "'ols'",
+        "least-squares",
+    ),
+    (
+        {"budgets.methods.reconstruction.steps": 9},
+        "budgets.methods.reconstruction.steps",
+        "unknown key",
+        "distil, multiple",
+    ),
 ]
 
 
