@@ -51,8 +51,6 @@ rule export_budgets:
     params:
         **given("export_budgets"),
     message:
-        message_of(
-            "export_budgets", "Exporting what {wildcards.method} left of {wildcards.net}, seed {wildcards.seed}"
-        )
+        message_of("export_budgets", "Exporting what {wildcards.method} left of {wildcards.net}, seed {wildcards.seed}")
     script:
         "../scripts/export_budgets.py"
