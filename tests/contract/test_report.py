@@ -17,7 +17,7 @@ from shapprune.workflow.study import config as study
 # As Snakemake sets it up, but names that do not exist are errors.
 JINJA = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
 Category = namedtuple("Category", "name")
-FIRST = ("auc.svg", "low_data_final_accuracy.svg")  # figures of the first page
+FIRST = ("budgets.svg", "auc.svg", "low_data_final_accuracy.svg")  # figures of the first page
 SMALL = {
     "criteria": {"taylor": {}},
     "networks": {

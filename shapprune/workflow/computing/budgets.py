@@ -22,7 +22,7 @@ from shapprune.pruning.shrink import Pruned, Shrinker
 from shapprune.workflow.computing.run import Run
 from shapprune.workflow.store.work import Work
 
-_BATCH = 100  # test images at a time
+_BATCH = 50  # test images at a time
 
 
 def keep_fitted(run: Run, work: Work) -> None:

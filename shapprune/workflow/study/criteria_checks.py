@@ -43,14 +43,10 @@ def check_methods(config: Mapping[str, Any]) -> Iterator[Problem]:
     """Check the criteria of the section ``budgets``."""
     for name, settings in config["budgets"]["methods"].items():
         key, method = f"budgets.methods.{name}", settings.get("criterion", name)
-        try:
-            criterion = lookup(method)
-        except ShapPruneError as error:
-            yield f"{key}.criterion", str(error)
-            continue
-        given = [(option, f"{key}.options.{option}", value) for option, value in settings.get("options", {}).items()]
-        yield from _check_values(method, criterion, given)
-        scorer = _scoring(name, {**settings.get("options", {}), "method": method})
+        options = settings.get("options", {})
+        given = [(option, f"{key}.options.{option}", value) for option, value in options.items()]
+        yield from _check_method(f"{key}.criterion", method, given)
+        scorer = _scoring(name, {**options, "method": method})
         yield from _check_scored_layers(key, scorer, known_layers(config), config, "another criterion")
 
 
@@ -86,28 +82,28 @@ def _check_options(
     """
     for name, settings in criteria.items():
         key, method = f"{section}.{name}", settings.get("method", name)
-        try:
-            criterion = lookup(method)
-        except ShapPruneError as error:
-            yield f"{key}.method", str(error)
-            continue
         given = [(option, f"{key}.{option}", value) for option, value in settings.items() if option not in not_options]
         for option, values in settings.get("over", {}).items():
             given += [(option, f"{key}.over.{option}", value) for value in values]
-        yield from _check_values(method, criterion, given, not_options)
+        yield from _check_method(f"{key}.method", method, given, not_options)
 
 
-def _check_values(
-    method: str, criterion: Criterion, given: Iterable[tuple[str, str, Any]], not_options: tuple[str, ...] = ()
+def _check_method(
+    key: str, method: str, given: Iterable[tuple[str, str, Any]], not_options: tuple[str, ...] = ()
 ) -> Iterator[Problem]:
-    """Check that a method takes options.
+    """Check that a method exists and takes options.
 
     Args:
+        key: the key of its name.
         method: its name.
-        criterion: what it is.
         given: the name, the key and the value of each option.
         not_options: what else its settings may hold.
     """
+    try:
+        criterion = lookup(method)
+    except ShapPruneError as error:
+        yield key, str(error)
+        return
     for option, where, value in given:
         if option not in criterion.options:
             yield where, f"unknown option of {method}{suggestion(option, [*criterion.options, *not_options])}"
