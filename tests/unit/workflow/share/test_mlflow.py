@@ -29,9 +29,10 @@ def test_study_is_mirrored_once(folder):
     assert told["runs"] == {"study": 1, "network": 1, "scores": 4, "coalitions": 1, "criterion": 3} | {
         "estimator": 1,
         "compressed": 1,
+        "budget": 1,
         "untrained": 1,
     }
-    assert told["added"] == 13
+    assert told["added"] == 14
     found, client = runs(told["tracking_uri"]), MlflowClient(told["tracking_uri"])
     parent = found[f"fake {study.digest(results.config)}"]
     assert parent.info.run_id == told["run"]
@@ -118,6 +119,7 @@ def test_what_was_cut_off_is_completed(folder, monkeypatch):
     told = results.mirror()
     found = runs(told["tracking_uri"])
     assert kinds(found) == [
+        "budget",
         "coalitions",
         "compressed",
         *["criterion"] * 3,
