@@ -126,7 +126,9 @@ def test_repairs_and_targets_are_those_of_the_library():
     method = found["budgets.methods.NAME"]["properties"]
     assert set(method["repair"]["enum"]) == set(REPAIRS)
     assert set(method["allocation"]["enum"]) == set(ALLOCATIONS)
-    assert set(method["augment"]["items"]["enum"]) == set(AUGMENTATIONS)
+    assert method["augment"]["items"]["enum"] == list(AUGMENTATIONS)
+    assert tuple(method["augment"]["default"]) == How().augmentation
+    assert all(method[name]["default"] == getattr(How(), name) for name in ("aggregate", "allocation", "repair"))
     assert set(found["budgets.measure"]["enum"]) == set(MEASURES)  # milliseconds are those of one machine
     assert method.keys() - {"distil", "augment"} <= {field.name for field in fields(How)}
     sizes = set(found["compress.sizes.NAME"]["properties"]) - {"networks", "skip"}

@@ -64,7 +64,7 @@ def test_server(folder, port, tmp_path, monkeypatch):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         told = results.mirror()
         assert (told["tracking_uri"], told["added"]) == (address, 14)
-        assert len(runs(address)) == 13
+        assert len(runs(address)) == 14
         assert [file.path for file in MlflowClient(address).list_artifacts(told["run"], "tables")] == ["tables/auc.csv"]
         assert results.mirror()["added"] == 0
     assert list((folder / "mlflow").iterdir()) == []
