@@ -37,6 +37,14 @@ def test_own_network_is_pruned(tmp_path):
     assert (tmp_path / "small.safetensors").is_file()
 
 
+def test_budgets_are_fitted_and_promises_kept(tmp_path):
+    printed = run(tmp_path, "fit_budget.py")
+    shares = re.findall(r"agree on [\d.]+% \(([\d.]+)% to ([\d.]+)%\), agrees on ([\d.]+)%", printed)
+    assert len(shares) == 3
+    assert all(float(low) - 3 <= float(found) <= float(high) + 3 for low, high, found in shares)
+    assert float(shares[0][2]) > 95
+
+
 def test_criteria_are_compared(tmp_path):
     printed = run(tmp_path, "compare_criteria.py")
     areas = {line.split()[0]: float(line.split()[1]) for line in printed.splitlines()[1:]}
