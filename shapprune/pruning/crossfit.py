@@ -29,10 +29,12 @@ class Judgement:
 
     Attributes:
         stages: ``removed``, ``repaired``, ``distilled`` -> the agreement with the whole network after it.
+        copies: how many copies of the images help the repair.
         rate: the learning rate with which distilling helps; None if it does not.
     """
 
     stages: dict[str, Agreement]
+    copies: int
     rate: float | None
 
 
@@ -66,26 +68,35 @@ class Judge:
         """
         counts = _Counts(len(self._images))
         rate: float | None = None
+        copies = 0
         numbers = range(len(self._folds))
         for number in track(numbers, "looking at images left out") if progress else numbers:
             held = self._folds[number]
             others = torch.cat([part for part in self._folds if part is not held])
             images = self._images[others]
             small, removed = self._maker.remove(self._orders_without(number, others), widths, images)
-            counts.add("removed", *self._look(small, held))
-            self._maker.repair(small, removed, images)
-            counts.add("repaired", *self._look(small, held))
+            counts.add(("removed", 0), *self._look(small, held))
+            repaired = {each: copy.deepcopy(small) for each in self._maker.copies}
+            for each, network in repaired.items():
+                self._maker.repair(network, removed, images, each)
+                counts.add(("repaired", each), *self._look(network, held))
+            copies = min(repaired, key=lambda each: counts.lost["repaired", each])
+            small = repaired[copies]
             steps = round(self._maker.steps(small, images[:1]) * _TRIAL)
             tried = {}
             if steps and (number == 0 or rate is not None):
                 rates = RATES if number == 0 or rate is None else (rate,)
                 tried = {each: self._distilled(small, removed, images, held, steps, each) for each in rates}
                 rate = min(tried, key=lambda each: tried[each][1])
-                counts.add("distilled", *tried[rate])
-                if counts.lost["distilled"] >= counts.lost["repaired"]:
+                counts.add(("distilled", 0), *tried[rate])
+                if counts.lost["distilled", 0] >= counts.lost["repaired", copies]:
                     rate = None
-        done = [stage for stage in counts.same if stage != "distilled" or rate is not None]
-        return Judgement({stage: interval(counts.same[stage], counts.total) for stage in done}, rate)
+        same = {"removed": counts.same["removed", 0]}
+        if self._maker.repairs:
+            same["repaired"] = counts.same["repaired", copies]
+        if rate is not None:
+            same["distilled"] = counts.same["distilled", 0]
+        return Judgement({stage: interval(count, counts.total) for stage, count in same.items()}, copies, rate)
 
     def _orders_without(self, number: int, others: Tensor) -> dict[str, list[int]]:
         if number not in self._orders:
@@ -123,15 +134,15 @@ class _Counts:
 
     Attributes:
         total: how many images there are.
-        same: stage -> on how many a network agrees with the whole one.
-        lost: stage -> the sum of its divergences.
+        same: stage and copies of the images -> on how many a network agrees with the whole one.
+        lost: the same -> the sum of its divergences.
     """
 
     total: int
-    same: dict[str, float] = field(default_factory=dict)
-    lost: dict[str, float] = field(default_factory=dict)
+    same: dict[tuple[str, int], float] = field(default_factory=dict)
+    lost: dict[tuple[str, int], float] = field(default_factory=dict)
 
-    def add(self, stage: str, same: float, lost: float) -> None:
+    def add(self, stage: tuple[str, int], same: float, lost: float) -> None:
         """Add what was found on some images."""
         self.same[stage] = self.same.get(stage, 0.0) + same
         self.lost[stage] = self.lost.get(stage, 0.0) + lost

@@ -13,13 +13,15 @@ from torch import Tensor, nn
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.criteria.catalog import lookup
 from shapprune.graph.counting import count_macs
-from shapprune.networks.augment import AUGMENTATIONS
+from shapprune.networks.augment import AUGMENTATIONS, augment
 from shapprune.pruning.distil import distil, last_layer
 from shapprune.pruning.removal import remove_units
 from shapprune.pruning.repair import REPAIRS
 from shapprune.pruning.repair import repair as repair_network
 from shapprune.pruning.selection import RECONSTRUCTION, Structure
 
+# Copies of the images that the repair sees beside them, where that helps.
+COPIES = 4
 ALLOCATIONS = ("damage", "uniform")
 # Multiply-accumulates a second that two cores do; distilling takes as many steps as fit the time asked by this.
 _SPEED = 4e10
@@ -36,6 +38,8 @@ class How:
         aggregate: how its scores of examples become one score.
         allocation: ``damage`` splits a budget by what the outputs lose, ``uniform`` takes the same share of all layers.
         repair: ``least-squares``, ``batchnorm`` or ``none``.
+        copies: how many changed copies of the images the repair sees beside them; None for four if they bring the
+            outputs nearer on images left out.
         steps: of distilling; None for as many as fit the time, 0 for none.
         minutes: that distilling may take on two cores, about.
         augmentation: what may be done to images: ``shift`` moves them by up to an eighth of their side, ``flip``
@@ -59,6 +63,7 @@ class How:
     aggregate: str = "mean"
     allocation: str = "damage"
     repair: str = "least-squares"
+    copies: int | None = None
     steps: int | None = None
     minutes: float = 5.0
     augmentation: Sequence[str] = ("shift",)
@@ -77,8 +82,9 @@ class How:
                 raise unknown("augmentation", each, AUGMENTATIONS)
         if self.multiple < 1:
             raise ShapPruneError(f"multiple {self.multiple} is not 1 or more units")
-        if self.steps is not None and self.steps < 0:
-            raise ShapPruneError(f"{self.steps} steps of distilling are not 0 or more")
+        for name, what in (("steps", "steps of distilling"), ("copies", "copies of the images")):
+            if getattr(self, name) is not None and getattr(self, name) < 0:
+                raise ShapPruneError(f"{getattr(self, name)} {what} are not 0 or more")
         if not self.minutes >= 0:
             raise ShapPruneError(f"{self.minutes} minutes of distilling are not 0 or more")
 
@@ -101,8 +107,25 @@ class Maker:
         removed = self._structure.removed(orders, widths)
         return remove_units(self._structure.model, removed, example[:2]).eval(), removed
 
-    def repair(self, small: nn.Module, removed: Mapping[str, Sequence[int]], images: Tensor) -> None:
-        """Repair a smaller network in place."""
+    @property
+    def repairs(self) -> bool:
+        """Whether there is a repair."""
+        return self._how.repair != "none"
+
+    @property
+    def copies(self) -> tuple[int, ...]:
+        """How many copies of the images the repair may see beside them; those to choose from."""
+        if self._how.copies is not None:
+            return (self._how.copies,)
+        return (0, COPIES) if self._how.repair == "least-squares" and self._how.augmentation else (0,)
+
+    def repair(self, small: nn.Module, removed: Mapping[str, Sequence[int]], images: Tensor, copies: int) -> None:
+        """Repair a smaller network in place, with images and so many changed copies of each."""
+        if copies and images.dim() == 4:
+            generator = torch.Generator(images.device).manual_seed(self._how.seed)
+            black = images.amin((0, 2, 3)).view(1, -1, 1, 1)
+            changed = (augment(images, self._how.augmentation, black, generator) for _ in range(copies))
+            images = torch.cat([images, *changed])
         repair_network(small, self._structure.model, removed, images, self._how.repair)
 
     def distil(

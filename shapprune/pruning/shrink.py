@@ -47,6 +47,7 @@ class Pruned:
             ``distilled``, if that helps.
         cost: ``before`` and ``after``: macs, parameters, bytes and milliseconds.
         left_whole: layer that could lose no units -> why.
+        copies: how many changed copies of the images the repair saw beside them.
         distilled: steps and learning rate of distilling; None if there was none.
         seconds: that it took, without what is shared between budgets.
     """
@@ -58,6 +59,7 @@ class Pruned:
     stages: dict[str, Agreement]
     cost: dict[str, dict[str, float]]
     left_whole: dict[str, str]
+    copies: int
     distilled: tuple[int, float] | None
     seconds: float
 
@@ -232,7 +234,7 @@ class Shrinker:
         widths = self._widths(budget)
         judgement = self._judge.judge(widths, progress)
         small, removed = self._maker.remove(self._orders(), widths, self._images)
-        self._maker.repair(small, removed, self._images)
+        self._maker.repair(small, removed, self._images, judgement.copies)
         distilled = None
         if judgement.rate is not None:
             distilled = self._maker.steps(small, self._images[:1]), judgement.rate
@@ -242,7 +244,10 @@ class Shrinker:
         seconds = time.perf_counter() - started
         agreement = list(stages.values())[-1]
         left_whole = dict(self._structure.left_whole)
-        return Pruned(small, self._kept(small), budget, agreement, stages, cost, left_whole, distilled, seconds)
+        return Pruned(
+            *(small, self._kept(small), budget, agreement, stages, cost, left_whole),
+            *(judgement.copies, distilled, seconds),
+        )
 
     def _orders(self) -> dict[str, list[int]]:
         """The order in which units leave, made with all images."""

@@ -148,6 +148,24 @@ def test_distilling_is_the_same_again_and_not_worse(digits, tmp_path):
     assert not any(each.grad is not None for each in one.model.parameters())
 
 
+def test_copies_of_the_images_are_used_where_they_help(digits):
+    model, train, _ = digits
+    found = {copies: shapprune.prune(model, train[:40], macs=0.05, steps=0, copies=copies) for copies in (0, 4, None)}
+    assert (found[0].copies, found[4].copies) == (0, 4)
+    best = found[None]
+    assert best.copies in (0, 4)
+    same = found[best.copies]
+    assert best.agreement == same.agreement
+    assert all(torch.equal(a, b) for a, b in zip(best.model.parameters(), same.model.parameters(), strict=True))
+    pairs = zip(found[0].model.parameters(), found[4].model.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
+
+
+def test_without_a_repair_there_is_no_such_stage():
+    result = shapprune.prune(two_layers(), images(10, (4,)), macs=0.5, steps=0, repair="none")
+    assert list(result.stages) == ["removed"]
+
+
 def test_multiples_and_layers_that_are_skipped():
     model, x = build("lenet5").eval(), torch.rand(8, 1, 28, 28)
     result = shapprune.prune(model, x, macs=0.6, steps=0, multiple=4, skip=["fc1"])
@@ -208,10 +226,10 @@ def test_images_of_another_shape():
 
 
 def test_constant_and_dead_inputs_are_no_error():
-    model, x = two_layers(), images(10, (4,))
+    model, x = randomise(two_layers()), images(60, (4,))
     with torch.no_grad():
         model[0].weight[:4] = 0
         model[0].bias[:4] = torch.tensor([-1.0, -1, 2, 2])
     result = shapprune.prune(model, x, macs=0.5, steps=0)
-    assert not {0, 1} & set(result.kept["0"])
+    assert result.kept["0"] == [4, 5, 6, 7]
     shapprune.prune(model, torch.zeros(10, 4), macs=0.5, steps=0)
