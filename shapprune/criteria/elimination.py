@@ -3,10 +3,10 @@
 A reader's weights are fitted anew whenever a unit leaves. With the rows X of its inputs (centred where it has a bias to
 fit), the weights W that it has and a ridge, the payoff of a coalition S of units is
 
-    v(S) = - min over V supported on S of |X W - X V|^2 + ridge |V - W|^2.
+    v(S) = - min over V supported on S of |X W - X V|^2 + ridge |V - W|^2 on S.
 
-With H = X'X + ridge and V the best weights, a unit with inputs i lowers it by trace(V_i' [(H^-1)_ii]^-1 V_i) if it
-leaves. Then V and H^-1 lose what that unit has in them, so nothing is ever fitted again.
+With H = X'X + ridge and V the best weights, a unit with inputs i lowers it by
+trace(V_i' [(H^-1)_ii]^-1 V_i) - ridge |W_i|^2 if it leaves, so one that is always zero costs nothing. Then V and H^-1 lose what that unit has in them, so nothing is ever fitted again.
 
 Source: Hassibi and Stork 1993, "Second order derivatives for network pruning: optimal brain surgeon", for groups of
 weights; Kurtic et al. 2023 (https://arxiv.org/abs/2302.04089) for structures of transformers.
@@ -67,7 +67,7 @@ class Elimination:
 
 def eliminate(
     readings: Sequence[Reading],
-    ridge: float = 0.1,
+    ridge: float = 0.01,
     keep: Collection[int] = (),
     order: Sequence[int] | None = None,
 ) -> Elimination:
@@ -128,6 +128,8 @@ class _State:
         outputs = reading.weights if reading.is_gram else rows @ reading.weights
         energy = ((rows @ outputs) * reading.weights if reading.is_gram else outputs.square()).sum(0) @ self._importance
         self._energy = float(energy) or 1.0
+        held = reading.weights.square() @ self._importance * strength / self._energy
+        self._held = held[reading.places.to(rows.device)].sum(1)  # what the ridge costs each unit that is gone
         self._inverse = _Gram(rows, strength) if reading.is_gram else _Rows(rows, strength)
         self._features = torch.arange(rows.shape[1], device=rows.device)  # those that are left
         self._places = reading.places.to(rows.device)  # of the units that are left, among those features
@@ -136,7 +138,8 @@ class _State:
     def rises(self) -> Tensor:
         """The share of the variance of the outputs that each unit takes with it, [n left]."""
         rows = self.weights[self._features[self._places]] * self._importance.sqrt()
-        return (rows * torch.linalg.solve(self._blocks, rows)).sum((1, 2)) / self._energy
+        rises = (rows * torch.linalg.solve(self._blocks, rows)).sum((1, 2)) / self._energy
+        return (rises - self._held).clamp_min(0)
 
     def remove(self, gone: list[int]) -> None:
         """Let some of the units leave that are left."""
@@ -156,7 +159,7 @@ class _State:
         place = stay.cumsum(0) - 1
         rest = self._places[units]
         self._blocks = self._blocks[units] - columns[rest] @ onto[:, rest].permute(1, 0, 2)
-        self._places, self._features = place[rest], self._features[stay]
+        self._places, self._features, self._held = place[rest], self._features[stay], self._held[units]
 
 
 class _Gram:

@@ -22,7 +22,7 @@ _BATCH = 50
 
 
 @criterion("reconstruction", limits={"ridge": {"above": 0}})
-def reconstruction(game: LayerGame, ridge: float = 0.1) -> Tensor:
+def reconstruction(game: LayerGame, ridge: float = 0.01) -> Tensor:
     """Share of the readers' variance that is lost when the unit leaves and all others make up for it.
 
     Units leave one after the other, always the one that the layers that read the units can do without most easily with

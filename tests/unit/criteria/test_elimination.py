@@ -34,7 +34,8 @@ def fitted(found, x, gone):
     wanted = x[:, stay].T @ (x @ found.weights) + strength * found.weights[stay]
     weights = torch.zeros_like(found.weights)
     weights[stay] = torch.linalg.solve(h, wanted)
-    missing = (x @ (found.weights - weights)).square().sum(0) + strength * (found.weights - weights).square().sum(0)
+    change = (found.weights - weights)[stay]
+    missing = (x @ (found.weights - weights)).square().sum(0) + strength * change.square().sum(0)
     whole = (x @ found.weights).square().sum(0)
     return weights, float(missing @ found.importance / (whole @ found.importance))
 

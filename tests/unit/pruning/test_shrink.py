@@ -229,7 +229,7 @@ def test_constant_and_dead_inputs_are_no_error():
     model, x = randomise(two_layers()), images(60, (4,))
     with torch.no_grad():
         model[0].weight[:4] = 0
-        model[0].bias[:4] = torch.tensor([-1.0, -1, 2, 2])
+        model[0].bias[:] = torch.tensor([-1.0, -1, 2, 2, 0, 0, 0, 0])
     result = shapprune.prune(model, x, macs=0.5, steps=0)
     assert result.kept["0"] == [4, 5, 6, 7]
     shapprune.prune(model, torch.zeros(10, 4), macs=0.5, steps=0)
