@@ -6,7 +6,8 @@ fit), the weights W that it has and a ridge, the payoff of a coalition S of unit
     v(S) = - min over V supported on S of |X W - X V|^2 + ridge |V - W|^2 on S.
 
 With H = X'X + ridge and V the best weights, a unit with inputs i lowers it by
-trace(V_i' [(H^-1)_ii]^-1 V_i) - ridge |W_i|^2 if it leaves, so one that is always zero costs nothing. Then V and H^-1 lose what that unit has in them, so nothing is ever fitted again.
+trace(V_i' [(H^-1)_ii]^-1 V_i) - ridge |W_i|^2 if it leaves, so one that is always zero costs nothing. Then V and H^-1
+lose what that unit has in them, so nothing is ever fitted again.
 
 Source: Hassibi and Stork 1993, "Second order derivatives for network pruning: optimal brain surgeon", for groups of
 weights; Kurtic et al. 2023 (https://arxiv.org/abs/2302.04089) for structures of transformers.
