@@ -1,4 +1,4 @@
-"""Images of one's own as files in a folder for each class, as torchvision's ImageFolder has them.
+"""Images of one's own as files: in a folder for each class, as torchvision's ImageFolder has them, or without classes.
 
 Images are read on demand.
 """
@@ -20,20 +20,16 @@ _FIRST_PARTS, _SECOND_PARTS = ("train",), ("val", "valid", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
-class ImageFolder:
-    """Images in folders by class, read on demand by `read`.
+class ImageFiles:
+    """Images in a folder, read on demand by `read`.
 
     Attributes:
         root: the folder.
-        classes: names of the folders of the classes, sorted; a label is an index into them.
-        files: path of each image, ordered by class.
-        labels: label of each image, int64 [N].
+        files: path of each image.
     """
 
     root: Path
-    classes: tuple[str, ...]
     files: tuple[Path, ...]
-    labels: np.ndarray
 
     def size(self) -> tuple[int, int]:
         """Height and width of the first image."""
@@ -70,6 +66,30 @@ class ImageFolder:
         return images
 
 
+@dataclass(frozen=True, eq=False)
+class ImageFolder(ImageFiles):
+    """Images in folders by class, the files ordered by class.
+
+    Attributes:
+        classes: names of the folders of the classes, sorted; a label is an index into them.
+        labels: label of each image, int64 [N].
+    """
+
+    classes: tuple[str, ...]
+    labels: np.ndarray
+
+
+def open_flat_folder(root: str | Path) -> ImageFiles | None:
+    """Find the images that lie directly in a folder without folders; None if it has folders or no images.
+
+    Args:
+        root: the folder.
+    """
+    root = Path(root)
+    files = () if not root.is_dir() or _folders_in(root) else tuple(_images_in(root))
+    return ImageFiles(root, files) if files else None
+
+
 def open_folder(root: str | Path) -> list[ImageFolder]:
     """Find the images of a folder: ``root/CLASS/...``, or the same below ``root/train`` and ``root/val``.
 
@@ -83,8 +103,8 @@ def open_folder(root: str | Path) -> list[ImageFolder]:
         One part, or two of the same classes.
 
     Raises:
-        ShapPruneError: the folder does not exist, it has fewer than two classes, a class has no images in the first
-            part, or the second part has a class that the first does not have.
+        ShapPruneError: the folder does not exist, it holds no images or fewer than two classes, a class has no images
+            in the first part, or the second part has a class that the first does not have.
     """
     root = Path(root)
     if not root.is_dir():
@@ -96,17 +116,28 @@ def open_folder(root: str | Path) -> list[ImageFolder]:
     second = next((name for name in _SECOND_PARTS if name in names), None)
     parts = [_part(root / first, _folders_in(root / first))]
     if second is not None:
-        classes = _folders_in(root / second)
-        if more := sorted(set(classes) - set(parts[0].classes)):
-            raise ShapPruneError(f"{root / second} has a class {more[0]!r} that {root / first} has not")
-        parts.append(_listed(root / second, parts[0].classes))
-        if not parts[1].files:
-            raise _no_images(root / second)
+        parts.append(open_more(root / second, parts[0]))
     return parts
+
+
+def open_more(root: Path, first: ImageFolder) -> ImageFolder:
+    """Find images in other folders of the classes of a part; a class may have none.
+
+    Raises:
+        ShapPruneError: there are none, or a class that the part does not have.
+    """
+    if more := sorted(set(_folders_in(root)) - set(first.classes)):
+        raise ShapPruneError(f"{root} has a class {more[0]!r} that {first.root} has not")
+    part = _listed(root, first.classes)
+    if not part.files:
+        raise _no_images(root)
+    return part
 
 
 def _part(root: Path, classes: list[str]) -> ImageFolder:
     if len(classes) < 2:
+        if not _images_in(root):
+            raise _no_images(root)
         raise ShapPruneError(
             f"{root} has {len(classes)} folders of classes, two or more are needed: {root}/CLASS/IMAGE.png"
         )
@@ -120,7 +151,7 @@ def _listed(root: Path, classes: tuple[str, ...]) -> ImageFolder:
     """The images of these classes."""
     found = [(file, label) for label, name in enumerate(classes) for file in _images_in(root / name)]
     files, labels = [file for file, _ in found], [label for _, label in found]
-    return ImageFolder(root, classes, tuple(files), np.array(labels, np.int64))
+    return ImageFolder(root, tuple(files), classes, np.array(labels, np.int64))
 
 
 def _folders_in(root: Path) -> list[str]:

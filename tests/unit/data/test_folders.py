@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from shapprune import ShapPruneError
-from shapprune.data.folders import open_folder
+from shapprune.data.folders import open_flat_folder, open_folder, open_more
 from shapprune.data.vision import torchvision
 
 
@@ -111,8 +111,12 @@ def test_images_of_16_bits_are_refused(tmp_path):
 def test_bad_folders(tmp_path):
     with pytest.raises(ShapPruneError, match="missing is not a folder"):
         open_folder(tmp_path / "missing")
+    with pytest.raises(ShapPruneError, match=f"{tmp_path.name} holds no images"):
+        open_folder(tmp_path)
+    write(tmp_path / "0.png", grey(0))
     with pytest.raises(ShapPruneError, match="has 0 folders of classes, two or more are needed"):
         open_folder(tmp_path)
+    (tmp_path / "0.png").unlink()
     write(tmp_path / "train" / "a" / "0.png", grey(0))
     with pytest.raises(ShapPruneError, match="train has 1 folders of classes"):
         open_folder(tmp_path)
@@ -126,3 +130,26 @@ def test_bad_folders(tmp_path):
     write(tmp_path / "val" / "dog" / "0.png", grey(0))
     with pytest.raises(ShapPruneError, match=r"val has a class 'dog' that .*train has not"):
         open_folder(tmp_path)
+
+
+def test_images_without_classes(tmp_path):
+    assert open_flat_folder(tmp_path) is None
+    for number in (2, 1):
+        write(tmp_path / f"{number}.png", grey(number))
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / ".cache").mkdir()
+    part = open_flat_folder(tmp_path)
+    assert [file.name for file in part.files] == ["1.png", "2.png"]
+    np.testing.assert_array_equal(part.read(np.array([1]), 1, part.size())[0, 0], grey(2))
+    (tmp_path / "class").mkdir()
+    assert open_flat_folder(tmp_path) is None
+    assert open_flat_folder(tmp_path / "missing") is None
+
+
+def test_more_images_of_the_same_classes(folder, tmp_path):
+    (part,) = open_folder(folder)
+    write(tmp_path / "more" / "cat" / "0.png", grey(0))
+    assert open_more(tmp_path / "more", part).labels.tolist() == [1]
+    write(tmp_path / "more" / "dog" / "0.png", grey(0))
+    with pytest.raises(ShapPruneError, match=r"more has a class 'dog' that .* has not"):
+        open_more(tmp_path / "more", part)
