@@ -44,7 +44,9 @@ def crop(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
 
 def shift(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
     """Shift each image by up to an eighth of its shorter side in each direction; the border is filled with black."""
-    return _shift(images, black, generator, max(1, min(images.shape[2:]) // 8))
+    shifted = _shift(images, black, generator, max(1, min(images.shape[2:]) // 8))
+    # Networks that flatten by `view` need memory to follow the shape, but here channels are last.
+    return shifted.clone(memory_format=torch.contiguous_format)
 
 
 def rotate(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:

@@ -166,6 +166,11 @@ def test_without_a_repair_there_is_no_such_stage():
     assert list(result.stages) == ["removed"]
 
 
+def test_networks_that_flatten_by_view_are_distilled_and_repaired_with_copies():
+    result = shapprune.prune(randomise(ConvNetwork()), images(20), ratio=0.5, copies=2, steps=8)
+    assert result.copies == 2
+
+
 def test_multiples_and_layers_that_are_skipped():
     model, x = build("lenet5").eval(), torch.rand(8, 1, 28, 28)
     result = shapprune.prune(model, x, macs=0.6, steps=0, multiple=4, skip=["fc1"])
