@@ -16,7 +16,8 @@ from shapprune.gpu.device import DEVICES
 
 Subparsers = Any  # argparse names no type for it
 MODEL, ONNX = "model.safetensors", "model.onnx"  # the files that prune writes
-EVALUATED = 1000  # images that loss and accuracy are measured on, if there are so many
+SCORED, EVALUATED = 100, 1000  # images that score or calibrate, and that measure accuracy, if there are so many
+COALITION_GRADIENT = "coalition-gradient"
 
 
 def new_command(
@@ -80,8 +81,8 @@ def add_data(parser: argparse.ArgumentParser, evaluated: bool = True) -> None:
         "--data",
         required=True,
         metavar="DATA",
-        help="a folder with one folder of images a class (or train/ and val/ with such folders),"
-        " package.module:function that returns images and labels, or the name of a known set",
+        help="a folder with one folder of images a class (or train/ and val/ with such folders), or of images without"
+        " classes; package.module:function that returns images and labels; or the name of a known set",
     )
     group.add_argument(
         "--size", type=int, nargs=2, metavar=("H", "W"), help="resize and crop the images of a folder to this size"
@@ -100,7 +101,14 @@ def add_data(parser: argparse.ArgumentParser, evaluated: bool = True) -> None:
             metavar="X",
             help=f"{use}, for each channel, on the scale 0 to 1; default: as the manifest says, or ImageNet's",
         )
+    parser.set_defaults(evaluate_on=None)
     if evaluated:
+        group.add_argument(
+            "--evaluate-on",
+            metavar="FOLDER",
+            help="folders of classes with other images, to measure loss and accuracy on; default: a part of DATA, if it"
+            " has classes",
+        )
         group.add_argument(
             "--evaluate",
             type=_count_or_all,
@@ -110,33 +118,44 @@ def add_data(parser: argparse.ArgumentParser, evaluated: bool = True) -> None:
     group.add_argument("--seed", type=int, default=0, help="of the draws of images and criteria; default: 0")
 
 
-def add_scoring(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say how units are scored."""
+def add_scoring(parser: argparse.ArgumentParser, criterion: str = COALITION_GRADIENT, needs: str = "") -> None:
+    """Add the arguments that say how units are scored.
+
+    Args:
+        parser: of the command.
+        criterion: which one is the default, in words.
+        needs: what is said of options that do not go with all others.
+    """
     group = parser.add_argument_group("scores")
-    group.add_argument("--criterion", metavar="NAME", help="default: coalition-gradient; docs/criteria.md has them all")
+    group.add_argument("--criterion", metavar="NAME", help=f"default: {criterion}; docs/criteria.md has them all")
     group.add_argument("--criterion-options", metavar="YAML", help="its options, e.g. '{points: 8}'")
-    group.add_argument("--payoff", metavar="NAME", help="loss (default), accuracy or margin")
     group.add_argument(
         "--aggregate",
-        default="mean",
         metavar="HOW",
         help="how the scores of all images become one: mean (default), abs, mean+2std, p97.7 ...",
     )
-    group.add_argument("--images", type=int, metavar="N", help="scoring images; default: 100")
+    group.add_argument(
+        "--images",
+        type=int,
+        metavar="N",
+        help=f"images that score units or calibrate; default: {SCORED}, or all of fewer",
+    )
+    group.add_argument("--payoff", metavar="NAME", help=f"loss (default), accuracy or margin{needs}")
     group.add_argument(
         "--coupled",
         action="store_true",
-        help="also prune layers whose units can only leave together, as in a residual stream",
+        default=None,
+        help=f"also prune layers whose units can only leave together, as in a residual stream{needs}",
     )
 
 
-def read_criterion(arguments: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+def read_criterion(arguments: argparse.Namespace, default: str) -> tuple[str, dict[str, Any]]:
     """Read the criterion and its options; defaults are filled in.
 
     Raises:
         ShapPruneError: an unknown criterion or option, or a value that is not allowed.
     """
-    name = arguments.criterion or "coalition-gradient"
+    name = (arguments.criterion or default).replace("_", "-")
     lookup(name)
     return name, check_options(name, read_mapping(arguments.criterion_options, "--criterion-options", "{points: 8}"))
 

@@ -1,4 +1,4 @@
-"""What the arguments of ``prune`` ask of a network, and the network that comes of it."""
+"""``prune`` by scores: what the arguments ask of a network, and the network that comes of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from shapprune.commands.scoring import Scoring, check_criterion, check_layers, read_folder
+from shapprune.commands.measuring import measure_before, open_evaluation
+from shapprune.commands.opening import check_criterion
+from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, write_results
+from shapprune.commands.scoring import Scoring, check_layers, open_scoring, read_folder
 from shapprune.core.errors import ShapPruneError
 from shapprune.pruning.allocation import allocate
 from shapprune.pruning.loop import prune_steps
@@ -41,19 +44,6 @@ class Plan:
     facts: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Pruned:
-    """A smaller network.
-
-    Attributes:
-        model: the network.
-        facts: what a manifest says of how it was made.
-    """
-
-    model: nn.Module
-    facts: Mapping[str, Any]
-
-
 def plan_pruning(arguments: argparse.Namespace, scoring: Scoring, target: Target) -> Plan:
     """Check what the arguments ask of this network, and settle what does not depend on scores.
 
@@ -80,7 +70,8 @@ def plan_pruning(arguments: argparse.Namespace, scoring: Scoring, target: Target
         layers = [layer for layer in layers if widths[layer] < units[layer]]
         left = [group for group in groups if group[0] in layers]
         grouped = Target(widths={layer: widths[layer] for layer in layers}, multiple=target.multiple, groups=left)
-    check_criterion([] if stored else layers, scoring)
+    if not stored:
+        check_criterion(scoring.criterion, {layer: scoring.units[layer] for layer in layers}, scoring)
     sequential = arguments.scores is None and arguments.sequential is not False
     choice = {target.measure: getattr(target, target.measure), "multiple": target.multiple}
     facts = {
@@ -91,8 +82,35 @@ def plan_pruning(arguments: argparse.Namespace, scoring: Scoring, target: Target
     return Plan(grouped, layers, sequential, arguments.repair, stored, facts)
 
 
-def prune(scoring: Scoring, plan: Plan) -> Pruned:
-    """Score, choose, remove and repair; a line is printed for each layer."""
+def prune_by_scores(arguments: argparse.Namespace, target: Target) -> None:
+    """Prune, measure, write, and print a comparison of the two networks.
+
+    Raises:
+        ShapPruneError: a bad argument; nothing is written then.
+    """
+    scoring = open_scoring(arguments)
+    plan = plan_pruning(arguments, scoring, target)
+    evaluation = open_evaluation(scoring.data, arguments)
+    assert evaluation is not None  # the images have classes
+    if arguments.onnx:
+        try_onnx(scoring.model, scoring.example)
+    print(scoring.data, flush=True)
+    before = measure_before(evaluation, scoring.model)
+    model, facts = prune(scoring, plan)
+    after = evaluation.measure(model)
+    measured = measure_sizes(scoring.model, model, scoring.example, arguments)
+    facts |= {"before": {**before, **measured["before"]}, "after": {**after, **measured["after"]}}
+    facts["evaluation_images"] = len(evaluation.places)
+    write_results(arguments.out, scoring, model, facts, onnx=arguments.onnx)
+    print_comparison(facts["before"], facts["after"])
+
+
+def prune(scoring: Scoring, plan: Plan) -> tuple[nn.Module, dict[str, Any]]:
+    """Score, choose, remove and repair; a line is printed for each layer.
+
+    Returns:
+        The smaller network, and what a manifest says of how it was made.
+    """
     model = scoring.model
     cost = {"evaluations": 0.0, "seconds": 0.0}
     for step in prune_steps(
@@ -113,4 +131,4 @@ def prune(scoring: Scoring, plan: Plan) -> Pruned:
             cost = {name: value + getattr(scores, name) for name, value in cost.items()}
         for layer, units in step.removed.items():
             print(f"{layer}: {len(units)} of {scoring.units[layer]} units leave", flush=True)
-    return Pruned(model, {**plan.facts, "cost": cost})
+    return model, {**plan.facts, "cost": cost}

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
         ShapPruneError: a bad argument.
     """
     from shapprune.commands.images import open_images
-    from shapprune.commands.measuring import check_fit, measure
+    from shapprune.commands.measuring import check_fit, open_evaluation
     from shapprune.commands.network import open_checkpoint
     from shapprune.gpu.device import choose_device
     from shapprune.graph.counting import count_macs, count_parameters
@@ -39,17 +39,13 @@ def run(arguments: argparse.Namespace) -> None:
     device = choose_device(arguments.device)
     checkpoint = open_checkpoint(arguments)
     data = open_images(arguments, checkpoint)
-    places = data.draw("evaluation", arguments.evaluate, arguments.seed)
+    evaluation = open_evaluation(data, arguments)
+    if evaluation is None:
+        raise data.classes_missing("accuracy", "give --evaluate-on with folders of classes")
     model = checkpoint.network(data.shape).to(device)
-    example = data.evaluation.read(places[:1]).to(device)
+    example = evaluation.part.read(evaluation.places[:1]).to(device)
     check_fit(model, example, data)
-    loss, accuracy = measure(model, data.evaluation, places)
+    measured = evaluation.measure(model)
     print(f"# {data}")
-    measured = {
-        "loss": loss,
-        "accuracy": accuracy,
-        "parameters": count_parameters(model),
-        "macs": count_macs(model, example),
-        "images": len(places),
-    }
-    print(yaml.safe_dump(measured, sort_keys=False), end="")
+    sizes = {"parameters": count_parameters(model), "macs": count_macs(model, example)}
+    print(yaml.safe_dump({**measured, **sizes, "images": len(evaluation.places)}, sort_keys=False), end="")

@@ -4,92 +4,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from shapprune.commands.arguments import EVALUATED
 from shapprune.commands.network import Checkpoint
 from shapprune.commands.normalisation import Normalisation, choose_normalisation
+from shapprune.commands.parts import LabelledPart, Part, UserImages
 from shapprune.core.errors import ShapPruneError, suggestion
 from shapprune.core.resolve import resolve_function
-from shapprune.data.folders import MODES, open_folder
-from shapprune.data.prepared import ImageSet, draw_images, splits, tensors
+from shapprune.data.folders import MODES, ImageFiles, ImageFolder, open_flat_folder, open_folder, open_more
+from shapprune.data.prepared import ImageSet, splits, tensors
 from shapprune.data.sets import DATASETS, load, load_own
-
-
-class Part(NamedTuple):
-    """Images that are read by their places.
-
-    Attributes:
-        labels: of all of them, int64 [N].
-        read: places, int [n] -> float32 images [n, ...], as the network takes them.
-    """
-
-    labels: np.ndarray
-    read: Callable[[np.ndarray], Tensor]
-
-
-@dataclass(frozen=True)
-class UserImages:
-    """Labelled images in two parts that have none in common.
-
-    Attributes:
-        name: as the command line has it.
-        shape: of an image, e.g. channels, height and width.
-        scoring: those that units are scored on.
-        evaluation: those that loss and accuracy are measured on.
-        normalisation: what is done to their pixels.
-        resized: whether images are resized to the shape.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    scoring: Part
-    evaluation: Part
-    normalisation: Normalisation
-    resized: bool = False
-
-    def draw(self, part: str, wanted: int | str | None, seed: int) -> np.ndarray:
-        """Draw images of a part.
-
-        Args:
-            part: ``scoring`` or ``evaluation``.
-            wanted: how many, or ``all``; None draws 1000, or all where there are fewer.
-            seed: of the draw.
-
-        Returns:
-            Their places, sorted.
-
-        Raises:
-            ShapPruneError: there are not so many, or a seed below 0.
-        """
-        if seed < 0:
-            raise ShapPruneError(f"--seed {seed} is not 0 or more")
-        available = len(getattr(self, part).labels)
-        count = min(EVALUATED, available) if wanted is None else available if wanted == "all" else int(wanted)
-        if not 0 < count <= available:
-            raise ShapPruneError(f"{count} images were asked for, but {self.name} has {available} for {part}")
-        return draw_images(np.arange(available), count, trial=0, seed=seed)
-
-    def facts(self) -> dict[str, Any]:
-        """Say, for a manifest, which images they are."""
-        return {
-            "name": self.name,
-            "shape": self.shape,
-            "mean": self.normalisation.mean,
-            "std": self.normalisation.std,
-            "resized": self.resized,
-        }
-
-    def __str__(self) -> str:
-        return f"images of {self.name}: {' x '.join(map(str, self.shape))}, {self.normalisation}"
 
 
 def open_images(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserImages:
@@ -102,6 +33,8 @@ def open_images(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserIm
     is_folder = name not in DATASETS and Path(name).is_dir()
     if not is_folder and (arguments.size or arguments.channels):
         raise ShapPruneError(f"--size and --channels are for a folder of images, not for {name}")
+    if not is_folder and arguments.evaluate_on:
+        raise ShapPruneError(f"--evaluate-on goes with a folder of images as --data, and {name} is none")
     if (arguments.mean is None) != (arguments.std is None):
         raise ShapPruneError("give --mean and --std together")
     if is_folder:
@@ -123,13 +56,13 @@ def open_images(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserIm
 
 def _open_folder(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserImages:
     stored = checkpoint.manifest.get("data", {})
-    parts = open_folder(arguments.data)
+    scoring, evaluation = _find_files(arguments)
     size = tuple(stored["shape"][1:]) if stored.get("resized") else None
     if arguments.size:
         size = tuple(arguments.size)
     if size is not None and min(size) < 1:
         raise ShapPruneError(f"--size {size[0]} {size[1]} is not a height and a width of 1 or more pixels")
-    height_width = size or parts[0].size()
+    height_width = size or scoring.size()
     channels = arguments.channels or checkpoint.channels(height_width)
     if channels not in MODES:
         raise ShapPruneError(
@@ -138,11 +71,38 @@ def _open_folder(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserI
         )
     normalisation = choose_normalisation(arguments, stored, channels)
 
-    def read(files: Any, places: np.ndarray) -> Tensor:
+    def read(files: ImageFiles, places: np.ndarray) -> Tensor:
         return normalisation.apply(files.read(places, channels, height_width, resize=size is not None))
 
-    halves = _split([Part(files.labels, partial(read, files)) for files in parts])
+    def labelled(files: ImageFolder) -> LabelledPart:
+        return LabelledPart(len(files.files), partial(read, files), files.labels)
+
+    halves: tuple[Part, LabelledPart | None]
+    if not isinstance(scoring, ImageFolder):
+        halves = Part(len(scoring.files), partial(read, scoring)), None if evaluation is None else labelled(evaluation)
+    elif evaluation is None:
+        halves = _halve(labelled(scoring))
+    else:
+        halves = labelled(scoring), labelled(evaluation)
     return UserImages(arguments.data, (channels, *height_width), *halves, normalisation, size is not None)
+
+
+def _find_files(arguments: argparse.Namespace) -> tuple[ImageFiles, ImageFolder | None]:
+    """Images that score or calibrate, and others to evaluate on, if there are any apart."""
+    flat = open_flat_folder(arguments.data)
+    parts = [] if flat else open_folder(arguments.data)
+    scoring: ImageFiles = flat or parts[0]
+    if arguments.evaluate_on is None:
+        return scoring, parts[1] if len(parts) > 1 else None
+    if not Path(arguments.evaluate_on).is_dir():
+        raise ShapPruneError(f"--evaluate-on {arguments.evaluate_on} is not a folder")
+    if isinstance(scoring, ImageFolder):
+        evaluation = open_more(Path(arguments.evaluate_on), scoring)
+    else:
+        evaluation = open_folder(arguments.evaluate_on)[-1]
+    if {file.resolve() for file in scoring.files} & {file.resolve() for file in evaluation.files}:
+        raise ShapPruneError(f"--evaluate-on {arguments.evaluate_on} has images that are also in --data; give others")
+    return scoring, evaluation
 
 
 def _open_set(arguments: argparse.Namespace, stored: Mapping[str, Any], image_set: ImageSet, origin: str) -> UserImages:
@@ -151,8 +111,9 @@ def _open_set(arguments: argparse.Namespace, stored: Mapping[str, Any], image_se
     chosen = choose_normalisation(arguments, stored, info.shape[0], own)
     normalised = dataclasses.replace(image_set, info=dataclasses.replace(info, mean=chosen.mean, std=chosen.std))
 
-    def part(name: str) -> Part:
-        return Part(getattr(normalised, f"{name}_labels"), lambda places: tensors(normalised, name, places)[0])
+    def part(name: str) -> LabelledPart:
+        labels = getattr(normalised, f"{name}_labels")
+        return LabelledPart(len(labels), lambda places: tensors(normalised, name, places)[0], labels)
 
     return UserImages(arguments.data, info.shape, part("train"), part("test"), chosen)
 
@@ -167,12 +128,19 @@ def _open_arrays(
     normalisation = Normalisation()
     if images.dtype == np.uint8:
         normalisation = choose_normalisation(arguments, stored, images.shape[1])
-        part = Part(labels, lambda places: normalisation.apply(_copy_in_order(images[places])))
+
+        def read(places: np.ndarray) -> Tensor:
+            return normalisation.apply(_copy_in_order(images[places]))
+
     elif arguments.mean:
         raise ShapPruneError(f"the images of {arguments.data} are floats, which are taken as they come, without --mean")
     else:
-        part = Part(labels, lambda places: torch.from_numpy(_copy_in_order(images[places])).float())
-    return UserImages(arguments.data, images.shape[1:], *_split([part]), normalisation)
+
+        def read(places: np.ndarray) -> Tensor:
+            return torch.from_numpy(_copy_in_order(images[places])).float()
+
+    halves = _halve(LabelledPart(len(labels), read, labels))
+    return UserImages(arguments.data, images.shape[1:], *halves, normalisation)
 
 
 def _check_arrays(name: str, images: np.ndarray, labels: np.ndarray) -> None:
@@ -189,16 +157,13 @@ def _check_arrays(name: str, images: np.ndarray, labels: np.ndarray) -> None:
         )
 
 
-def _split(parts: Sequence[Part]) -> tuple[Part, Part]:
-    """Take two parts as they are; split one into halves, always the same."""
-    if len(parts) == 2:
-        return parts[0], parts[1]
-    (whole,) = parts
+def _halve(whole: LabelledPart) -> tuple[LabelledPart, LabelledPart]:
+    """Split a part into halves, always the same."""
 
-    def half(places: np.ndarray) -> Part:
-        return Part(whole.labels[places], lambda some: whole.read(places[some]))
+    def half(places: np.ndarray) -> LabelledPart:
+        return LabelledPart(len(places), lambda some: whole.read(places[some]), whole.labels[places])
 
-    first, second = splits(len(whole.labels), len(whole.labels) // 2)
+    first, second = splits(whole.count, whole.count // 2)
     return half(first), half(second)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shapprune.commands.images import Part, UserImages
+from shapprune.commands.parts import LabelledPart, UserImages
 from shapprune.core.errors import ShapPruneError
 from shapprune.networks.modes import mode
 from shapprune.networks.training import evaluate
@@ -16,17 +18,51 @@ from shapprune.networks.training import evaluate
 _AT_ONCE = 200  # images in memory
 
 
-def measure(model: nn.Module, part: Part, places: np.ndarray) -> tuple[float, float]:
-    """Measure mean cross-entropy and accuracy on the images of a part at these places; few are in memory at a time."""
-    loss, correct = 0.0, 0
-    for some in np.array_split(places, math.ceil(len(places) / _AT_ONCE)):
-        some_loss, some_accuracy = evaluate(model, part.read(some), torch.from_numpy(part.labels[some]))
-        loss, correct = loss + some_loss * len(some), correct + round(some_accuracy * len(some))
-    return loss / len(places), correct / len(places)
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Images that networks are compared on.
+
+    Attributes:
+        part: the images.
+        places: of those that are looked at.
+    """
+
+    part: LabelledPart
+    places: np.ndarray
+
+    def measure(self, model: nn.Module) -> dict[str, float]:
+        """Measure mean cross-entropy, ``loss``, and ``accuracy``; few images are in memory at a time."""
+        loss, correct = 0.0, 0
+        for some in np.array_split(self.places, math.ceil(len(self.places) / _AT_ONCE)):
+            labels = torch.from_numpy(self.part.labels[some])
+            some_loss, some_accuracy = evaluate(model, self.part.read(some), labels)
+            loss, correct = loss + some_loss * len(some), correct + round(some_accuracy * len(some))
+        return {"loss": loss / len(self.places), "accuracy": correct / len(self.places)}
+
+
+def open_evaluation(data: UserImages, arguments: argparse.Namespace) -> Evaluation | None:
+    """Draw the images that loss and accuracy are measured on; None where there are no classes.
+
+    Raises:
+        ShapPruneError: there are not as many as were asked for.
+    """
+    if data.evaluation is None:
+        if arguments.evaluate is not None:
+            raise data.classes_missing("--evaluate", "give --evaluate-on with such folders")
+        return None
+    return Evaluation(data.evaluation, data.draw("evaluation", arguments.evaluate, arguments.seed))
+
+
+def measure_before(evaluation: Evaluation, model: nn.Module) -> dict[str, float]:
+    """Measure the network before it is pruned, which also finds an image that cannot be read, and print a line."""
+    before = evaluation.measure(model)
+    count = len(evaluation.places)
+    print(f"before: loss {before['loss']:.4f}, accuracy {before['accuracy']:.4f} on {count} images", flush=True)
+    return before
 
 
 def check_fit(model: nn.Module, example: Tensor, images: UserImages) -> int:
-    """Raise unless a network takes the images and has an output for each label.
+    """Raise unless a network takes the images and, where they have classes, has an output for each.
 
     Args:
         model: the network.
@@ -37,7 +73,8 @@ def check_fit(model: nn.Module, example: Tensor, images: UserImages) -> int:
         How many outputs the network has.
 
     Raises:
-        ShapPruneError: it fails on the images, returns no row of numbers for each, or has fewer outputs than classes.
+        ShapPruneError: it fails on the images, returns no numbers for each, for classes no row of numbers for each, or
+            it has fewer outputs than classes.
     """
     with torch.inference_mode(), mode(model, training=False):
         try:
@@ -47,10 +84,11 @@ def check_fit(model: nn.Module, example: Tensor, images: UserImages) -> int:
             raise ShapPruneError(
                 f"the network fails on images {list(images.shape)} of {images.name}: {reason}"
             ) from error
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2:
+    labels = [part.labels for part in (images.scoring, images.evaluation) if isinstance(part, LabelledPart)]
+    if not isinstance(outputs, Tensor) or outputs.dim() < 2 or (labels and outputs.dim() > 2):
         found = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ShapPruneError(f"the network returns {found}, a row of one number a class is needed for each image")
-    highest = max(int(part.labels.max()) for part in (images.scoring, images.evaluation))
+    highest = max((int(each.max()) for each in labels), default=0)
     if highest >= outputs.shape[1]:
         raise ShapPruneError(
             f"{images.name} has labels up to {highest}, but the network has {outputs.shape[1]} outputs, for the labels"

@@ -5,20 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from shapprune.commands.arguments import (
-    MODEL,
-    ONNX,
-    Subparsers,
-    add_data,
-    add_network,
-    add_scoring,
-    check_folder,
-    new_command,
-    read_mapping,
-)
-from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.commands.arguments import MODEL, ONNX, Subparsers, add_data, add_network, add_scoring, new_command
+from shapprune.commands.budgets import read_budgets
+from shapprune.commands.combinations import by_scores, check_arguments, read_target
+from shapprune.pruning.budget import NAMES
 from shapprune.pruning.repair import REPAIRS
-from shapprune.pruning.target import MEASURES, Target
 
 
 def add_command(commands: Subparsers) -> None:
@@ -28,14 +19,22 @@ def add_command(commands: Subparsers) -> None:
         "prune",
         run,
         "make a network smaller",
-        "Score the units of a network, remove those that matter least, and write the smaller network with a manifest\n"
-        "of how it was made and what it has lost.",
-        "--checkpoint net.pth --architecture my_package.models:build --data photos/ --ratio 0.5 --out small/",
+        "Make a network fit a budget with a few images, which need no labels: units leave that the layers behind them\n"
+        "can make up for, the weights are fitted again, and the network is distilled on the same images. What to\n"
+        "expect of it is said by images that were left out. The budget is a share of the present cost (50% or 0.5;\n"
+        "every number below 1 is a share) or an absolute number (20000000, 20M, 600k).",
+        "--checkpoint net.pth --architecture my_package.models:build --data photos/ --macs 50% --out small/",
     )
     add_network(parser)
     add_data(parser)
-    add_scoring(parser)
-    _add_target(parser)
+    _add_budget(parser)
+    _add_making(parser)
+    add_scoring(
+        parser,
+        "reconstruction, or coalition-gradient where units leave by scores",
+        "; only where units leave by scores",
+    )
+    _add_by_scores(parser)
     group = parser.add_argument_group("results")
     group.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=f"where {MODEL} and model.json go")
     group.add_argument("--onnx", action="store_true", help=f"write {ONNX} too (pip install 'shapprune[onnx]')")
@@ -44,88 +43,94 @@ def add_command(commands: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Prune, measure, write, and print a comparison of the two networks.
+    """Prune, measure, write, and print a comparison of the networks.
 
     Raises:
         ShapPruneError: a bad argument; nothing is written then.
     """
-    target = _check(arguments)
-    from shapprune.commands.choosing import plan_pruning, prune
-    from shapprune.commands.measuring import measure
-    from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, write_results
-    from shapprune.commands.scoring import open_scoring
+    check_arguments(arguments)
+    if by_scores(arguments):
+        target = read_target(arguments)
+        from shapprune.commands.choosing import prune_by_scores
 
-    scoring = open_scoring(arguments)
-    plan = plan_pruning(arguments, scoring, target)
-    places = scoring.data.draw("evaluation", arguments.evaluate, arguments.seed)
-    example = scoring.data.evaluation.read(places[:8]).to(scoring.device)
-    if arguments.onnx:
-        try_onnx(scoring.model, example)
-    print(scoring.data, flush=True)
-    losses = [measure(scoring.model, scoring.data.evaluation, places)]  # first, to find an image that cannot be read
-    print(f"before: loss {losses[0][0]:.4f}, accuracy {losses[0][1]:.4f} on {len(places)} images", flush=True)
-    pruned = prune(scoring, plan)
-    losses.append(measure(pruned.model, scoring.data.evaluation, places))
-    sizes = measure_sizes([scoring.model, pruned.model], example, arguments)
-    before, after = (
-        {"loss": loss, "accuracy": accuracy, **size} for (loss, accuracy), size in zip(losses, sizes, strict=True)
+        prune_by_scores(arguments, target)
+    else:
+        budgets = read_budgets(arguments)
+        from shapprune.commands.shrinking import fit_budgets
+
+        fit_budgets(arguments, budgets)
+
+
+def _add_budget(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how small."""
+    group = parser.add_argument_group("budget (give one)")
+    for name, meaning in (
+        ("macs", "multiply-accumulates of an image"),
+        ("parameters", "parameters"),
+        ("megabytes", "millions of bytes of parameters and buffers"),
+        ("milliseconds", "milliseconds that an image takes on the device"),
+    ):
+        group.add_argument(f"--{name}", metavar="N", help=f"at most so many {meaning}, or this share of the present")
+    group.add_argument("--ratio", metavar="R", help="this share of the units of each layer leaves")
+    group.add_argument(
+        "--budgets",
+        nargs="+",
+        metavar="N",
+        help="several, e.g. 75%% 50%% 25%%: a network in a folder of its own for each, and tradeoff.csv, .svg and .png",
     )
-    measured = {"before": before, "after": after, "evaluation_images": len(places)}
-    write_results(arguments, scoring, pruned, measured, example)
-    print_comparison(before, after)
+    group.add_argument("--measure", choices=NAMES, help="what --budgets limit; default: macs")
 
 
-def _add_target(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say which units leave."""
-    group = parser.add_argument_group("which units leave")
-    choice = group.add_mutually_exclusive_group(required=True)
-    choice.add_argument("--ratio", type=float, metavar="R", help="this share of the units of each layer")
-    choice.add_argument("--widths", metavar="YAML", help="all but so many of these layers, e.g. '{conv1: 16}'")
-    choice.add_argument("--negative", action="store_true", help="those with a negative score")
-    choice.add_argument(
+def _add_making(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how a network is made smaller."""
+    group = parser.add_argument_group("how")
+    group.add_argument(
+        "--allocation",
+        metavar="HOW",
+        help="damage (default) splits a budget over layers by what the outputs lose, uniform takes the same share of"
+        " each",
+    )
+    group.add_argument(
+        "--repair",
+        default="least-squares",
+        metavar="HOW",
+        help=f"mend what is left with the same images: {', '.join(REPAIRS)}; default: least-squares",
+    )
+    group.add_argument(
+        "--distil",
+        metavar="STEPS",
+        help="train it on the same images to do what the intact network does: auto (default) takes as many steps as fit"
+        " --minutes, and none where they do not help on images left out; none; or a number of steps",
+    )
+    group.add_argument("--minutes", type=float, metavar="M", help="that distilling may take, about; default: 5")
+    group.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="mirror images while distilling, never for digits, text or one-sided pictures; default: with 3 channels",
+    )
+    group.add_argument("--multiple", type=int, default=1, metavar="M", help="keep a multiple of M units in each layer")
+    group.add_argument("--skip", nargs="+", default=[], metavar="LAYER", help="leave these layers whole")
+
+
+def _add_by_scores(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments by which units leave by their scores alone."""
+    group = parser.add_argument_group(
+        "units that leave by scores",
+        "With one of these, units leave layer by layer by the scores of labelled images alone: nothing is distilled,\n"
+        "no agreement is said, and --ratio, --parameters and --macs (numbers) take the same share of all layers.",
+    )
+    group.add_argument("--widths", metavar="YAML", help="all but so many of these layers, e.g. '{conv1: 16}'")
+    group.add_argument("--negative", action="store_true", default=None, help="those with a negative score")
+    group.add_argument(
         "--loss-growth",
         type=float,
         metavar="G",
         help="in each layer, as many as let the loss on the scoring images grow by this share at most, e.g. 0.05",
     )
-    choice.add_argument("--parameters", type=int, metavar="N", help="until the network has at most N parameters")
-    choice.add_argument("--macs", type=int, metavar="N", help="until an image takes at most N multiply-accumulates")
-    group.add_argument("--multiple", type=int, default=1, metavar="M", help="keep a multiple of M units in each layer")
-    group.add_argument("--skip", nargs="+", default=[], metavar="LAYER", help="leave these layers whole")
     group.add_argument("--scores", type=Path, metavar="FOLDER", help="use the scores that `score` has written")
     group.add_argument(
         "--sequential",
         action=argparse.BooleanOptionalAction,
-        help="prune layer by layer from the output, each scored on what is left of the network; default without"
-        " --scores",
+        help="from the output, each layer scored on what is left of the network (default without --scores), or all"
+        " layers on the whole network",
     )
-    group.add_argument(
-        "--repair",
-        default="none",
-        metavar="HOW",
-        help=f"mend what is left with the scoring images after each step: {', '.join(REPAIRS)}; default: none",
-    )
-
-
-def _check(arguments: argparse.Namespace) -> Target:
-    """Raise for what is wrong whatever the network is, before anything is loaded; return the target."""
-    check_folder(arguments.out)
-    for name in ("batch", "threads"):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise ShapPruneError(f"--{name} {getattr(arguments, name)} is not 1 or more")
-    if arguments.repair not in REPAIRS:
-        raise unknown("repair", arguments.repair, REPAIRS)
-    if arguments.scores is not None:
-        for name in ("criterion", "criterion_options", "payoff", "sequential"):
-            if getattr(arguments, name):
-                option = f"--{name.replace('_', '-')}"
-                raise ShapPruneError(f"{option} cannot be given with --scores, which were made before")
-    if arguments.onnx:
-        from shapprune.networks.export import require_onnx
-
-        require_onnx()
-    measures = {name: getattr(arguments, name) for name in MEASURES}
-    if arguments.widths is not None:  # a layer called 0 is a number in YAML
-        widths = read_mapping(arguments.widths, "--widths", "{conv1: 16}")
-        measures["widths"] = {str(layer): width for layer, width in widths.items()}
-    return Target(**measures, multiple=arguments.multiple)

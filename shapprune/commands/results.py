@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from shapprune.commands.arguments import MODEL, ONNX
-from shapprune.commands.choosing import Pruned
-from shapprune.commands.scoring import Scoring
+from shapprune.commands.opening import Opened
 from shapprune.gpu.device import machine_facts
-from shapprune.graph.counting import count_macs, count_parameters
+from shapprune.graph.counting import count_bytes, count_macs, count_parameters
 from shapprune.networks.export import export_onnx
 from shapprune.networks.latency import measure_latency
 from shapprune.networks.storage import save
 
 _ROUNDS = 3  # in which networks are timed by turns
+# What is counted of a network, its title, how many make one of the title, and digits.
+_SIZES = (("macs", "MACs", 1, 0), ("parameters", "parameters", 1, 0), ("bytes", "megabytes", 1_000_000, 3))
 
 
 def try_onnx(model: nn.Module, example: Tensor) -> None:
@@ -29,50 +30,64 @@ def try_onnx(model: nn.Module, example: Tensor) -> None:
         export_onnx(model, Path(folder) / ONNX, example)
 
 
-def measure_sizes(models: Sequence[nn.Module], example: Tensor, arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure parameters, MACs and latency of networks."""
+def measure_sizes(
+    whole: nn.Module, small: nn.Module, example: Tensor, arguments: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    """Measure parameters, MACs, bytes and latency ``before`` and ``after``."""
+    models = (whole, small)
     # By turns, and of each network the fastest turn: so another program that is busy for a while does not decide.
     rounds = [
         [measure_latency(model, example, batch=arguments.batch, threads=arguments.threads) for model in models]
         for _ in range(_ROUNDS)
     ]
     fastest = [min(times, key=lambda each: each.median_ms) for times in zip(*rounds, strict=True)]
-    return [
-        {"parameters": count_parameters(model), "macs": count_macs(model, example), "latency": asdict(latency)}
+    sizes = [
+        {
+            "parameters": count_parameters(model),
+            "macs": count_macs(model, example),
+            "bytes": count_bytes(model),
+            "latency": asdict(latency),
+        }
         for model, latency in zip(models, fastest, strict=True)
     ]
+    return dict(zip(("before", "after"), sizes, strict=True))
 
 
-def write_results(
-    arguments: argparse.Namespace, scoring: Scoring, pruned: Pruned, measured: Mapping[str, Any], example: Tensor
-) -> None:
-    """Write the smaller network with its manifest, and as ONNX if that is asked for."""
-    (arguments.out / ONNX).unlink(missing_ok=True)  # an earlier run may have left one, of another network
-    facts = {
-        "network": scoring.checkpoint.builder(),
-        "outputs": scoring.outputs,
-        "data": scoring.data.facts(),
-        "checkpoint": {"file": scoring.checkpoint.path.name, "sha256": scoring.checkpoint.sha256},
-        **pruned.facts,
-        **measured,
-        **machine_facts(scoring.device),
+def write_results(folder: Path, opened: Opened, model: nn.Module, facts: Mapping[str, Any], onnx: bool) -> None:
+    """Write a smaller network with its manifest, and as ONNX if that is asked for.
+
+    Args:
+        folder: where it goes.
+        opened: the network before, and the images.
+        model: the smaller network.
+        facts: what its manifest says beside what both roads have in common.
+        onnx: whether it is written as ONNX too.
+    """
+    (folder / ONNX).unlink(missing_ok=True)  # an earlier run may have left one, of another network
+    common = {
+        "network": opened.checkpoint.builder(),
+        "outputs": opened.outputs,
+        "data": opened.data.facts(),
+        "checkpoint": {"file": opened.checkpoint.path.name, "sha256": opened.checkpoint.sha256},
     }
-    save(pruned.model, arguments.out / MODEL, **facts)
-    if arguments.onnx:
-        export_onnx(pruned.model, arguments.out / ONNX, example)
+    save(model, folder / MODEL, **common, **facts, **machine_facts(opened.device))
+    if onnx:
+        export_onnx(model, folder / ONNX, opened.example)
 
 
 def print_comparison(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Print a table of both networks."""
+    """Print a table of both networks; loss and accuracy only where they were measured."""
     rows = [("", "before", "after", "")]
-    for name, title in (("parameters", "parameters"), ("macs", "MACs")):
+    for name, title, scale, digits in _SIZES:
         share = f"{after[name] / before[name]:.0%}"
-        rows.append((title, f"{before[name]:,}", f"{after[name]:,}", share))
+        whole, small = (f"{each[name] / scale:,.{digits}f}" for each in (before, after))
+        rows.append((title, whole, small, share))
     for name in ("loss", "accuracy"):
-        rows.append((name, f"{before[name]:.4f}", f"{after[name]:.4f}", f"{after[name] - before[name]:+.4f}"))
+        if name in before:
+            rows.append((name, f"{before[name]:.4f}", f"{after[name]:.4f}", f"{after[name] - before[name]:+.4f}"))
     times = [each["latency"]["median_ms"] for each in (before, after)]
-    rows.append(("latency, ms", f"{times[0]:.3f}", f"{times[1]:.3f}", f"{times[1] / times[0]:.0%}"))
+    rows.append(("milliseconds", f"{times[0]:.3f}", f"{times[1]:.3f}", f"{times[1] / times[0]:.0%}"))
     for title, *cells in rows:
-        print(f"{title:11}" + "".join(f"{cell:>16}" for cell in cells).rstrip())
+        print(f"{title:12}" + "".join(f"{cell:>16}" for cell in cells).rstrip())
     latency = after["latency"]
-    print(f"latency: batch {latency['batch']}, threads {latency['threads']}, {latency['device']}")
+    print(f"milliseconds: batch {latency['batch']}, threads {latency['threads']}, {latency['device']}")

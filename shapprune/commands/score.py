@@ -45,12 +45,13 @@ def run(arguments: argparse.Namespace) -> None:
         ShapPruneError: a bad argument; nothing is written then.
     """
     check_folder(arguments.out)
-    from shapprune.commands.scoring import check_criterion, check_layers, open_scoring
+    from shapprune.commands.opening import check_criterion
+    from shapprune.commands.scoring import check_layers, open_scoring
 
     scoring = open_scoring(arguments)
     layers = arguments.layers or list(scoring.units)
     check_layers(layers, scoring)
-    check_criterion(layers, scoring)
+    check_criterion(scoring.criterion, {layer: scoring.units[layer] for layer in layers}, scoring)
     print(scoring.data, flush=True)
     wide = max(map(len, ["layer", *layers]))
     print(f"{'layer':{wide}}  units      lowest     highest  negative  seconds")

@@ -5,70 +5,49 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from shapprune.commands.arguments import read_criterion
-from shapprune.commands.images import UserImages, open_images
-from shapprune.commands.measuring import check_fit
-from shapprune.commands.network import Checkpoint, open_checkpoint
+from shapprune.commands.arguments import COALITION_GRADIENT, read_criterion
+from shapprune.commands.opening import Opened, open_network
+from shapprune.commands.parts import LabelledPart
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.core.files import read_json
-from shapprune.criteria.catalog import lookup
 from shapprune.criteria.scoring import score
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.payoffs import find_payoff
-from shapprune.gpu.device import choose_device
 from shapprune.graph.prunable import prunable_layers
-from shapprune.graph.unit_graph import UnitGraph
 from shapprune.shapley.score_files import read_scores
 from shapprune.shapley.scores import UnitScores, aggregate
 from shapprune.workflow.store.keys import digest
 
 
 @dataclass(frozen=True, eq=False)
-class Scoring:
+class Scoring(Opened):
     """A network, its images, and how its units are scored; all of it is checked.
 
     Attributes:
-        checkpoint: where the network comes from.
-        model: the network, on its device, in eval mode.
-        device: ``cpu`` or ``cuda``.
-        outputs: how many it has.
-        data: the images.
         units: layer -> how many units it has, of the layers that can lose any.
         groups: these layers in the order they run, those together whose units leave together.
         criterion: its name.
         options: of the criterion.
         payoff: what a coalition is worth.
         aggregate: how the scores of all images become one.
-        seed: of all draws.
-        places: of the scoring images.
-        images: the scoring images, as the network takes them.
         labels: of the scoring images, int64 [N].
     """
 
-    checkpoint: Checkpoint
-    model: nn.Module
-    device: str
-    outputs: int
-    data: UserImages
     units: Mapping[str, int]
     groups: Sequence[tuple[str, ...]]
     criterion: str
     options: Mapping[str, Any]
     payoff: str
     aggregate: str
-    seed: int
-    places: np.ndarray
-    images: Tensor
     labels: Tensor
 
     @property
@@ -116,36 +95,26 @@ def open_scoring(arguments: argparse.Namespace) -> Scoring:
     Raises:
         ShapPruneError: an argument is wrong.
     """
-    criterion, options = read_criterion(arguments)
-    payoff = arguments.payoff or "loss"
+    criterion, options = read_criterion(arguments, COALITION_GRADIENT)
+    payoff, how = arguments.payoff or "loss", arguments.aggregate or "mean"
     find_payoff(payoff)
-    aggregate(torch.zeros(1, 2), arguments.aggregate)
-    device = choose_device(arguments.device)
-    checkpoint = open_checkpoint(arguments)
-    data = open_images(arguments, checkpoint)
-    places = data.draw("scoring", 100 if arguments.images is None else arguments.images, arguments.seed)
-    model = checkpoint.network(data.shape).to(device)
-    images = data.scoring.read(places)
-    outputs = check_fit(model, images[:2].to(device), data)
-    layers = [each for each in prunable_layers(model, images[:2].to(device), coupled=arguments.coupled) if each.group]
+    aggregate(torch.zeros(1, 2), how)
+    opened = open_network(arguments)
+    if not isinstance(opened.data.scoring, LabelledPart):
+        raise opened.data.classes_missing("a score by the loss", f"give {opened.data.name}/CLASS/IMAGE.png")
+    layers = prunable_layers(opened.model, opened.example, coupled=bool(arguments.coupled))
+    layers = [each for each in layers if each.group]
     if not layers:
         raise ShapPruneError("no layer of this network can lose units; python -m shapprune layers says why")
     return Scoring(
-        checkpoint=checkpoint,
-        model=model,
-        device=device,
-        outputs=outputs,
-        data=data,
+        **{each.name: getattr(opened, each.name) for each in fields(opened)},
         units={each.name: each.units for each in layers},
         groups=list(dict.fromkeys(each.group for each in layers)),
         criterion=criterion,
         options=options,
         payoff=payoff,
-        aggregate=arguments.aggregate,
-        seed=arguments.seed,
-        places=places,
-        images=images,
-        labels=torch.from_numpy(data.scoring.labels[places]),
+        aggregate=how,
+        labels=torch.from_numpy(opened.data.scoring.labels[opened.places]),
     )
 
 
@@ -154,20 +123,6 @@ def check_layers(layers: Sequence[str], scoring: Scoring) -> None:
     for layer in layers:
         if layer not in scoring.units:
             raise unknown("layer", layer, scoring.units)
-
-
-def check_criterion(layers: Sequence[str], scoring: Scoring) -> None:
-    """Raise where a layer is too wide for the criterion, or lacks the BatchNorm that it needs."""
-    criterion = lookup(scoring.criterion)
-    limit = criterion.max_units
-    if limit is not None and (wide := [layer for layer in layers if scoring.units[layer] > limit]):
-        raise ShapPruneError(
-            f"{scoring.criterion} can score up to {limit} units, but layer {wide[0]!r} has {scoring.units[wide[0]]}"
-        )
-    if criterion.batchnorm:
-        graph = UnitGraph(scoring.model, scoring.images[:2].to(scoring.device))
-        if bare := [layer for layer in layers if graph.norm_of(layer) is None]:
-            raise ShapPruneError(f"{scoring.criterion} needs a BatchNorm, but none follows layer {bare[0]!r}")
 
 
 def read_folder(folder: Path, scoring: Scoring) -> tuple[dict[str, UnitScores], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""How large a network is: parameters and multiply-accumulate operations."""
+"""How large a network is: parameters, bytes and multiply-accumulate operations."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ def count_parameters(model: nn.Module) -> int:
         10
     """
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_bytes(model: nn.Module) -> int:
+    """How many bytes the parameters and buffers of a network take.
+
+    Examples:
+        >>> from torch import nn
+        >>> from shapprune.graph.counting import count_bytes
+        >>> count_bytes(nn.Linear(4, 2))
+        40
+    """
+    return sum(each.numel() * each.element_size() for each in (*model.parameters(), *model.buffers()))
 
 
 def count_macs(model: nn.Module, example: Tensor) -> int:

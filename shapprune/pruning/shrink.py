@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.graph.counting import count_macs, count_parameters
+from shapprune.graph.counting import count_bytes, count_macs, count_parameters
 from shapprune.networks.latency import measure_latency
 from shapprune.pruning.allocation import uniform_within
 from shapprune.pruning.budget import MEASURES, Budget
@@ -293,10 +293,10 @@ class Shrinker:
         return {name: kept.get(name, list(range(units_of(name)))) for name in names}
 
     def _cost(self, network: nn.Module) -> dict[str, float]:
-        example, numbers = self._images[:1], [*network.parameters(), *network.buffers()]
+        example = self._images[:1]
         return {
             "macs": count_macs(network, example),
             "parameters": count_parameters(network),
-            "bytes": sum(each.numel() * each.element_size() for each in numbers),
+            "bytes": count_bytes(network),
             "milliseconds": measure_latency(network, example).median_ms,
         }

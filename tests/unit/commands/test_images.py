@@ -12,9 +12,9 @@ import pytest
 import torch
 
 import shapprune
-from shapprune.commands.scoring import Scoring
 from shapprune.networks.builders import build
 from shapprune.networks.storage import save
+from shapprune.pruning.shrink import Shrinker
 from tests import toys
 from tests.unit.commands.files import facts_of, write_images
 
@@ -22,14 +22,15 @@ from tests.unit.commands.files import facts_of, write_images
 def test_named_architectures_and_known_sets(tmp_path, out, call):
     save(build("mlp", shape=(1, 8, 8), width=12), tmp_path / "mlp.safetensors")
     given = ["--checkpoint", tmp_path / "mlp.safetensors", "--architecture", "mlp", "--options", "{width: 12}"]
-    assert call("prune", *given, "--data", "digits", "--ratio", 0.5, "--evaluate", 20) == 0
+    assert call("prune", *given, "--data", "digits", "--ratio", 0.5, "--distil", "none", "--evaluate", 20) == 0
     assert facts_of(out)["network"]["options"] == {"width": 12}
     assert facts_of(out)["outputs"] == 10
     assert len(facts_of(out)["kept"]["fc1"]) == 6
 
 
+@pytest.mark.parametrize("road", [["--sequential"], ["--distil", "none"]])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_scoring_and_evaluation_share_no_image(made, tmp_path, call, monkeypatch, seed):
+def test_scoring_and_evaluation_share_no_image(made, tmp_path, call, monkeypatch, seed, road):
     flat = tmp_path / "flat"
     write_images(flat, 6)
     read = []
@@ -40,7 +41,7 @@ def test_scoring_and_evaluation_share_no_image(made, tmp_path, call, monkeypatch
         lambda self, places, *more, **options: read.append(set(places)) or of_files(self, places, *more, **options),
     )
     given = ["--data", flat, "--images", 9, "--evaluate", "all", "--seed", seed, "--criterion", "taylor"]
-    assert call("prune", *given, "--ratio", 0.5) == 0
+    assert call("prune", *given, *road, "--ratio", 0.5) == 0
     scoring, *others = read
     assert len(scoring) == 9
     assert all(not scoring & other for other in others)
@@ -49,7 +50,7 @@ def test_scoring_and_evaluation_share_no_image(made, tmp_path, call, monkeypatch
 
 @pytest.mark.parametrize("part", ["train", "val"])
 def test_a_damaged_image_is_found_before_scoring(part, made, call, out, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Scoring, "score", lambda self, game, **_: pytest.fail("scored"))
+    monkeypatch.setattr(Shrinker, "shrink", lambda self, budget, **_: pytest.fail("pruned"))
     photos = tmp_path / "photos"
     shutil.copytree(made / "photos", photos)
     (photos / part / "b" / "1.png").write_bytes(b"no image")
@@ -77,13 +78,16 @@ def own_data(monkeypatch):
 
 def test_functions_return_floats_or_pixels(own_data, call, out, capsys):
     labels = np.arange(40) % 3
-    assert call("prune", "--ratio", 0.5, "--data", own_data(toys.images(40), torch.from_numpy(labels))) == 0
+    assert (
+        call("prune", "--distil", "none", "--ratio", 0.5, "--data", own_data(toys.images(40), torch.from_numpy(labels)))
+        == 0
+    )
     assert "as they come" in capsys.readouterr().out
     assert facts_of(out)["data"]["mean"] == []
     assert facts_of(out)["evaluation_images"] == 20
     pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
     function = own_data(pixels, labels)
-    assert call("prune", "--ratio", 0.5, "--data", function, "--mean", 0.5, "--std", 0.25) == 0
+    assert call("prune", "--distil", "none", "--ratio", 0.5, "--data", function, "--mean", 0.5, "--std", 0.25) == 0
     assert facts_of(out)["data"] == {
         "name": function,
         "shape": [1, 8, 8],
@@ -91,7 +95,10 @@ def test_functions_return_floats_or_pixels(own_data, call, out, capsys):
         "std": [0.25],
         "resized": False,
     }
-    assert call("prune", "--ratio", 0.5, "--data", own_data(pixels, labels, pixels[:9], labels[:9])) == 0
+    assert (
+        call("prune", "--distil", "none", "--ratio", 0.5, "--data", own_data(pixels, labels, pixels[:9], labels[:9]))
+        == 0
+    )
     assert facts_of(out)["data"]["mean"] == [pytest.approx(pixels.mean() / 255)]
     assert facts_of(out)["evaluation_images"] == 9
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from shapprune.commands.scoring import Scoring
+from shapprune.pruning.crossfit import Judge
 from tests.toys import ConvNetwork, ResidualNetwork
-from tests.unit.commands.files import LAYERS, TOY
+from tests.unit.commands.files import LAYERS, TOY, write_images
 
+FILES = (("res", ".pth"), ("two", ".pth"), ("empty", ""), ("flat", ""))
 MISTAKES = {
     "ratio of 1": (["--ratio", "1"], "ratio 1.0 "),
     "width": (["--widths", "{fc: 9}"], "'fc' has 8 units .* 9"),
@@ -18,14 +20,61 @@ MISTAKES = {
     "width in words": (["--widths", "{fc: few}"], "width 'few' of layer 'fc'"),
     "growth": (["--loss-growth", "-1"], "loss_growth -1.0 "),
     "parameters": (["--parameters", "3"], "3 parameters"),
+    "parameters by scores": (["--parameters", "3", "--sequential"], "3 parameters"),
+    "share of 0": (["--macs", "0%"], "--macs 0% is not a share"),
+    "share of all": (["--macs", "100%"], "--macs 100% is not a share"),
+    "more than all": (["--parameters", "1e9"], "which is within"),
+    "0": (["--macs", "0"], "--macs 0 "),
+    "1": (["--macs", "1"], "1 macs cannot be met"),
+    "least widths": (["--macs", "0.1%"], "cannot be met: with the least units"),
+    "negative": (["--megabytes", "-2"], "megabytes -2 "),
+    "negative share": (["--macs=-20%"], "--macs -20% is not a share"),
+    "infinite": (["--macs", "inf"], "macs inf "),
+    "not a number": (["--macs", "nan"], "macs nan "),
+    "in words": (["--macs", "half"], "--macs half is not a number"),
+    "none": ([], "nothing says how small"),
+    "two": (["--macs", "50%", "--parameters", "50%"], "--macs and --parameters are both given"),
+    "two, one by scores": (["--macs", "50%", "--negative"], "--macs and --negative are both given"),
+    "one of several": (["--budgets", "50%", "100%"], "100% is not a share"),
+    "least of several": (["--budgets", "50%", "0.1%"], "cannot be met"),
+    "twice": (["--budgets", "50%", "0.5"], "macs-50-percent twice"),
+    "measure alone": (["--macs", "50%", "--measure", "macs"], "--measure .*--budgets"),
+    "one image": (["--macs", "50%", "--images", "1"], "1 image calibrates, 2 or more"),
+    "distil": (["--macs", "50%", "--distil", "some"], "--distil some "),
+    "minutes": (["--macs", "50%", "--minutes", "-1"], "-1.0 minutes"),
+    "minutes for steps": (["--macs", "50%", "--minutes", "1", "--distil", "5"], "--minutes .*--distil 5"),
+    "allocation": (["--macs", "50%", "--allocation", "uniformly"], "did you mean 'uniform'"),
+    "payoff without scores": (["--macs", "50%", "--payoff", "loss"], "--payoff goes only with one of --widths"),
+    "coupled without scores": (["--macs", "50%", "--coupled"], "--coupled goes only with"),
+    "aggregate without scores": (["--macs", "50%", "--aggregate", "abs"], "--aggregate .*reconstruction"),
+    "allocation by scores": (["--negative", "--allocation", "uniform"], "--allocation .*--negative"),
+    "flip by scores": (["--ratio", ".5", "--no-sequential", "--no-flip"], "--flip .*--sequential"),
+    "share by scores": (["--macs", "50%", "--sequential"], "--macs 50% must be a number .*--sequential"),
+    "milliseconds of a batch": (["--milliseconds", "50%", "--batch", "4"], "--milliseconds .*--batch"),
+    "BatchNorm": (["--macs", "50%", "--criterion", "batchnorm-scale"], "batchnorm-scale needs .*'fc'"),
+    "folder without images": (["--macs", "50%", "--data", "{empty}"], "empty holds no images"),
+    "evaluate without classes": (
+        ["--macs", "50%", "--data", "{flat}", "--images", "3", "--evaluate", "3"],
+        "flat has no .*--evaluate",
+    ),
+    "scores without classes": (["--negative", "--data", "{flat}", "--images", "2"], "flat has no folders of classes"),
+    "evaluate on no folder": (["--macs", "50%", "--evaluate-on", "gone"], "--evaluate-on gone"),
+    "evaluate on a known set": (["--macs", "50%", "--data", "digits", "--evaluate-on", "x"], "--evaluate-on .*digits"),
+    "evaluate on the same": (["--macs", "50%", "--evaluate-on", "{train}"], "--evaluate-on .*also in --data"),
     "multiple": (["--ratio", "0.5", "--multiple", "0"], "multiple 0 "),
     "threads": (["--ratio", "0.5", "--threads", "0"], "--threads 0 "),
     "skip": (["--ratio", "0.5", "--skip", "fcc"], "unknown layer 'fcc'; did you mean 'fc'?"),
-    "skip of all": (["--ratio", "0.5", "--skip", *LAYERS], "--skip"),
+    "skip of all by scores": (["--ratio", "0.5", "--sequential", "--skip", *LAYERS], "--skip"),
+    "skip of all": (["--ratio", "0.5", "--skip", *LAYERS], "features.0: it is skipped"),
     "criterion": (["--ratio", "0.5", "--criterion", "tailor"], "did you mean 'taylor'"),
-    "criterion's option": (["--ratio", "0.5", "--criterion-options", "{point: 3}"], "did you mean 'points'"),
-    "aggregate": (["--ratio", "0.5", "--aggregate", "median"], "'median'"),
-    "payoff": (["--ratio", "0.5", "--payoff", "los"], "did you mean 'loss'"),
+    "criterion's option": (
+        ["--ratio", "0.5", "--sequential", "--criterion-options", "{point: 3}"],
+        "did you mean 'points'",
+    ),
+    "reconstruction's option": (["--ratio", "0.5", "--criterion-options", "{rigde: 3}"], "did you mean 'ridge'"),
+    "aggregate": (["--ratio", "0.5", "--criterion", "taylor", "--aggregate", "median"], "'median'"),
+    "aggregate by scores": (["--ratio", "0.5", "--sequential", "--aggregate", "median"], "'median'"),
+    "payoff": (["--ratio", "0.5", "--sequential", "--payoff", "los"], "did you mean 'loss'"),
     "repair": (["--ratio", "0.5", "--repair", "batch-norm"], "did you mean 'batchnorm'"),
     "options": (["--ratio", "0.5", "--options", "{width: 3}"], f"{TOY!r} .*'width': 3"),
     "architecture": (["--ratio", "0.5", "--architecture", "lenet"], "did you mean 'lenet5'"),
@@ -55,11 +104,16 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes_are_sentences_and_nothing_is_written(name, call, tmp_path, monkeypatch, capsys):
+def test_mistakes_are_sentences_and_nothing_is_written(name, made, call, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Scoring, "score", lambda self, game, **_: pytest.fail("scored"))
+    monkeypatch.setattr(Judge, "judge", lambda self, *_: pytest.fail("pruned"))
     torch.save(ResidualNetwork().state_dict(), tmp_path / "res.pth")
     torch.save(ConvNetwork(classes=2).state_dict(), tmp_path / "two.pth")
-    files = {"{res}": tmp_path / "res.pth", "{two}": tmp_path / "two.pth"}
+    (tmp_path / "empty").mkdir()
+    write_images(tmp_path, 3, ("flat",))
+    files = {f"{{{name}}}": tmp_path / f"{name}{ending}" for name, ending in FILES} | {
+        "{train}": made / "photos" / "train"
+    }
     there = set(tmp_path.rglob("*"))
     arguments, named = MISTAKES[name]
     assert call("prune", *[files.get(each, each) for each in arguments]) == 1

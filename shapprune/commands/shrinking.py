@@ -1,0 +1,191 @@
+"""``prune`` to a budget, or to several: what the arguments ask of a network, and the networks that come of it."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shapprune.commands.arguments import read_criterion
+from shapprune.commands.budgets import folder_name
+from shapprune.commands.measuring import Evaluation, measure_before, open_evaluation
+from shapprune.commands.opening import Opened, check_criterion, open_network
+from shapprune.commands.parts import LabelledPart
+from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, write_results
+from shapprune.core.errors import ShapPruneError
+from shapprune.gpu.device import machine_facts
+from shapprune.graph.prunable import prunable_layers
+from shapprune.pruning.budget import Budget
+from shapprune.pruning.maker import How
+from shapprune.pruning.selection import RECONSTRUCTION
+from shapprune.pruning.shrink import Pruned, Shrinker
+from shapprune.shapley.scores import aggregate
+
+_UNFINISHED = "distilling.unfinished"  # from which distilling continues after an interruption
+_REPAIRED = {"least-squares": "weights refitted", "batchnorm": "statistics estimated anew"}
+_NAMED, _WIDE = 4, 100  # layers that are named for a reason, and characters of it
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """A network that is made to fit budgets.
+
+    Attributes:
+        arguments: of the command.
+        opened: the network and its images.
+        how: it is made smaller.
+        shrinker: makes it smaller.
+        evaluation: images that loss and accuracy are measured on, if there are any.
+        before: loss and accuracy of the network; empty where there are no such images.
+        shared_seconds: that was spent on what all budgets share.
+    """
+
+    arguments: argparse.Namespace
+    opened: Opened
+    how: How
+    shrinker: Shrinker
+    evaluation: Evaluation | None
+    before: Mapping[str, float]
+    shared_seconds: float
+
+
+def fit_budgets(arguments: argparse.Namespace, budgets: Sequence[Budget]) -> None:
+    """Make a network fit each budget; measure, write and print what comes of it.
+
+    Raises:
+        ShapPruneError: a bad argument; nothing is written then.
+    """
+    if arguments.budgets is not None:
+        from shapprune.commands.tradeoff import remove_tradeoff, require_figures, write_tradeoff
+
+        require_figures()
+    fitting = _prepare(arguments, budgets)
+    if arguments.budgets is None:
+        _fit(fitting, budgets[0], arguments.out)
+        return
+    remove_tradeoff(arguments.out)  # an earlier run may have left one, of other networks
+    manifests = {folder_name(budget): _fit(fitting, budget, arguments.out / folder_name(budget)) for budget in budgets}
+    write_tradeoff(arguments.out, manifests, budgets[0].measure)
+
+
+def read_how(arguments: argparse.Namespace) -> How:
+    """Read how a network is made smaller, without what depends on its images.
+
+    Raises:
+        ShapPruneError: a value that is not allowed.
+    """
+    criterion, options = read_criterion(arguments, RECONSTRUCTION)
+    minutes = {} if arguments.minutes is None else {"minutes": arguments.minutes}
+    return How(
+        criterion=criterion,
+        options=options,
+        aggregate=arguments.aggregate or "mean",
+        allocation=arguments.allocation or "damage",
+        repair=arguments.repair,
+        steps=_read_steps(arguments.distil or "auto"),
+        multiple=arguments.multiple,
+        skip=arguments.skip,
+        seed=arguments.seed,
+        progress=True,
+        **minutes,
+    )
+
+
+def _read_steps(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if text != "none" and not text.isdecimal():
+        raise ShapPruneError(f"--distil {text} is not auto, none or a number of steps")
+    return 0 if text == "none" else int(text)
+
+
+def _prepare(arguments: argparse.Namespace, budgets: Sequence[Budget]) -> Fitting:
+    """Open and check all that is asked for, and do what the budgets share."""
+    how = read_how(arguments)
+    aggregate(torch.zeros(1, 2), how.aggregate)
+    opened = open_network(arguments)
+    if len(opened.places) < 2:
+        raise ShapPruneError(f"{len(opened.places)} image calibrates, 2 or more are needed: give more in --images")
+    flip = opened.data.shape[0] == 3 if arguments.flip is None else arguments.flip
+    how = replace(how, augmentation=("shift", "flip") if flip else ("shift",))
+    layers = prunable_layers(opened.model, opened.example, coupled=True)
+    check_criterion(how.criterion, {each.name: each.units for each in layers if each.name not in how.skip}, opened)
+    evaluation = open_evaluation(opened.data, arguments)
+    if arguments.onnx:
+        try_onnx(opened.model, opened.example)
+    print(opened.data, flush=True)
+    before = {} if evaluation is None else measure_before(evaluation, opened.model)
+    part, started = opened.data.scoring, time.perf_counter()
+    labels = torch.from_numpy(part.labels[opened.places]) if isinstance(part, LabelledPart) else None
+    shrinker = Shrinker(opened.model, opened.images, labels, how)
+    for budget in budgets:
+        shrinker.check(budget)
+    if how.allocation == "damage":
+        _ = shrinker.damage
+    return Fitting(arguments, opened, how, shrinker, evaluation, before, time.perf_counter() - started)
+
+
+def _fit(fitting: Fitting, budget: Budget, folder: Path) -> dict[str, Any]:
+    """Make the network fit a budget, write it into a folder, and return its manifest's facts."""
+    arguments, opened = fitting.arguments, fitting.opened
+    unfinished = folder / _UNFINISHED
+    pruned = fitting.shrinker.shrink(budget, checkpoint=unfinished)
+    after = {} if fitting.evaluation is None else fitting.evaluation.measure(pruned.model)
+    sizes = measure_sizes(opened.model, pruned.model, opened.example, arguments)
+    facts = _facts(fitting, pruned) | {
+        "before": {**fitting.before, **sizes["before"]},
+        "after": {**after, **sizes["after"]},
+    }
+    if fitting.evaluation is not None:
+        facts["evaluation_images"] = len(fitting.evaluation.places)
+    write_results(folder, opened, pruned.model, facts, onnx=arguments.onnx)
+    unfinished.unlink(missing_ok=True)
+    print(f"\n{folder}: {budget}")
+    print_comparison(facts["before"], facts["after"])
+    _print_agreement(fitting, pruned)
+    return facts
+
+
+def _facts(fitting: Fitting, pruned: Pruned) -> dict[str, Any]:
+    """What a manifest says of how a network was made."""
+    how = fitting.how
+    steps, rate = pruned.distilled or (0, None)
+    return {
+        "budget": {pruned.budget.measure: pruned.budget.amount},
+        "criterion": {"name": how.criterion, "options": dict(how.options), "aggregate": how.aggregate},
+        "allocation": how.allocation,
+        "repair": how.repair,
+        "distilled": {"steps": steps, "rate": rate, "augmentation": list(how.augmentation)},
+        "multiple": how.multiple,
+        "skip": list(how.skip),
+        "left_whole": pruned.left_whole,
+        "images": len(fitting.opened.places),
+        "seed": how.seed,
+        "agreement": pruned.agreement._asdict(),
+        "stages": {stage: agreement._asdict() for stage, agreement in pruned.stages.items()},
+        "cost": {"seconds": pruned.seconds, "shared_seconds": fitting.shared_seconds},
+    }
+
+
+def _print_agreement(fitting: Fitting, pruned: Pruned) -> None:
+    """Print what each step lost or gave back, what was left whole, and what it took."""
+    titles = {"removed": "units removed", "repaired": _REPAIRED.get(fitting.how.repair), "distilled": "distilled"}
+    print(f"agreement with the intact network to expect on other images (95 %, by {len(fitting.opened.places)} images)")
+    for stage, agreement in pruned.stages.items():
+        if (title := titles[stage]) is not None:
+            steps = ", {} steps at {:g}".format(*pruned.distilled) if stage == "distilled" and pruned.distilled else ""
+            print(f"  {title:26}{agreement}{steps}")
+    if pruned.distilled is None and fitting.how.steps != 0:
+        print("  not distilled: on images left out it did not help, or it does not fit --minutes")
+    for reason in dict.fromkeys(pruned.left_whole.values()):
+        layers = [layer for layer, each in pruned.left_whole.items() if each == reason]
+        more = f" and {len(layers) - _NAMED} more" if len(layers) > _NAMED else ""
+        print(f"left whole: {', '.join(layers[:_NAMED])}{more}: {textwrap.shorten(reason, _WIDE, placeholder=' ...')}")
+    peak = machine_facts(fitting.opened.device)["peak_memory_mb"]
+    print(f"{pruned.seconds + fitting.shared_seconds:.1f} s, peak memory {peak:,.0f} MB", flush=True)
