@@ -161,6 +161,7 @@ def _facts(fitting: Fitting, pruned: Pruned) -> dict[str, Any]:
         "criterion": {"name": how.criterion, "options": dict(how.options), "aggregate": how.aggregate},
         "allocation": how.allocation,
         "repair": how.repair,
+        "copies": pruned.copies,
         "distilled": {"steps": steps, "rate": rate, "augmentation": list(how.augmentation)},
         "multiple": how.multiple,
         "skip": list(how.skip),
@@ -173,14 +174,21 @@ def _facts(fitting: Fitting, pruned: Pruned) -> dict[str, Any]:
     }
 
 
+def _done(stage: str, pruned: Pruned) -> str:
+    """What was chosen for a step by images left out."""
+    if stage == "repaired" and pruned.copies:
+        return f", with {pruned.copies} changed copies of each image"
+    if stage == "distilled" and pruned.distilled:
+        return ", {} steps at {:g}".format(*pruned.distilled)
+    return ""
+
+
 def _print_agreement(fitting: Fitting, pruned: Pruned) -> None:
     """Print what each step lost or gave back, what was left whole, and what it took."""
-    titles = {"removed": "units removed", "repaired": _REPAIRED.get(fitting.how.repair), "distilled": "distilled"}
+    titles = {"removed": "units removed", "repaired": _REPAIRED.get(fitting.how.repair, ""), "distilled": "distilled"}
     print(f"agreement with the intact network to expect on other images (95 %, by {len(fitting.opened.places)} images)")
     for stage, agreement in pruned.stages.items():
-        if (title := titles[stage]) is not None:
-            steps = ", {} steps at {:g}".format(*pruned.distilled) if stage == "distilled" and pruned.distilled else ""
-            print(f"  {title:26}{agreement}{steps}")
+        print(f"  {titles[stage]:26}{agreement}{_done(stage, pruned)}")
     if pruned.distilled is None and fitting.how.steps != 0:
         print("  not distilled: on images left out it did not help, or it does not fit --minutes")
     for reason in dict.fromkeys(pruned.left_whole.values()):
