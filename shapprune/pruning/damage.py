@@ -96,12 +96,15 @@ class DamageMeter:
         self._whole = run(self._model, images, _BATCH)
 
     @torch.no_grad()
-    def measure(self, readings: Mapping[str, Reading], found: Elimination) -> Damage:
+    def measure(self, readings: Mapping[str, Reading], found: Elimination) -> dict[int, float]:
         """Measure the damage of a layer at all numbers of units for which an elimination has kept the weights.
 
         Args:
             readings: the layers that read its units, in the order they run, and how.
             found: the order in which the units leave, and the weights of these layers.
+
+        Returns:
+            Number of units left -> divergence in nats; for all units 0.
         """
         after, values = self._cut(list(readings))
         measured = {len(found.order): 0.0}
@@ -109,7 +112,7 @@ class DamageMeter:
             with self._changed(readings, weights):
                 outputs = torch.cat([after(*(each.clone() for each in batch)) for batch in values])
             measured[width] = float(divergence(self._whole, outputs))
-        return Damage(found.order, measured, found.lost)
+        return measured
 
     def _cut(self, readers: Sequence[str]) -> tuple[nn.Module, list[tuple[Tensor, ...]]]:
         """The network from the first of some layers on, and what enters it."""

@@ -134,16 +134,42 @@ class Selector:
     def damage(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Damage]:
         """Measure what the outputs lose when one group loses units, by its order.
 
+        Readers are fitted to one half of the images and the outputs looked at on the other: where a layer has more
+        inputs than there are rows, any loss could be made up for on the images that it is fitted to.
+
         Args:
             images: calibration images, [N, ...].
             labels: as for `orders`.
         """
+        orders, lost = {}, {}
         given = {} if self.criterion == RECONSTRUCTION else self._scored(images, labels)
         options = self.options if self.criterion == RECONSTRUCTION else {}
-        meter, found = DamageMeter(self.structure.model, images), {}
         for layer, reads in self._readings(images):
+            found = eliminate(reads, **options, order=given.get(layer))
+            orders[layer], lost[layer] = found.order, found.lost
+        halves = images[::2], images[1::2]
+        measured = [self._measured(fitted, held, orders, options) for fitted, held in (halves, halves[::-1])]
+        shares = [len(half) / len(images) for half in reversed(halves)]
+        return {
+            layer: Damage(
+                order,
+                {
+                    width: sum(share * half[layer][width] for share, half in zip(shares, measured, strict=True))
+                    for width in measured[0][layer]
+                },
+                lost[layer],
+            )
+            for layer, order in orders.items()
+        }
+
+    def _measured(
+        self, fitted: Tensor, held: Tensor, orders: Mapping[str, list[int]], options: Mapping[str, Any]
+    ) -> dict[str, dict[int, float]]:
+        """What the outputs lose for some images, with readers fitted to others, at some widths of each group."""
+        meter, found = DamageMeter(self.structure.model, held), {}
+        for layer, reads in self._readings(fitted):
             keep = levels(self.structure.sizes.full[layer], self.multiple)
-            eliminated = eliminate(reads, **options, keep=keep, order=given.get(layer))
+            eliminated = eliminate(reads, **options, keep=keep, order=orders[layer])
             names = (each.name for each in self.structure.readers[layer])
             found[layer] = meter.measure(dict(zip(names, reads, strict=True)), eliminated)
         return found

@@ -6,13 +6,14 @@ whose enhanced variant also aims at the sum of a residual block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.cut import ignore_sizes
+from shapprune.graph.dependents import Dependencies
 from shapprune.graph.lockstep import Lockstep
 from shapprune.graph.operations import Meaning
 from shapprune.graph.rows import Linear, has_rows, input_rows, output_rows
@@ -57,11 +58,9 @@ def sweep(small: nn.Module, graph: UnitGraph, units: Mapping[str, Sequence[int]]
 class _Sweep:
     def __init__(self, small: nn.Module, graph: UnitGraph, units: Mapping[str, Sequence[int]], images: Tensor):
         self._small, self._graph = small, graph
-        self._kept = {
-            name: _check_kept(small.get_submodule(name), name, graph.units_of(name), units.get(name, ()))
-            for name in graph.calls
-            if not graph.is_depthwise(name)
-        }
+        gone = _gone(graph, units, images)
+        layers = (name for name in graph.calls if not graph.is_depthwise(name))
+        self._kept = {name: _check_kept(small, name, graph.units_of(name), gone.get(name, set())) for name in layers}
         self._lockstep = Lockstep(graph.traced, small, images)
 
     def run(self) -> None:
@@ -125,11 +124,21 @@ def _is_plain_sum(node: fx.Node) -> bool:
     return name in ("add", "iadd", "add_") and not node.kwargs.get("alpha")
 
 
-def _check_kept(layer: nn.Module, name: str, units: int, removed: Sequence[int]) -> list[int]:
+def _gone(graph: UnitGraph, units: Mapping[str, Sequence[int]], images: Tensor) -> dict[str, set[int]]:
+    """The outputs that layers have lost: those whose units left, and those that depend on them, as gates do."""
+    dependencies = Dependencies(graph.traced, images[:2])
+    gone: dict[str, set[int]] = {}
+    for layer, removed in units.items():
+        for each in dependencies.of(layer) if len(removed) else ():
+            if not each.reads:
+                gone.setdefault(each.name, set()).update(each.places[list(removed)].flatten().tolist())
+    return gone
+
+
+def _check_kept(small: nn.Module, name: str, units: int, gone: Collection[int]) -> list[int]:
     """List the units of a layer that are left; raise unless the smaller network has as many."""
-    gone = {int(unit) for unit in removed}
     kept = [unit for unit in range(units) if unit not in gone]
-    left = len(layer.get_parameter("weight"))
+    left = len(small.get_submodule(name).get_parameter("weight"))
     if len(kept) != left:
         raise ShapPruneError(
             f"layer {name!r} has {left} units left, but {len(kept)} of {units} are not among those removed"
