@@ -7,9 +7,16 @@ import random
 
 import numpy as np
 import pytest
+import torch
 
+from shapprune import prunable_layers, remove_units
 from shapprune.core.errors import ShapPruneError
+from shapprune.graph.counting import count_macs
+from shapprune.graph.dependents import Dependencies
+from shapprune.graph.sizes import Sizes
+from shapprune.graph.unit_graph import UnitGraph
 from shapprune.pruning.knapsack import fit_widths, solve
+from tests.unit.graph.test_sizes import OTHERS, OWN, network
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -49,6 +56,28 @@ def test_costs_that_depend_on_neighbours(seed):
         best = total[chain(table) <= budget].min()
         reached = sum(damage[name][width] for name, width in found.items())
         assert reached <= 1.25 * best + 0.02
+
+
+@pytest.mark.parametrize("name", [*OWN, *OTHERS])
+def test_a_budget_is_never_exceeded(name):
+    """Of the networks themselves, whatever the damage."""
+    torch.manual_seed(0)
+    model, x = network(name)
+    graph, draw = UnitGraph(model, x), random.Random(0)
+    groups = {layer.group[0]: layer.group for layer in prunable_layers(model, x, coupled=True) if layer.group}
+    sizes = Sizes(model, graph, Dependencies(model, x), list(groups))
+
+    def cost(widths):
+        return sizes.of({layer: widths[:, place] for place, layer in enumerate(groups)})["macs"]
+
+    damage = {}
+    for layer, units in sizes.full.items():
+        scale, widths = draw.random(), sorted({max(1, units * part // 8) for part in range(1, 9)})
+        damage[layer] = {width: scale * (1 - width / units) for width in widths}
+    budget = sizes.of({})["macs"] / 2
+    found = fit_widths(damage, cost, budget, sizes.full)
+    gone = {name: range(sizes.full[layer] - found[layer]) for layer, group in groups.items() for name in group}
+    assert 0.4 * budget < count_macs(remove_units(model, gone, x), x) <= budget
 
 
 def test_a_budget_that_cannot_be_met():

@@ -21,10 +21,7 @@ from shapprune.pruning.selection import Structure
 from shapprune.pruning.shrink import Shrinker
 from tests.toys import ConvNetwork, ResidualNetwork, images, randomise
 
-SLOW = (
-    *("resnet18", "mobilenet_v2", "regnet_y_400mf", "densenet121", "efficientnet_b0", "vgg11_bn", "resnext50_32x4d"),
-    *("convnext_tiny", "googlenet"),
-)
+SLOW = ("resnet18", "mobilenet_v2")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +71,7 @@ def test_a_budget_is_met_and_used(measure, network, allocation):
 )
 def test_budgets_of_torchvision_networks(name):
     torch.manual_seed(0)
-    model, x = getattr(torchvision.models, name)(weights=None, num_classes=5).eval(), torch.randn(6, 3, 64, 64)
+    model, x = getattr(torchvision.models, name)(weights=None, num_classes=5).eval(), torch.randn(4, 3, 48, 48)
     result = shapprune.prune(model, x, macs=0.5, steps=0)
     assert 0.4 < result.cost["after"]["macs"] / result.cost["before"]["macs"] <= 0.5
     assert result.cost["after"]["macs"] == count_macs(result.model, x)
@@ -117,7 +114,7 @@ def test_agreement_covers_what_is_seen_later(digits):
     unseen = train[len(train) // 2 :]
     with torch.no_grad():
         whole = model(unseen).argmax(1)
-    covered, draws = 0, 20
+    covered, draws = 0, 10
     for draw in range(draws):
         chosen = torch.randperm(len(train) // 2, generator=torch.Generator().manual_seed(draw))[:60]
         result = shapprune.prune(model, train[chosen], macs=0.1, steps=0, seed=draw)
