@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from shapprune.graph.counting import count_bytes, count_parameters
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.operations import LAYERS, is_depthwise
 from shapprune.graph.unit_graph import UnitGraph
@@ -86,11 +87,7 @@ class Sizes:
                     module = self._modules[each.name]
                     (module.read if each.reads else module.put_out)[layer] += each.places.shape[1]
         changing = [module.size({}) for module in self._modules.values()]
-        numbers = [*model.parameters(), *model.buffers()]
-        whole = {
-            "parameters": sum(each.numel() for each in model.parameters()),
-            "bytes": sum(each.numel() * each.element_size() for each in numbers),
-        }
+        whole = {"parameters": count_parameters(model), "bytes": count_bytes(model)}
         self._rest = {name: count - sum(each[name] for each in changing) for name, count in whole.items()}
         self._rest["macs"] = 0
 

@@ -83,9 +83,6 @@ class DamageMeter:
     Args:
         model: the network; it is left as it is.
         images: calibration images, [N, ...].
-
-    Raises:
-        ShapPruneError: the network does not return one tensor, or returns NaN or infinity.
     """
 
     @torch.no_grad()
