@@ -110,7 +110,8 @@ def eliminate(
             lost.append(lost[-1] + float(rises[place]))
         for state in states:
             state.remove(gone)
-        left = [unit for place, unit in enumerate(left) if place not in set(gone)]
+        away = set(gone)
+        left = [unit for place, unit in enumerate(left) if place not in away]
     return Elimination(leaving, lost, weights)
 
 
