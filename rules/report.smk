@@ -24,7 +24,7 @@ rule write_headline:
         budgets="results/tables/budgets.csv",
         untrained="results/tables/untrained.csv",
         timing="results/tables/timing.csv",
-        pruned=results("prune_layers"),
+        pruned=[*results("prune_layers"), *results("prune_by_walks")],
     output:
         table=table("headline", "Headline"),
         page="results/headline.rst",

@@ -1,4 +1,4 @@
-"""Prune a network by one criterion with little data, once for each aggregate, ratio and trial."""
+"""Prune a network by criteria with little data, once for each criterion, aggregate, ratio, repair and trial."""
 
 from shapprune.workflow.jobs.frame import stored_job
 

@@ -28,8 +28,8 @@ JOBS = {
     "search_oracle/small/seed0/fc2": False,
     "measure_curves/small/seed0/fc1": True,
     "measure_curves/small/seed0/fc2": True,
-    "prune_layers/small/seed0/taylor": True,
-    "prune_layers/small/seed0/shapley": True,
+    "prune_layers/small/seed0": True,
+    "prune_by_walks/small/seed0/shapley": True,
     "evaluate_pruned/small/seed0": False,  # its networks were measured where they were made
 }
 OF_THE_LAYERS = ("score_layer", "measure_curves", "search_oracle")

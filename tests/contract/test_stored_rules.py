@@ -57,7 +57,9 @@ def test_a_rule_takes_from_its_stage_what_jobs_make_consume_and_read(rule):
 
 @pytest.mark.parametrize("rule", STORED)
 def test_a_script_reads_what_its_rule_gives_it(rule):
-    text = (ROOT / "scripts" / f"{rule}.py").read_text()
+    script = STORED[rule].script or rule
+    assert f'"../scripts/{script}.py"' in rules()[rule]
+    text = (ROOT / "scripts" / f"{script}.py").read_text()
     assert "with stored_job(snakemake) as work:" in text
     assert set(re.findall(r"snakemake\.(\w+)", text)) <= {"params", "resources", "input"}
     assert set(re.findall(r"(?:snakemake\.params|given)\.(\w+)", text)) <= READ.keys()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from shapprune.workflow.stages.low_data import CHAIN, STEP, evaluation_label
+from shapprune.workflow.stages.low_data import CHAIN, STEP, chains_of
 from shapprune.workflow.stages.stage import RUN, Place, Planned, Stage, Table
 
 
@@ -33,13 +33,13 @@ class FineTunePruned(Stage):
         """One task a chain and number of images."""
         section = self.config["fine_tune"]
         parts = {"train": section["train"], "test_images": self.config["low_data"]["test_images"]}
-        for label, chain in self.study.tasks("prune_layers", at).items():
+        for label, chain in chains_of(self, at, at["criterion"]):
             names, consumes = chain.names, {"model": self.network(at), "chain": chain}
             if names["repair"] == "none" and names["ratio"] in section["ratios"] and names["trial"] < section["trials"]:
                 for images in section["images"]:
                     yield self.task(
                         at,
-                        f"{evaluation_label(at['criterion'], label)}/images{images}",
+                        f"{label}/images{images}",
                         {**parts, "images": images},
                         consumes=consumes,
                         names={**names, "images": images},

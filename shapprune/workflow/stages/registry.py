@@ -8,7 +8,7 @@ from shapprune.workflow.stages.compress import CompressNetwork
 from shapprune.workflow.stages.curves import MeasureCurves
 from shapprune.workflow.stages.estimators import StudyEstimators
 from shapprune.workflow.stages.fine_tune import FineTunePruned
-from shapprune.workflow.stages.low_data import EvaluatePruned, PruneLayers, Steps
+from shapprune.workflow.stages.low_data import EvaluatePruned, PruneByWalks, PruneLayers, Steps
 from shapprune.workflow.stages.scores import ScoreLayer, ScoreLayers
 from shapprune.workflow.stages.stage import Stage, Table
 from shapprune.workflow.stages.train import TrainNetwork
@@ -24,6 +24,7 @@ STAGES: tuple[type[Stage], ...] = (
     StudyEstimators,
     Steps,
     PruneLayers,
+    PruneByWalks,
     EvaluatePruned,
     FineTunePruned,
     PruneUntrained,

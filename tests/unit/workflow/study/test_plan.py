@@ -55,7 +55,8 @@ ALL = {
     "tabulate_coalitions": 2,
     "search_oracle": 2,
     "study_estimators": 4,
-    "prune_layers": 4,
+    "prune_layers": 2,
+    "prune_by_walks": 2,
     "evaluate_pruned": 2,
     "fine_tune_pruned": 2,
     "compress_network": 2,
@@ -92,7 +93,7 @@ def test_a_job_is_restored_as_a_whole_or_not(plan):
     """The second trial is not fine-tuned, but the job that would restore the first one computes it."""
     less = {"prune_layers": 1, "evaluate_pruned": 1, "fine_tune_pruned": 1}
     expected = {rule: number - less.get(rule, 0) for rule, number in ALL.items()}
-    assert without(plan, "prune_layers", "mean/ratio0.5/none/trial1", **RUN, criterion="taylor") == expected
+    assert without(plan, "prune_layers", "taylor/mean/ratio0.5/none/trial1", **RUN) == expected
 
 
 def test_steps_that_nothing_needs_may_be_missing(plan):

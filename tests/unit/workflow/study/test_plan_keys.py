@@ -19,7 +19,8 @@ SCORES = {"score_layers", "score_layer"}
 OF_SCORES, STUDY = {"measure_curves", "search_oracle"}, {"study_estimators"}
 TUNED, FRESH, SMALL = {"fine_tune_pruned"}, {"prune_untrained"}, {"compress_network"}
 FITTED = {"fit_budgets", "export_budgets"}
-CHAINS = {"steps", "prune_layers", "evaluate_pruned"} | TUNED
+PRUNED, WALKED = ({"steps", rule, "evaluate_pruned"} for rule in ("prune_layers", "prune_by_walks"))  # by which criteria
+CHAINS = PRUNED | WALKED | TUNED
 OF_GAMES = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | {"tabulate_coalitions"}
 ALL = OF_GAMES | FITTED | {"train_network"}  # of a trained network
 
@@ -58,11 +59,11 @@ CHANGES = {
     "scoring.site": ("output", OF_GAMES | FRESH),
     "scoring.payoff": ("margin", OF_GAMES | FRESH),
     "scoring.precision": ("fp32", OF_GAMES | FRESH),
-    "criteria.norms.norm": ("l2", {"score_layers"} | OF_SCORES | (CHAINS - TUNED) | SMALL),
-    "criteria.walks.permutations": (3, {"score_layer"} | OF_SCORES | CHAINS | FRESH),
-    "criteria.walks.shared": (True, {"score_layer"} | OF_SCORES | CHAINS | FRESH),
-    "criteria.staged.options.permutations": (3, {"score_layer"} | OF_SCORES | (CHAINS - TUNED)),
-    "criteria.gradient.points": (3, {"score_layer"} | OF_SCORES | (CHAINS - TUNED) | SMALL),
+    "criteria.norms.norm": ("l2", {"score_layers"} | OF_SCORES | PRUNED | SMALL),
+    "criteria.walks.permutations": (3, {"score_layer"} | OF_SCORES | WALKED | TUNED | FRESH),
+    "criteria.walks.shared": (True, {"score_layer"} | OF_SCORES | WALKED | TUNED | FRESH),
+    "criteria.staged.options.permutations": (3, {"score_layer"} | OF_SCORES | WALKED),
+    "criteria.gradient.points": (3, {"score_layer"} | OF_SCORES | WALKED | SMALL),
     "curves.images": (90, {"measure_curves"} | STUDY),
     "oracle.images": (60, {"tabulate_coalitions", "search_oracle"} | STUDY),
     "estimators.repetitions": (3, STUDY),
@@ -195,13 +196,13 @@ def test_options_are_in_the_key_with_their_defaults(before):
 
 # An edited file -> the tasks of which rules have another key, and of which criteria where not of all.
 EDITS = {
-    "shapprune/shapley/permutation.py": ({"score_layer"} | OF_SCORES | STUDY | CHAINS | FRESH, None),
+    "shapprune/shapley/permutation.py": ({"score_layer"} | OF_SCORES | STUDY | WALKED | TUNED | FRESH, None),
     "shapprune/criteria/heuristics.py": (
-        {"score_layers"} | OF_SCORES | STUDY | CHAINS | SMALL | FITTED,
+        {"score_layers"} | OF_SCORES | STUDY | PRUNED | TUNED | SMALL | FITTED,
         {"norms", "taylor"},
     ),
-    "shapprune/criteria/rescored.py": ({"score_layer"} | OF_SCORES | (CHAINS - TUNED), {"staged"}),
-    "shapprune/shapley/gradient.py": ({"score_layer"} | OF_SCORES | (CHAINS - TUNED) | SMALL, {"gradient"}),
+    "shapprune/criteria/rescored.py": ({"score_layer"} | OF_SCORES | WALKED, {"staged"}),
+    "shapprune/shapley/gradient.py": ({"score_layer"} | OF_SCORES | WALKED | SMALL, {"gradient"}),
     "shapprune/game/engine.py": ((ALL | FRESH) - {"train_network"}, None),
     "shapprune/networks/training.py": (ALL | FRESH, None),
     "shapprune/networks/plain.py": (ALL | FRESH, None),
