@@ -61,7 +61,8 @@ def test_tables_hold_one_observation_a_row(finished):
     assert len(table(finished, "networks")) == 1
     assert len(table(finished, "scores")) == trials * 15
     timing = table(finished, "timing")
-    assert set(timing["stage"]) >= {"train_network", "score_layers", "score_layer", "prune_layers", "prune_by_walks", "score"}
+    stages = {"train_network", "score_layers", "score_layer", "prune_layers", "prune_by_walks", "score"}
+    assert set(timing["stage"]) >= stages
     assert (timing["seconds"] >= 0).all()
 
 

@@ -111,7 +111,7 @@ def code_of(script: Path, functions: tuple[str, ...] = ()) -> Mapping[str, str]:
 @cache
 def fingerprint(path: Path) -> str:
     """12 hexadecimal digits that change with what the code of a file does."""
-    return hashlib.sha256("\n".join(_outline(_parse(path))).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join(_outline(_parse(path), [])).encode()).hexdigest()[:12]
 
 
 @cache
@@ -119,20 +119,21 @@ def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_bytes(), filename=str(path))
 
 
-def _outline(node: ast.AST) -> Iterator[str]:
-    """A syntax tree as lines, without docstrings and places; what is empty is left out, as Python versions differ."""
-    yield type(node).__name__
+def _outline(node: ast.AST, lines: list[str]) -> list[str]:
+    """Append a syntax tree, without docstrings and places; what is empty is left out, as Python versions differ."""
+    lines.append(type(node).__name__)
     for name, value in ast.iter_fields(node):
         if name in ("type_comment", "type_ignores", "kind"):
             continue
         for one in value if isinstance(value, list) else [value]:
             if isinstance(one, ast.AST):
                 if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant)):  # a docstring or the like
-                    yield f"{name}("
-                    yield from _outline(one)
-                    yield ")"
+                    lines.append(f"{name}(")
+                    _outline(one, lines)
+                    lines.append(")")
             elif one is not None:
-                yield f"{name}={one!r}"
+                lines.append(f"{name}={one!r}")
+    return lines
 
 
 @cache
@@ -172,7 +173,7 @@ def _imported(node: ast.AST) -> Iterator[tuple[int, str | None, list[str]]]:
             yield from ((0, alias.name, []) for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
             yield child.level, child.module, [alias.name for alias in child.names]
-        else:
+        elif not isinstance(child, ast.expr):  # nothing is imported within an expression
             yield from _imported(child)
 
 

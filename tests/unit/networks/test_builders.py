@@ -82,18 +82,18 @@ def test_an_architecture_of_ones_own(tmp_path, monkeypatch):
 @pytest.mark.data
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("architecture", "file", "accuracy"),
+    ("architecture", "file", "count", "accuracy"),
     [
-        ("resnet20", "resnet20-12fca82f.th", 0.9173),
-        ("resnet32", "resnet32-d509ac18.th", 0.9263),
-        ("resnet44", "resnet44-014dd654.th", 0.9310),
-        ("resnet56", "resnet56-4bfd9763.th", 0.9339),
+        ("resnet20", "resnet20-12fca82f.th", 10_000, 0.9173),  # all images, for which accuracies are published
+        ("resnet32", "resnet32-d509ac18.th", 1000, 0.928),  # 0.9263 of all, as published
+        ("resnet44", "resnet44-014dd654.th", 1000, 0.933),  # 0.9310
+        ("resnet56", "resnet56-4bfd9763.th", 1000, 0.926),  # 0.9339
     ],
 )
-def test_public_checkpoints_reach_their_published_accuracy(architecture, file, accuracy, data_folder):
+def test_public_checkpoints_reach_their_published_accuracy(architecture, file, count, accuracy, data_folder):
     model = load_weights(build(architecture, COLOUR), data_folder / "weights" / file)
     images, labels = tensors(load("cifar10", root=data_folder, download=False), "test")
-    assert evaluate(model, images, labels)[1] == pytest.approx(accuracy, abs=1e-4)
+    assert evaluate(model, images[:count], labels[:count])[1] == pytest.approx(accuracy, abs=1 / count)
 
 
 def test_an_own_function_gets_all_of_its_options_and_nothing_else(tmp_path, monkeypatch):
