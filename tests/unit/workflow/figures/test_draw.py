@@ -14,8 +14,6 @@ from shapprune.workflow.figures.draw import draw
 from shapprune.workflow.figures.layout import save
 from tests.unit.workflow.figures.studies import CRITERIA, STUDIES, tables
 
-TWICE = (CRITERIA, 2, 1, 2)
-
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
@@ -23,7 +21,7 @@ def drawn(tmp_path_factory):
 
     @cache
     def files(number):
-        criteria, *sizes = [*STUDIES.values(), TWICE][number]
+        criteria, *sizes = [*STUDIES.values()][number]
         folder = tmp_path_factory.mktemp("tables")
         for table, rows in tables(criteria, *sizes).items():
             rows.to_csv(folder / f"{table}.csv", index=False)
@@ -33,7 +31,7 @@ def drawn(tmp_path_factory):
         criteria, layers, *_ = study
         units = {f"layer{number}.conv": 2 for number in range(layers)}
         params = {"criteria": criteria, "estimators": criteria, "methods": criteria, "layers": units, "classes": 10}
-        return draw(name, "net", files([*STUDIES.values(), TWICE].index(study)), params)
+        return draw(name, "net", files([*STUDIES.values()].index(study)), params)
 
     return draw_it
 
@@ -54,7 +52,7 @@ def test_figures_are_drawn(name, study, drawn, tmp_path):
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_same_tables_give_the_same_bytes(name, drawn, tmp_path):
     for run in ("one", "two"):
-        save(drawn(name, TWICE), tmp_path / run / "figure.png")
+        save(drawn(name, STUDIES["one layer, one run"]), tmp_path / run / "figure.png")
     for suffix in (".svg", ".png"):
         one, two = ((tmp_path / run / f"figure{suffix}").read_bytes() for run in ("one", "two"))
         assert one == two
