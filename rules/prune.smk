@@ -10,7 +10,6 @@ Criteria that need a pass or two share a job for each network; those that walk t
 each.
 """
 
-
 if PLAN.stages["prune_layers"].criteria:
 
     rule prune_layers:
