@@ -18,7 +18,8 @@ from shapprune.commands.normalisation import Normalisation, choose_normalisation
 from shapprune.commands.parts import LabelledPart, Part, UserImages
 from shapprune.core.errors import ShapPruneError, suggestion
 from shapprune.core.resolve import resolve_function
-from shapprune.data.folders import MODES, ImageFiles, ImageFolder, open_flat_folder, open_folder, open_more
+from shapprune.data.folders import ImageFolder, open_flat_folder, open_folder, open_more
+from shapprune.data.image_files import MODES, ImageFiles
 from shapprune.data.prepared import ImageSet, splits, tensors
 from shapprune.data.sets import DATASETS, load, load_own
 
@@ -56,7 +57,7 @@ def open_images(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserIm
 
 def _open_folder(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserImages:
     stored = checkpoint.manifest.get("data", {})
-    scoring, evaluation = _find_files(arguments)
+    scoring, evaluation = _find_files(arguments, stored.get("classes", ()))
     size = tuple(stored["shape"][1:]) if stored.get("resized") else None
     if arguments.size:
         size = tuple(arguments.size)
@@ -84,13 +85,27 @@ def _open_folder(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserI
         halves = _halve(labelled(scoring))
     else:
         halves = labelled(scoring), labelled(evaluation)
-    return UserImages(arguments.data, (channels, *height_width), *halves, normalisation, size is not None)
+    folders = [each for each in (scoring, evaluation) if isinstance(each, ImageFolder)]
+    return UserImages(
+        arguments.data,
+        (channels, *height_width),
+        *halves,
+        normalisation,
+        resized=size is not None,
+        classes=folders[0].classes if folders else (),
+        folders=tuple(str(each.root) for each in folders),
+    )
 
 
-def _find_files(arguments: argparse.Namespace) -> tuple[ImageFiles, ImageFolder | None]:
-    """Images that score or calibrate, and others to evaluate on, if there are any apart."""
+def _find_files(arguments: argparse.Namespace, classes: Sequence[str]) -> tuple[ImageFiles, ImageFolder | None]:
+    """Images that score or calibrate, and others to evaluate on, if there are any apart.
+
+    Args:
+        arguments: of the command.
+        classes: names of the network's classes, if its manifest says them.
+    """
     flat = open_flat_folder(arguments.data)
-    parts = [] if flat else open_folder(arguments.data)
+    parts = [] if flat else open_folder(arguments.data, classes)
     scoring: ImageFiles = flat or parts[0]
     if arguments.evaluate_on is None:
         return scoring, parts[1] if len(parts) > 1 else None
@@ -99,7 +114,7 @@ def _find_files(arguments: argparse.Namespace) -> tuple[ImageFiles, ImageFolder 
     if isinstance(scoring, ImageFolder):
         evaluation = open_more(Path(arguments.evaluate_on), scoring)
     else:
-        evaluation = open_folder(arguments.evaluate_on)[-1]
+        evaluation = open_folder(arguments.evaluate_on, classes)[-1]
     if {file.resolve() for file in scoring.files} & {file.resolve() for file in evaluation.files}:
         raise ShapPruneError(f"--evaluate-on {arguments.evaluate_on} has images that are also in --data; give others")
     return scoring, evaluation

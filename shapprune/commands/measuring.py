@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from shapprune.commands.parts import LabelledPart, UserImages
-from shapprune.core.errors import ShapPruneError
+from shapprune.core.errors import ShapPruneError, few
 from shapprune.networks.modes import mode
 from shapprune.networks.training import evaluate
 
@@ -73,8 +73,8 @@ def check_fit(model: nn.Module, example: Tensor, images: UserImages) -> int:
         How many outputs the network has.
 
     Raises:
-        ShapPruneError: it fails on the images, returns no numbers for each, for classes no row of numbers for each, or
-            it has fewer outputs than classes.
+        ShapPruneError: it fails on the images, returns no numbers for each, for classes no row of numbers for each, it
+            has fewer outputs than classes, or more than folders of classes tell of.
     """
     with torch.inference_mode(), mode(model, training=False):
         try:
@@ -93,5 +93,11 @@ def check_fit(model: nn.Module, example: Tensor, images: UserImages) -> int:
         raise ShapPruneError(
             f"{images.name} has labels up to {highest}, but the network has {outputs.shape[1]} outputs, for the labels"
             f" 0 ... {outputs.shape[1] - 1}"
+        )
+    if images.classes and len(images.classes) < outputs.shape[1]:
+        raise ShapPruneError(
+            f"{images.name} has {len(images.classes)} classes ({few(images.classes)}), but the network has"
+            f" {outputs.shape[1]} outputs, and nothing says which of them these are: give folders of all its classes,"
+            " a package.module:function that returns images and labels, or, to calibrate, images without folders"
         )
     return outputs.shape[1]
