@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from shapprune.commands.parts import LabelledPart, UserImages
-from shapprune.core.errors import ShapPruneError, few
+from shapprune.core.errors import ShapPruneError, few, first_line
 from shapprune.networks.modes import mode
 from shapprune.networks.training import evaluate
 
@@ -80,9 +80,8 @@ def check_fit(model: nn.Module, example: Tensor, images: UserImages) -> int:
         try:
             outputs = model(example)
         except (RuntimeError, ValueError, TypeError) as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ShapPruneError(
-                f"the network fails on images {list(images.shape)} of {images.name}: {reason}"
+                f"the network fails on images {list(images.shape)} of {images.name}: {first_line(error)}"
             ) from error
     labels = [part.labels for part in (images.scoring, images.evaluation) if isinstance(part, LabelledPart)]
     if not isinstance(outputs, Tensor) or outputs.dim() < 2 or (labels and outputs.dim() > 2):

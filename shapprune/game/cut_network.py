@@ -58,7 +58,7 @@ class CutNetwork:
             raise unknown("precision", precision, PRECISIONS)
         self.model, self.layer, self.site, self.precision = model, layer, site, precision
         self.device = next((each.device for each in model.parameters()), torch.device("cpu"))
-        self.images, self.labels = images.to(self.device), labels.to(self.device)
+        self.images, self.labels = images.to(self.device), _as_int64(labels).to(self.device)
         self.batching = Batching(self.device, len(images), memory_mb)
         self._graph = UnitGraph(model, self.images[:2])
         if not isinstance(self._graph.outputs, Tensor):
@@ -198,3 +198,8 @@ class CutNetwork:
         outputs = self.run(entry, entry.enter(piece.prepared, gates), examples)
         values = payoff(outputs, self.labels[examples])
         return values.reshape(*values.shape[:-1], *gates.shape[:2])
+
+
+def _as_int64(labels: Tensor) -> Tensor:
+    """Whole numbers of any type as int64, as losses and indices take them; others as they are."""
+    return labels if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool else labels.long()

@@ -16,7 +16,7 @@ from shapprune.game.cost import Cost
 from shapprune.game.cut_network import CutNetwork
 from shapprune.game.engine import Entry
 from shapprune.game.masked import MaskedEntry
-from shapprune.game.payoffs import Payoff, accuracy, check_labels, find_payoff, require_finite
+from shapprune.game.payoffs import Payoff, accuracy, check_own, check_payoff, find_payoff, require_finite
 from shapprune.game.protocol import PayoffGame
 from shapprune.game.summed import SummedEntry
 from shapprune.game.walks import active_first, walk_rows
@@ -38,7 +38,7 @@ class LayerGame(PayoffGame):
         model: a network of one input that torch.fx can trace; it stays where it is (CPU or CUDA).
         layer: name of a convolution or linear layer.
         images: scoring images, [N, ...].
-        labels: their labels, [N]; what the payoff takes as its second argument.
+        labels: their labels, [N]; what the payoff takes as its second argument, whole numbers as int64.
         site: where a unit is zeroed: ``output``, ``norm`` or ``activation`` (default; equals removing the unit).
         payoff: ``loss`` (minus the example's loss), ``accuracy``, ``margin``, or a function of (outputs, labels) that
             returns a value for each example, [N], higher = better.
@@ -57,7 +57,7 @@ class LayerGame(PayoffGame):
         norm: the BatchNorm that follows it, or None.
 
     Raises:
-        ShapPruneError: the network cannot be cut at the layer, or images, labels and outputs do not fit.
+        ShapPruneError: the network cannot be cut at the layer, or images, labels, outputs and payoff do not fit.
 
     Examples:
         >>> import torch
@@ -93,7 +93,7 @@ class LayerGame(PayoffGame):
             )
         found = find_payoff(payoff)
         network = CutNetwork(model, layer, images, labels, site, memory_mb, precision)
-        check_labels(found, network.outputs, network.labels)
+        check_payoff(found, network.outputs, network.labels)
         examples = np.arange(len(images)) if examples is None else np.asarray(examples)
         self._start(network, found, examples, torch.empty(0, dtype=torch.long, device=network.device), Cost())
 
@@ -170,6 +170,7 @@ class LayerGame(PayoffGame):
     def values_by(self, coalitions: Tensor | np.ndarray, payoffs: Sequence[Payoff]) -> Tensor:
         """Values of coalitions by several payoffs, float [k, C, N]; see `PayoffGame.values_by`."""
         network, masks = self._network, self._network.masks(coalitions)
+        check_own([each for each in payoffs if each is not self.payoff], network.outputs, network.labels)
         entry = self._entry(len(masks))
         values: Tensor | None = None
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.errors import ShapPruneError, first_line, unknown
 
 Payoff = Callable[[Tensor, Tensor], Tensor]
 _FEW_CLASSES = 32
@@ -83,15 +83,23 @@ def require_finite(values: Tensor, what: str) -> None:
         )
 
 
-def check_labels(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
-    """Raise unless a payoff of `PAYOFFS` can use the outputs and labels; other functions may take any.
+def check_payoff(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
+    """Raise unless a payoff can use the outputs and labels, and values each example by itself.
+
+    Args:
+        payoff: the function.
+        outputs: of the network for the first images.
+        labels: of all images.
 
     Raises:
-        ShapPruneError: the outputs are not [N, classes], or a label is not the number of a class.
+        ShapPruneError: for a payoff of `PAYOFFS`, the outputs are not [N, classes], or a label is not the number of a
+            class; for another one, it fails, does not return a floating-point number for each example, or what it
+            returns for an example depends on others.
     """
     if payoff not in PAYOFFS.values():
+        _check_own(payoff, outputs, labels)
         return
-    if outputs.dim() != 2 or labels.dim() != 1 or labels.is_floating_point():
+    if outputs.dim() != 2 or labels.dim() != 1 or labels.dtype != torch.int64:
         raise ShapPruneError(
             f"this payoff needs outputs [N, classes] and whole-number labels [N], "
             f"not {tuple(outputs.shape)} and {tuple(labels.shape)} {labels.dtype}"
@@ -101,3 +109,36 @@ def check_labels(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
     if low < 0 or high >= classes:
         wrong = low if low < 0 else high
         raise ShapPruneError(f"label {wrong} is outside 0 ... {classes - 1}, the network has {classes} outputs")
+
+
+def check_own(payoffs: Iterable[Payoff], outputs: Tensor, labels: Tensor) -> None:
+    """Do what `check_payoff` does for those payoffs that are not of `PAYOFFS`."""
+    for payoff in payoffs:
+        if payoff not in PAYOFFS.values():
+            _check_own(payoff, outputs, labels)
+
+
+def _check_own(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
+    name = getattr(payoff, "__name__", repr(payoff))
+    # Three rows of two images: a size of the network that happens to be the number of rows does not look like [N].
+    rows = torch.tensor([0, len(outputs) - 1, 0], device=outputs.device)
+    found = []
+    for some in (rows, rows[:1], rows[1:2]):
+        try:
+            with torch.no_grad():
+                values = payoff(outputs[some], labels[some])
+        except Exception as error:
+            raise ShapPruneError(
+                f"payoff {name} fails on outputs {tuple(outputs[some].shape)} and labels {tuple(labels[some].shape)}"
+                f" {labels.dtype}: {first_line(error)}"
+            ) from error
+        if not isinstance(values, Tensor) or values.shape != some.shape or not values.is_floating_point():
+            what = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+            raise ShapPruneError(
+                f"payoff {name} must return a floating-point number for each example, [N], but for {len(some)} it"
+                f" returns {what}"
+            )
+        found.append(values)
+    together, first, last = found
+    if not torch.allclose(together, torch.cat([first, last, first]), rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise ShapPruneError(f"payoff {name} must value each example by itself, but others change what it returns")
