@@ -31,12 +31,21 @@ class Evaluation:
     places: np.ndarray
 
     def measure(self, model: nn.Module) -> dict[str, float]:
-        """Measure mean cross-entropy, ``loss``, and ``accuracy``; few images are in memory at a time."""
+        """Measure mean cross-entropy, ``loss``, and ``accuracy``; few images are in memory at a time.
+
+        Raises:
+            ShapPruneError: the loss is not finite.
+        """
         loss, correct = 0.0, 0
         for some in np.array_split(self.places, math.ceil(len(self.places) / _AT_ONCE)):
             labels = torch.from_numpy(self.part.labels[some])
             some_loss, some_accuracy = evaluate(model, self.part.read(some), labels)
             loss, correct = loss + some_loss * len(some), correct + round(some_accuracy * len(some))
+        if not math.isfinite(loss):
+            raise ShapPruneError(
+                f"the loss of the network on {len(self.places)} images is {loss}: its weights, its outputs or the"
+                " images hold numbers that are not finite"
+            )
         return {"loss": loss / len(self.places), "accuracy": correct / len(self.places)}
 
 

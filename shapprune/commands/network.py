@@ -16,7 +16,7 @@ from shapprune.commands.channels import channels_taken, find_channels
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import checksum, read_json
 from shapprune.networks.builders import build, build_own
-from shapprune.networks.storage import load, load_weights, read_weights
+from shapprune.networks.storage import load, load_weights, manifest_of, read_weights
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def open_checkpoint(arguments: argparse.Namespace) -> Checkpoint:
     """
     path: Path = arguments.checkpoint
     shapes = {name: tensor.shape for name, tensor in read_weights(path).items()}
-    beside = path.with_suffix(".json")
+    beside = manifest_of(path)
     content = read_json(beside) if path.suffix == ".safetensors" and beside.exists() else {}
     manifest = content if "kept" in content else {}  # another program's file has no such key
     builder = manifest.get("network", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import pickle
@@ -19,18 +20,20 @@ from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.core.files import checksum, whole, write_json
+from shapprune.core.files import check_finite, checksum, whole, write_json
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_ENDING = ".safetensors"
 _RESERVED = {"tensors", "sha256", "kept"}
 
 
 def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
-    """Write a network's parameters and buffers as safetensors, and a manifest under the same stem as ``.json``.
+    """Write a network's parameters and buffers as safetensors, and a manifest beside them as ``.json``.
 
-    The manifest holds ``tensors`` (the shape of each), ``sha256`` of the safetensors file, ``kept`` (for each layer
-    that lost units the original indices of the others, from ``model.kept_units``) and the facts.
+    The manifest of ``small.safetensors`` is ``small.json``, that of ``small-0.5`` is ``small-0.5.json``. It holds
+    ``tensors`` (the shape of each), ``sha256`` of the safetensors file, ``kept`` (for each layer that lost units the
+    original indices of the others, from ``model.kept_units``) and the facts.
 
     Args:
         model: the network.
@@ -39,6 +42,8 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
 
     Raises:
         ValueError: a fact has the name of an entry of the manifest.
+        ShapPruneError: another network has the same manifest, as ``small`` and ``small.safetensors`` would; or a fact
+            is not finite.
 
     Examples:
         >>> import json, pathlib, tempfile
@@ -54,20 +59,31 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
     path = Path(path)
     if taken := _RESERVED & facts.keys():
         raise ValueError(f"facts must not be named {', '.join(sorted(taken))}")
+    manifest_path = manifest_of(path)
+    other = path.with_suffix("") if path.suffix == _ENDING else path.with_name(path.name + _ENDING)
+    if other.is_file():
+        raise ShapPruneError(f"{path} and {other} would share the manifest {manifest_path}; choose another name")
     # Copies, because safetensors refuses tensors that share memory, such as tied weights.
     state = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
     kept = {layer: [int(unit) for unit in units] for layer, units in getattr(model, "kept_units", {}).items()}
-    with whole(path) as temporary:
-        temporary.write_bytes(as_bytes(state))  # safetensors itself would make it readable by its owner only
+    content = as_bytes(state)
     manifest = facts | {
         "kept": kept,
-        "sha256": checksum(path, "sha256"),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "tensors": {name: list(tensor.shape) for name, tensor in state.items()},
     }
-    write_json(path.with_suffix(".json"), manifest)
+    check_finite(facts, manifest_path)
+    with whole(path) as temporary:
+        temporary.write_bytes(content)  # safetensors itself would make it readable by its owner only
+    write_json(manifest_path, manifest)
+
+
+def manifest_of(path: Path) -> Path:
+    """The manifest beside a file of weights."""
+    return path.with_suffix(".json") if path.suffix == _ENDING else path.with_name(f"{path.name}.json")
 
 
 def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
@@ -102,7 +118,7 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
     """
     path = Path(path)
     try:
-        manifest = json.loads(path.with_suffix(".json").read_text())
+        manifest = json.loads(manifest_of(path).read_text())
         expected, kept = manifest["sha256"], manifest["kept"]
         found = checksum(path, "sha256")
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -129,7 +145,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix == _ENDING:
             state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
