@@ -46,7 +46,12 @@ def open_images(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserIm
         raise ShapPruneError(
             f"--data {name!r} is no folder, no package.module:function and no known set{suggestion(name, DATASETS)}"
         )
-    arrays = own_arrays(name, "--data")
+    arrays = own_arrays(name, "--data", f"--data {name}")
+    if len(arrays) not in (2, len(ARRAYS)):
+        raise ShapPruneError(
+            f"--data {name} must return images and labels, or both for training and then for testing, not"
+            f" {len(arrays)} values"
+        )
     if len(arrays) == len(ARRAYS):
         return _open_set(arguments, stored, make_set(arrays, name, f"--data {name}"), "of its training images")
     return _open_arrays(arguments, stored, *arrays)

@@ -73,7 +73,7 @@ def call_function(text: str, kind: str, options: Mapping[str, Any] | None = None
     except Exception as error:  # whatever is wrong with it
         *_, last = traceback.extract_tb(error.__traceback__)
         raise ShapPruneError(
-            f"{kind} {text!r} failed with {type(error).__name__} in {last.filename}, line {last.lineno}:"
+            f"{kind} {text!r} failed in {last.filename}, line {last.lineno}, with {type(error).__name__}:"
             f" {first_line(error)}"
         ) from error
 

@@ -89,23 +89,24 @@ def load_own(function: str, name: str) -> ImageSet:
     Raises:
         ShapPruneError: the function does not exist, fails, or returns arrays of the wrong type, shape or length.
     """
-    what = f"data set {name!r}:"
-    arrays = own_arrays(function, what)
+    what = f"data set {name!r} ({function})"
+    arrays = own_arrays(function, f"data set {name!r}:", what)
     if len(arrays) != len(ARRAYS):
-        raise ShapPruneError(f"{what} {function} must return four arrays: {', '.join(ARRAYS)}")
-    return make_set(arrays, name, f"{what} {function}")
+        raise ShapPruneError(f"{what} must return four arrays: {', '.join(ARRAYS)}")
+    return make_set(arrays, name, what)
 
 
-def own_arrays(function: str, kind: str) -> list[np.ndarray]:
+def own_arrays(function: str, kind: str, what: str) -> list[np.ndarray]:
     """Call a function of one's own that returns arrays.
 
     Args:
         function: ``"package.module:function"``.
-        kind: what it is for; used in error messages.
+        kind: what it is for, in error messages that name the function.
+        what: the function with what it is for, in other error messages.
 
     Returns:
-        What it returned as arrays: images and labels, or both for training and then for testing, also where these came
-        as two pairs. Tensors of types that numpy does not know become float32.
+        What it returned as arrays. Two pairs of images and labels become four; tensors of types that numpy does not
+        know become float32.
 
     Raises:
         ShapPruneError: there is no such function, it fails, or it returns something else.
@@ -113,12 +114,9 @@ def own_arrays(function: str, kind: str) -> list[np.ndarray]:
     result = call_function(function, kind)
     if isinstance(result, list | tuple) and len(result) == 2 and all(_is_pair(each) for each in result):
         result = [each for pair in result for each in pair]
-    if not isinstance(result, list | tuple) or len(result) not in (2, 4):
-        found = f"{len(result)} values" if isinstance(result, list | tuple) else type(result).__name__
-        raise ShapPruneError(
-            f"{kind} {function} must return images and labels, or both for training and then for testing, not {found}"
-        )
-    return [_as_array(each, f"{kind} {function}") for each in result]
+    if not isinstance(result, list | tuple):
+        raise ShapPruneError(f"{what} must return arrays or tensors, not a {type(result).__name__}")
+    return [_as_array(each, what) for each in result]
 
 
 def _is_pair(value: object) -> bool:

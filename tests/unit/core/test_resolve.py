@@ -60,7 +60,7 @@ def test_calls(working_folder):
     for text, options, message in (
         ("add", None, "--data 'resolve_calls:add' is called without arguments: missing a required argument: 'a'"),
         ("add", {"c": 1}, "--data 'resolve_calls:add' does not take the options {'c': 1}: missing a .*"),
-        ("fails", None, "--data 'resolve_calls:fails' failed with ValueError in .*resolve_calls.py, line 5: x$"),
+        ("fails", None, "--data 'resolve_calls:fails' failed in .*resolve_calls.py, line 5, with ValueError: x$"),
     ):
         with pytest.raises(ShapPruneError, match=message):
             call_function(f"resolve_calls:{text}", "--data", options)

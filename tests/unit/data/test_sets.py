@@ -139,12 +139,11 @@ def test_two_pairs_are_four_arrays(own):
 @pytest.mark.parametrize(
     ("result", "message"),
     [
-        ("X[0, 0, 0]", "must return images and labels, or both for training and then for testing, not ndarray"),
-        ("{'train': X}", "not dict"),
-        ("(X, Y, X)", "not 3 values"),
+        ("X", "--data of mine must return arrays or tensors, not a ndarray"),
+        ("{'train': X}", "not a dict"),
         ("(TensorDataset(torch.tensor(X)), 1)", "must return arrays or tensors, not a TensorDataset"),
         ("([X[0], X[:, 0]], Y)", "returns what is no array: .*inhomogeneous"),
-        ("open('gone.npz')", r"'data_module:load' failed with FileNotFoundError in .*data_module.py, line 5: .*gone"),
+        ("open('gone.npz')", r"'data_module:load' failed in .*data_module.py, line 5, with FileNotFoundError: .*gone"),
     ],
 )
 def test_what_a_function_returns_instead_is_told(tmp_path, monkeypatch, result, message):
@@ -155,7 +154,7 @@ def test_what_a_function_returns_instead_is_told(tmp_path, monkeypatch, result, 
     lines += ["X, Y = np.zeros((4, 1, 2, 2), np.uint8), np.zeros(4, int)", "def load():", f"    return {result}"]
     (tmp_path / "data_module.py").write_text("\n".join(lines))
     with pytest.raises(ShapPruneError, match=message):
-        data.own_arrays("data_module:load", "--data")
+        data.own_arrays("data_module:load", "--data", "--data of mine")
     monkeypatch.delitem(sys.modules, "data_module")
 
 
@@ -163,7 +162,7 @@ def test_numbers_that_numpy_does_not_know_become_floats(monkeypatch):
     module = types.ModuleType("half_data")
     module.load = lambda: (torch.ones(2, 3).bfloat16().requires_grad_(), torch.tensor([0, 1], dtype=torch.int16))
     monkeypatch.setitem(sys.modules, "half_data", module)
-    images, labels = data.own_arrays("half_data:load", "--data")
+    images, labels = data.own_arrays("half_data:load", "--data", "--data of mine")
     assert (images.dtype, labels.dtype) == (np.float32, np.int16)
 
 
