@@ -16,7 +16,7 @@ from shapprune.game.cost import Cost
 from shapprune.game.cut_network import CutNetwork
 from shapprune.game.engine import Entry
 from shapprune.game.masked import MaskedEntry
-from shapprune.game.payoffs import Payoff, accuracy, check_own, check_payoff, find_payoff, require_finite
+from shapprune.game.payoffs import Payoff, check_own, check_payoff, find_payoff, require_finite, require_gradient
 from shapprune.game.protocol import PayoffGame
 from shapprune.game.summed import SummedEntry
 from shapprune.game.walks import active_first, walk_rows
@@ -275,10 +275,9 @@ class LayerGame(PayoffGame):
         """Refuse a payoff that has no gradient.
 
         Raises:
-            ShapPruneError: it is the accuracy.
+            ShapPruneError: it is the accuracy, or counts as that does.
         """
-        if self.payoff is accuracy:
-            raise ShapPruneError("payoff 'accuracy' has no gradient, criteria that need one take 'loss' or 'margin'")
+        require_gradient(self.payoff, self._network.outputs, self.labels)
 
     def sum_over_images(
         self, function: Callable[[Tensor, Tensor], Sequence[Tensor]], passes: int = 1

@@ -119,7 +119,7 @@ def check_own(payoffs: Iterable[Payoff], outputs: Tensor, labels: Tensor) -> Non
 
 
 def _check_own(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
-    name = getattr(payoff, "__name__", repr(payoff))
+    name = _name(payoff)
     # Three rows of two images: a size of the network that happens to be the number of rows does not look like [N].
     rows = torch.tensor([0, len(outputs) - 1, 0], device=outputs.device)
     found = []
@@ -142,3 +142,22 @@ def _check_own(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
     together, first, last = found
     if not torch.allclose(together, torch.cat([first, last, first]), rtol=1e-3, atol=1e-5, equal_nan=True):
         raise ShapPruneError(f"payoff {name} must value each example by itself, but others change what it returns")
+
+
+def require_gradient(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
+    """Refuse a payoff whose values have no gradient in the outputs.
+
+    Raises:
+        ShapPruneError: it is the accuracy, or another function that counts.
+    """
+    with torch.enable_grad():
+        values = payoff(outputs.detach().clone().requires_grad_(), labels[: len(outputs)])
+    if not values.requires_grad:
+        raise ShapPruneError(
+            f"payoff {_name(payoff)!r} has no gradient, criteria that need one take 'loss' or 'margin', or a function"
+            " that has"
+        )
+
+
+def _name(payoff: Payoff) -> str:
+    return getattr(payoff, "__name__", repr(payoff))

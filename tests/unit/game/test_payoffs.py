@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import shapprune
 from shapprune import LayerGame, ShapPruneError
 from shapprune.game.payoffs import minus_loss
 from tests.toys import ConvNetwork, images, labels, randomise
@@ -71,6 +72,16 @@ def test_functions_that_do_not_value_each_example_are_refused(what):
         game(payoff=function)
     with pytest.raises(ShapPruneError, match=message):
         game().values_by(torch.ones(1, 6, dtype=torch.bool), [minus_loss, function])
+
+
+def test_functions_without_a_gradient_are_refused_where_one_is_needed():
+    def hits(outputs, labels):
+        return (outputs.argmax(1) == labels).float()
+
+    assert shapprune.score(game(payoff=hits), "permutation", permutations=1).values.shape == (7, 6)
+    for criterion in ("taylor", "snip", "coalition-gradient"):
+        with pytest.raises(ShapPruneError, match="payoff 'hits' has no gradient"):
+            shapprune.score(game(payoff=hits), criterion)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 32, 33])
