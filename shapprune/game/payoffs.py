@@ -121,7 +121,7 @@ def check_own(payoffs: Iterable[Payoff], outputs: Tensor, labels: Tensor) -> Non
 def _check_own(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
     name = _name(payoff)
     # Three rows of two images: a size of the network that happens to be the number of rows does not look like [N].
-    rows = torch.tensor([0, len(outputs) - 1, 0], device=outputs.device)
+    rows = torch.tensor([0, min(2, len(labels)) - 1, 0], device=labels.device)
     found = []
     for some in (rows, rows[:1], rows[1:2]):
         try:
@@ -129,7 +129,7 @@ def _check_own(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
                 values = payoff(outputs[some], labels[some])
         except Exception as error:
             raise ShapPruneError(
-                f"payoff {name} fails on outputs {tuple(outputs[some].shape)} and labels {tuple(labels[some].shape)}"
+                f"payoff {name} fails on the outputs of {len(some)} images and labels {list(labels[some].shape)}"
                 f" {labels.dtype}: {first_line(error)}"
             ) from error
         if not isinstance(values, Tensor) or values.shape != some.shape or not values.is_floating_point():
