@@ -150,6 +150,8 @@ def require_gradient(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
     Raises:
         ShapPruneError: it is the accuracy, or another function that counts.
     """
+    if payoff in (minus_loss, margin):
+        return
     with torch.enable_grad():
         values = payoff(outputs.detach().clone().requires_grad_(), labels[: len(outputs)])
     if not values.requires_grad:
