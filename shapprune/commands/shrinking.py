@@ -115,7 +115,8 @@ def _prepare(arguments: argparse.Namespace, budgets: Sequence[Budget]) -> Fittin
     flip = opened.data.shape[0] == 3 if arguments.flip is None else arguments.flip
     how = replace(how, augmentation=("shift", "flip") if flip else ("shift",))
     layers = prunable_layers(opened.model, opened.example, coupled=True)
-    check_criterion(how.criterion, {each.name: each.units for each in layers if each.name not in how.skip}, opened)
+    scored = {each.name: each.units for each in layers if each.group and each.name not in how.skip}
+    check_criterion(how.criterion, scored, opened)
     evaluation = open_evaluation(opened.data, arguments)
     if arguments.onnx:
         try_onnx(opened.model, opened.example)

@@ -67,9 +67,9 @@ class Readers:
             module = self._graph.modules[each.name]
             if not has_rows(module):
                 raise ShapPruneError(f"units of layer {layer!r} are read by {each.name!r}, {_kind(module)}")
-            if len(self._graph.calls[each.name]) > 1:
+            if len(self._graph.calls.get(each.name, ())) != 1:
                 raise ShapPruneError(
-                    f"units of layer {layer!r} are read by {each.name!r}, which is used more than once"
+                    f"units of layer {layer!r} are read by {each.name!r}, which is not used just once in a pass"
                 )
         if not found:
             raise ShapPruneError(f"units of layer {layer!r} are read by no layer")

@@ -20,6 +20,7 @@ from shapprune.game.payoffs import Payoff, accuracy, check_labels, find_payoff, 
 from shapprune.game.protocol import PayoffGame
 from shapprune.game.summed import SummedEntry
 from shapprune.game.walks import active_first, walk_rows
+from shapprune.graph.units import read_units
 
 # From so many coalitions an example on, entering behind the next layer is cheaper than masking: the contributions of
 # the units are computed once for all of them.
@@ -114,7 +115,7 @@ class LayerGame(PayoffGame):
 
     def without(self, units: Tensor | np.ndarray | Sequence[int]) -> Self:
         """The game that is left when some units are gone; see `PayoffGame.without`."""
-        gone = torch.as_tensor(units, dtype=torch.long).to(self.device)
+        gone = torch.tensor(read_units(units, self.units, self.layer), dtype=torch.long, device=self.device)
         return self._derive(torch.cat([self._gone, gone]).unique(), self._cost)
 
     def fresh(self) -> Self:

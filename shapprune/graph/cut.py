@@ -6,8 +6,10 @@ computed with the part before.
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +17,17 @@ import torch
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.graph.operations import keeps_forward, works_in_place
 from shapprune.networks.modes import mode
+from shapprune.networks.precision import at_precision
+
+# Kinds of networks that hide their operations -> where the network itself is.
+_COMPILED = {
+    "ScriptModule": "from which torch.jit made it",
+    "OptimizedModule": "from which torch.compile made it, its _orig_mod",
+    "DataParallel": "inside it, its module",
+    "DistributedDataParallel": "inside it, its module",
+}
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
@@ -28,6 +40,9 @@ def trace(model: nn.Module) -> fx.GraphModule:
         ShapPruneError: torch.fx cannot trace the model (with its reason), or the model takes more than one input.
     """
     name = type(model).__name__
+    for kind, cure in _COMPILED.items():
+        if any(each.__name__ == kind for each in type(model).__mro__):
+            raise ShapPruneError(f"torch.fx cannot trace {name}; give the network {cure}")
     needed, constants = [], {}
     for key, parameter in inspect.signature(model.forward).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -43,13 +58,41 @@ def trace(model: nn.Module) -> fx.GraphModule:
         raise ShapPruneError(
             f"{name} takes {len(needed)} inputs ({', '.join(needed)}), only networks of one input can be cut"
         )
-    with mode(model, training=False):
+    with mode(model, training=False), _attributes_kept(model):
         try:
-            graph = fx.Tracer().trace(model, concrete_args=constants or None)
+            graph = _Tracer().trace(model, concrete_args=constants or None)
         except Exception as error:  # fx raises whatever the network's own code raises
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ShapPruneError(f"torch.fx cannot trace {name}: {reason}") from error
+    modules = dict(model.named_modules())
+    for node in reversed(graph.nodes):  # what a network keeps for others to look at, and its outputs do not depend on
+        if not node.users and node.op not in ("placeholder", "output") and not works_in_place(node, modules):
+            graph.erase_node(node)
     return fx.GraphModule(model, graph, class_name=name)
+
+
+class _Tracer(fx.Tracer):
+    """Records known modules as one operation, also those of a subclass that keeps their forward."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return super().is_leaf_module(m, module_qualified_name) or keeps_forward(m)
+
+
+@contextmanager
+def _attributes_kept(model: nn.Module) -> Iterator[None]:
+    """Take back, after the block, what a traced forward sets: attributes of modules, and items of their containers."""
+    before = [(module, dict(vars(module))) for module in model.modules()]
+    containers = [each for _, own in before for each in own.values() if isinstance(each, dict | list | set)]
+    items = [(each, copy.copy(each)) for each in containers]
+    try:
+        yield
+    finally:
+        for module, own in before:
+            vars(module).clear()
+            vars(module).update(own)
+        for each, kept in items:
+            each.clear()
+            each.extend(kept) if isinstance(each, list) else each.update(kept)
 
 
 def node_shapes(traced: fx.GraphModule, images: Tensor) -> tuple[dict[fx.Node, torch.Size], object]:
@@ -71,7 +114,7 @@ def node_shapes(traced: fx.GraphModule, images: Tensor) -> tuple[dict[fx.Node, t
                 shapes[n] = result.shape
             return result
 
-    with torch.no_grad(), mode(traced, training=False):
+    with torch.no_grad(), mode(traced, training=False), at_precision("fp32", images.device):
         try:
             outputs = Recorder(traced).run(images)
         except (RuntimeError, ValueError, TypeError) as error:

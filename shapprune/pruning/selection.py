@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
 from shapprune.criteria.elimination import Reading, eliminate
 from shapprune.criteria.reconstruction import Readers
@@ -64,9 +64,7 @@ class Structure:
         graph, dependencies = UnitGraph(model, example), Dependencies(model, example)
         found, groups, readers = Readers(model, graph, dependencies), {}, {}
         layers = prunable_layers(model, example, coupled=True)
-        for name in skip:
-            if name not in graph.calls:
-                raise unknown("layer", name, graph.calls)
+        graph.require(*skip)
         left_whole: dict[str, str] = {}
         for layer in layers:
             if not layer.group:
