@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError, unknown
 
-Payoff = Callable[[Tensor, Tensor], Tensor]
+# From the network's outputs, whatever they are, and labels.
+Payoff = Callable[[Any, Tensor], Tensor]
 _FEW_CLASSES = 32
 
 
@@ -83,7 +85,7 @@ def require_finite(values: Tensor, what: str) -> None:
         )
 
 
-def check_labels(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
+def check_labels(payoff: Payoff, outputs: object, labels: Tensor) -> None:
     """Raise unless a payoff of `PAYOFFS` can use the outputs and labels; other functions may take any.
 
     Raises:
@@ -91,6 +93,11 @@ def check_labels(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
     """
     if payoff not in PAYOFFS.values():
         return
+    if not isinstance(outputs, Tensor):
+        raise ShapPruneError(
+            f"this payoff needs outputs [N, classes], but the network returns a {type(outputs).__name__}; give a payoff"
+            " that says which it takes, e.g. lambda outputs, labels: minus_loss(outputs[0], labels)"
+        )
     if outputs.dim() != 2 or labels.dim() != 1 or labels.is_floating_point():
         raise ShapPruneError(
             f"this payoff needs outputs [N, classes] and whole-number labels [N], "

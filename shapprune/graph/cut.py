@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.operations import keeps_forward, works_in_place
+from shapprune.graph.outputs import map_tensors
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
 
+T = TypeVar("T")
 # Kinds of networks that hide their operations -> where the network itself is.
 _COMPILED = {
     "ScriptModule": "from which torch.jit made it",
@@ -95,23 +100,25 @@ def _attributes_kept(model: nn.Module) -> Iterator[None]:
             each.extend(kept) if isinstance(each, list) else each.update(kept)
 
 
-def node_shapes(traced: fx.GraphModule, images: Tensor) -> tuple[dict[fx.Node, torch.Size], object]:
-    """Run a graph on images; return the shape of every tensor in it, and the outputs.
+def node_values(
+    traced: fx.GraphModule, images: Tensor, describe: Callable[[object], T]
+) -> tuple[dict[fx.Node, T], object]:
+    """Run a graph in eval mode and float32; return what a function says of each value in it, and the outputs.
 
     Args:
         traced: the graph.
         images: [N, ...].
+        describe: the function.
 
     Raises:
         ShapPruneError: the network fails on images of this shape.
     """
-    shapes: dict[fx.Node, torch.Size] = {}
+    found: dict[fx.Node, T] = {}
 
     class Recorder(fx.Interpreter):
         def run_node(self, n: fx.Node) -> object:
             result = super().run_node(n)
-            if isinstance(result, Tensor):
-                shapes[n] = result.shape
+            found[n] = describe(result)
             return result
 
     with torch.no_grad(), mode(traced, training=False), at_precision("fp32", images.device):
@@ -120,7 +127,13 @@ def node_shapes(traced: fx.GraphModule, images: Tensor) -> tuple[dict[fx.Node, t
         except (RuntimeError, ValueError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ShapPruneError(f"the network fails on images of shape {tuple(images.shape)}: {reason}") from error
-    return shapes, outputs
+    return found, map_tensors(lambda each: each, outputs)  # fx has dictionaries and lists of its own
+
+
+def node_shapes(traced: fx.GraphModule, images: Tensor) -> tuple[dict[fx.Node, torch.Size], object]:
+    """Run a graph on images; return the shape of every tensor in it, and the outputs; see `node_values`."""
+    found, outputs = node_values(traced, images, lambda value: value.shape if isinstance(value, Tensor) else None)
+    return {node: shape for node, shape in found.items() if shape is not None}, outputs
 
 
 def ignore_sizes(users: Iterable[fx.Node]) -> list[fx.Node]:
@@ -137,19 +150,35 @@ def ignore_sizes(users: Iterable[fx.Node]) -> list[fx.Node]:
 
 
 @dataclass(frozen=True)
+class PerImage:
+    """A number that counts something of all images, as the size of a batch does.
+
+    Attributes:
+        number: of one image.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Cut:
     """A network cut in two.
 
     Attributes:
         after: the part after: (value at the cut, other values that cross it ...) -> outputs.
         nodes: the node of the cut and those after it, in the whole graph.
-        crossing: how many other values cross it.
+        beside: the other values that cross it, in the whole graph.
     """
 
     after: fx.GraphModule
     nodes: list[fx.Node]
-    crossing: int
+    beside: list[fx.Node]
     _make_before: Callable[[], fx.GraphModule]
+
+    @property
+    def crossing(self) -> int:
+        """How many other values cross it."""
+        return len(self.beside)
 
     @cached_property
     def before(self) -> fx.GraphModule:
@@ -157,12 +186,14 @@ class Cut:
         return self._make_before()
 
 
-def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:
+def cut_at(traced: fx.GraphModule, site: fx.Node, sizes: Mapping[fx.Node, object] = MappingProxyType({})) -> Cut:
     """Cut a traced network behind a value.
 
     Args:
         traced: the network.
-        site: the value.
+        site: the value, with a row for each image.
+        sizes: the values that count images (`shapprune.graph.company.Company.sizes`). They do not cross the cut: the
+            part after counts the rows that enter it, which may be more than the images of the part before.
 
     Examples:
         >>> import torch
@@ -178,7 +209,7 @@ def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:
     """
     nodes = list(traced.graph.nodes)
     after, constant = _made_of(nodes, site)
-    crossing = list(
+    beside = list(
         dict.fromkeys(
             each
             for node in nodes
@@ -193,15 +224,29 @@ def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:
     for node in nodes:
         if node not in after and node.op != "output":
             copied[node] = first.node_copy(node, copied.__getitem__)
-    first.output((copied[site], *(copied[each] for each in crossing)))
+    counted = [each for each in beside if each in sizes]
+    beside = [each for each in beside if each not in sizes]
+    first.output((copied[site], *(copied[each] for each in beside)))
 
     second = fx.Graph()
-    copied = {each: second.placeholder(f"value_{i}") for i, each in enumerate([site, *crossing])}
+    copied = {each: second.placeholder(f"value_{i}") for i, each in enumerate([site, *beside])}
+    rows = second.call_method("size", (copied[site], 0)) if counted else None
+    for each in counted:
+        copied[each] = _count(sizes[each], second, rows)
     for node in nodes:
         if node in after or node in constant:
             copied[node] = second.node_copy(node, copied.__getitem__)
     rest = [site, *(node for node in nodes if node in after)]
-    return Cut(fx.GraphModule(traced, second), rest, len(crossing), lambda: fx.GraphModule(traced, first))
+    return Cut(fx.GraphModule(traced, second), rest, beside, lambda: fx.GraphModule(traced, first))
+
+
+def _count(size: Any, graph: fx.Graph, rows: fx.Node | None) -> Any:
+    """What a size is for so many rows, in a graph."""
+    if isinstance(size, PerImage):
+        return graph.call_function(operator.mul, (size.number, rows))
+    if isinstance(size, tuple):
+        return graph.call_function(torch.Size, (tuple(_count(each, graph, rows) for each in size),))
+    return size
 
 
 def _made_of(nodes: Iterable[fx.Node], site: fx.Node) -> tuple[set[fx.Node], set[fx.Node]]:

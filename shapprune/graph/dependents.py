@@ -61,7 +61,9 @@ class Dependencies:
         with self._followed():
             traced = trace(model)  # it leaves out where a forward pass wants no gradients
             self._graph = tp.DependencyGraph().build_dependency(
-                model, example_inputs=example.clone(), forward_fn=lambda _, images: tensors_of(traced(images))
+                model,
+                example_inputs=example.clone(),
+                forward_fn=lambda _, images: list(tensors_of(traced(images)).values()),
             )
 
     def of(self, layer: str) -> list[Dependent]:

@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 # How far outputs that should be the same may differ, as a share of the largest: rounding stays far below, a unit that
 # was wrongly removed or images that are mixed far above. Numbers of few digits round by more.
 _TOLERANCE, _ROUNDINGS = 1e-3, 4
 
 
-def tensors_of(outputs: object) -> list[Tensor]:
-    """The tensors in the outputs of a network.
+def tensors_of(outputs: object) -> dict[str, Tensor]:
+    """The tensors in the outputs of a network, by where they are.
 
     Examples:
         >>> import torch
         >>> from shapprune.graph.outputs import tensors_of
         >>> tensors_of({"classes": torch.ones(2), "parts": (torch.zeros(1), None)})
-        [tensor([1., 1.]), tensor([0.])]
+        {"['classes']": tensor([1., 1.]), "['parts'][0]": tensor([0.])}
     """
-    return [each for each in pytree.tree_leaves(outputs) if isinstance(each, Tensor)]
+    if isinstance(outputs, Tensor):
+        return {"": outputs}
+    parts = outputs.items() if isinstance(outputs, Mapping) else enumerate(outputs) if _is_row(outputs) else ()
+    return {f"[{key!r}]{where}": each for key, part in parts for where, each in tensors_of(part).items()}
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], outputs: Any) -> Any:
+    """Outputs with the result of a function in place of each tensor."""
+    if isinstance(outputs, Tensor):
+        return function(outputs)
+    if isinstance(outputs, Mapping):
+        return {key: map_tensors(function, part) for key, part in outputs.items()}
+    if _is_row(outputs):
+        parts = [map_tensors(function, part) for part in outputs]
+        return (
+            type(outputs)(*parts)
+            if hasattr(outputs, "_fields")
+            else tuple(parts)
+            if isinstance(outputs, tuple)
+            else parts
+        )
+    return outputs
+
+
+def _is_row(outputs: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(outputs, tuple | list)
 
 
 def find_difference(found: object, expected: object) -> float:
@@ -36,15 +62,15 @@ def find_difference(found: object, expected: object) -> float:
         >>> find_difference((torch.tensor([1.0, 4.0]),), (torch.tensor([2.0, 4.0]),))
         0.25
     """
-    pairs = list(zip(tensors_of(found), tensors_of(expected), strict=False))
-    if pytree.tree_structure(found) != pytree.tree_structure(expected):
+    one, other = tensors_of(found), tensors_of(expected)
+    if one.keys() != other.keys():
         return math.inf
-    return max((_differ(*pair) for pair in pairs), default=0.0)
+    return max((_differ(one[where], other[where]) for where in other), default=0.0)
 
 
 def agree(found: object, expected: object) -> bool:
     """Whether outputs are the same but for rounding."""
-    digits = [torch.finfo(each.dtype).eps for each in tensors_of(expected) if each.is_floating_point()]
+    digits = [torch.finfo(each.dtype).eps for each in tensors_of(expected).values() if each.is_floating_point()]
     return find_difference(found, expected) <= max(_TOLERANCE, *(_ROUNDINGS * each for each in digits), 0)
 
 

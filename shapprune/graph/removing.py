@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.cut import node_shapes, trace
 from shapprune.graph.dependents import Dependencies
-from shapprune.graph.outputs import agree, find_difference, tensors_of
+from shapprune.graph.outputs import agree, find_difference, map_tensors, tensors_of
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
@@ -55,7 +55,7 @@ def masked(graph: UnitGraph, units: Mapping[str, Sequence[int]], images: Tensor)
             return result
 
     with torch.no_grad(), mode(graph.traced, training=False), at_precision("fp32", images.device):
-        return Masked(graph.traced).run(images)
+        return map_tensors(lambda each: each, Masked(graph.traced).run(images))
 
 
 def compare(small: nn.Module, graph: UnitGraph, removed: Mapping[str, Sequence[int]], example: Tensor) -> None:
@@ -73,7 +73,7 @@ def compare(small: nn.Module, graph: UnitGraph, removed: Mapping[str, Sequence[i
     except ShapPruneError as error:
         raise ShapPruneError(f"{name} does not run without these units: {error}") from error
     expected = masked(graph, removed, images)
-    if any(each.isnan().any() for each in tensors_of(expected)):
+    if any(each.isnan().any() for each in tensors_of(expected).values()):
         raise ShapPruneError(
             f"{name} puts out nan, so that nothing can be compared; look at its weights and the images"
         )
@@ -99,16 +99,23 @@ def find_refused(model: nn.Module, graph: UnitGraph, groups: Iterable[Group], ex
     if not groups:
         return {}
     try:
+        Dependencies(copy_network(model), example)
+    except ShapPruneError as error:
+        return dict.fromkeys(groups, str(error))
+    return _refused(model, graph, groups, example)
+
+
+def _refused(model: nn.Module, graph: UnitGraph, groups: list[Group], example: Tensor) -> dict[Group, str]:
+    chosen = {group: [graph.units_of(group[0]) // 2] for group in groups}
+    try:
         small = copy_network(model)
-        chosen = {group: [graph.units_of(group[0]) // 2] for group in groups}
         cut_units(small, chosen, example)
         compare(small, graph, {name: units for group, units in chosen.items() for name in group}, example)
     except ShapPruneError as error:
         if len(groups) == 1:
             return {groups[0]: str(error)}
         half = len(groups) // 2
-        halves = (groups[:half], groups[half:])
-        return {group: why for some in halves for group, why in find_refused(model, graph, some, example).items()}
+        return {**_refused(model, graph, groups[:half], example), **_refused(model, graph, groups[half:], example)}
     return {}
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.graph.company import Company
 from shapprune.graph.cut import ignore_sizes, node_shapes, trace
 from shapprune.graph.operations import (
     LAYERS,
@@ -79,7 +81,12 @@ class UnitGraph:
                 self.calls.setdefault(str(node.target), []).append(node)
         found = [name for name, module in self.modules.items() if isinstance(module, LAYERS)]
         self.layers = list(dict.fromkeys([*self.calls, *found]))
-        self._images = len(example)
+        self._images, self._few = len(example), example[:2]
+
+    @cached_property
+    def company(self) -> Company:
+        """What follows the number of images."""
+        return Company(self.traced, self._few)
 
     def _is_layer(self, name: str) -> bool:
         return isinstance(self.modules[name], LAYERS) and keeps_forward(self.modules[name])
