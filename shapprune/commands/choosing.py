@@ -11,7 +11,7 @@ from torch import nn
 
 from shapprune.commands.measuring import measure_before, open_evaluation
 from shapprune.commands.opening import check_criterion
-from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, write_results
+from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, try_storage, write_results
 from shapprune.commands.scoring import Scoring, open_scoring, read_folder
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.unit_graph import UnitGraph
@@ -93,6 +93,7 @@ def prune_by_scores(arguments: argparse.Namespace, target: Target) -> None:
     plan = plan_pruning(arguments, scoring, target)
     evaluation = open_evaluation(scoring.data, arguments)
     assert evaluation is not None  # the images have classes
+    try_storage(scoring.model, scoring)
     if arguments.onnx:
         try_onnx(scoring.model, scoring.example)
     print(scoring.data, flush=True)

@@ -55,7 +55,7 @@ class Checkpoint:
         Args:
             size: height and width of an image.
         """
-        state = self._build((3, *size)).state_dict()
+        state = self.fresh((3, *size)).state_dict()
         first = next((name for name, tensor in state.items() if tensor.dim() > 1), None)
         if first is None:
             return None
@@ -76,11 +76,11 @@ class Checkpoint:
         """
 
         def make() -> nn.Module:
-            return self._build(shape)
+            return self.fresh(shape)
 
         return load(self.path, make) if self.manifest else load_weights(make(), self.path)
 
-    def _build(self, shape: tuple[int, ...]) -> nn.Module:
+    def fresh(self, shape: tuple[int, ...]) -> nn.Module:
         """Build the network with fresh weights; named architectures get as many outputs as the file has."""
         model = build_network(self.architecture, self.options, shape)
         if ":" in self.architecture or "classes" in self.options:

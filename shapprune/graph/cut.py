@@ -69,11 +69,15 @@ def trace(model: nn.Module) -> fx.GraphModule:
         except Exception as error:  # fx raises whatever the network's own code raises
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ShapPruneError(f"torch.fx cannot trace {name}: {reason}") from error
-    modules = dict(model.named_modules())
-    for node in reversed(graph.nodes):  # what a network keeps for others to look at, and its outputs do not depend on
+        _leave_out_unused(graph, dict(model.named_modules()))
+        return fx.GraphModule(model, graph, class_name=name)
+
+
+def _leave_out_unused(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> None:
+    """Leave out what a network keeps for others to look at, and its outputs do not depend on."""
+    for node in reversed(graph.nodes):
         if not node.users and node.op not in ("placeholder", "output") and not works_in_place(node, modules):
             graph.erase_node(node)
-    return fx.GraphModule(model, graph, class_name=name)
 
 
 class _Tracer(fx.Tracer):
