@@ -35,11 +35,12 @@ _COMPILED = {
 }
 
 
-def trace(model: nn.Module) -> fx.GraphModule:
+def trace(model: nn.Module, training: bool = False) -> fx.GraphModule:
     """Record the graph of a network as it runs in eval mode. Modules and parameters are shared, not copied.
 
     Args:
         model: a network of one input; further arguments have their defaults.
+        training: take the turns of training mode, as to heads that are used in training only.
 
     Raises:
         ShapPruneError: torch.fx cannot trace the model (with its reason), or the model takes more than one input.
@@ -63,7 +64,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
         raise ShapPruneError(
             f"{name} takes {len(needed)} inputs ({', '.join(needed)}), only networks of one input can be cut"
         )
-    with mode(model, training=False), _attributes_kept(model):
+    with mode(model, training), _attributes_kept(model):
         try:
             graph = _Tracer().trace(model, concrete_args=constants or None)
         except Exception as error:  # fx raises whatever the network's own code raises

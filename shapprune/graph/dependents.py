@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.cut import trace
+from shapprune.graph.heads import trace_heads
 from shapprune.graph.operations import LAYERS, is_depthwise
 from shapprune.graph.outputs import tensors_of
 from shapprune.networks.modes import mode
@@ -60,6 +61,7 @@ class Dependencies:
         self._names = {module: name for name, module in model.named_modules()}
         with self._followed():
             traced = trace(model)  # it leaves out where a forward pass wants no gradients
+            traced = trace_heads(model, traced, example) or traced
             self._graph = tp.DependencyGraph().build_dependency(
                 model,
                 example_inputs=example.clone(),

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.cut import node_shapes, trace
 from shapprune.graph.dependents import Dependencies
+from shapprune.graph.heads import trace_heads
 from shapprune.graph.outputs import agree, find_difference, map_tensors, tensors_of
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
@@ -69,7 +70,8 @@ def compare(small: nn.Module, graph: UnitGraph, removed: Mapping[str, Sequence[i
     """
     name, images = type(small).__name__, _with_noise(example)
     try:
-        _, outputs = node_shapes(trace(small), images)
+        traced = trace(small)
+        _, outputs = node_shapes(traced, images)
     except ShapPruneError as error:
         raise ShapPruneError(f"{name} does not run without these units: {error}") from error
     expected = masked(graph, removed, images)
@@ -78,6 +80,8 @@ def compare(small: nn.Module, graph: UnitGraph, removed: Mapping[str, Sequence[i
             f"{name} puts out nan, so that nothing can be compared; look at its weights and the images"
         )
     if agree(outputs, expected):
+        if graph.has_heads and trace_heads(small, traced, images) is None:
+            raise ShapPruneError(f"a head that {name} uses in training only reads these units, and cannot do without")
         return
     if not agree(masked(graph, removed, images), expected):
         raise ShapPruneError(

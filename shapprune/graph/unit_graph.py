@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.graph.company import Company
 from shapprune.graph.cut import ignore_sizes, node_shapes, trace
+from shapprune.graph.heads import trace_heads
 from shapprune.graph.operations import (
     LAYERS,
     Meaning,
@@ -87,6 +88,11 @@ class UnitGraph:
     def company(self) -> Company:
         """What follows the number of images."""
         return Company(self.traced, self._few)
+
+    @cached_property
+    def has_heads(self) -> bool:
+        """Whether the network has heads that it uses in training only."""
+        return trace_heads(self.modules[""], self.traced, self._few) is not None
 
     def _is_layer(self, name: str) -> bool:
         return isinstance(self.modules[name], LAYERS) and keeps_forward(self.modules[name])

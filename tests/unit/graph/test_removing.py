@@ -300,3 +300,38 @@ def test_autocast_around_the_call_changes_nothing():
         small = remove_units(model, {"fc": [0]}, x)
         assert len(prunable_layers(model, x)) == 3
     assert small.fc.out_features == 7
+
+
+class Auxiliary(Net):
+    """A classifier beside the last convolution, and one of fixed size beside the first, that only training uses."""
+
+    def __init__(self, fixed=False):
+        super().__init__()
+        self.fixed = fixed
+        self.early, self.late = nn.Linear(6 * 36, 3), nn.Linear(5, 3)
+
+    def forward(self, x):
+        one = torch.relu(self.one(x))
+        two = torch.relu(self.two(one))
+        if not self.training:
+            return self.head(two)
+        aside = self.late(F.dropout(two.mean((2, 3)), training=self.training))
+        return (self.head(two), aside, self.early(one.view(-1, 216))) if self.fixed else (self.head(two), aside)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_heads_that_only_training_uses_lose_what_they_read(training):
+    model, x = Auxiliary().train(training), images(3)
+    names, why = listed(model, x)
+    assert names == ["one", "two", "three"]
+    assert why == {"early": "layer 'early' does not run in eval mode", "late": "layer 'late' does not run in eval mode"}
+    small = remove_units(model, {"two": [1, 2], "one": [0]}, x)
+    assert (small.late.in_features, small.training) == (3, training)
+    assert [each.shape for each in small.train()(x)] == [(3, 3), (3, 3)]
+    score(LayerGame(model, "two", x, labels(3)), "reconstruction")
+
+
+def test_heads_that_cannot_do_without_are_named():
+    names, why = listed(Auxiliary(fixed=True), images(3))
+    assert names == ["two", "three"]
+    assert why["one"] == "a head that Auxiliary uses in training only reads these units, and cannot do without"
