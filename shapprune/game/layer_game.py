@@ -21,6 +21,7 @@ from shapprune.game.protocol import PayoffGame
 from shapprune.game.summed import SummedEntry
 from shapprune.game.walks import active_first, walk_rows
 from shapprune.graph.units import read_units
+from shapprune.networks.modes import outside_inference
 
 # From so many coalitions an example on, entering behind the next layer is cheaper than masking: the contributions of
 # the units are computed once for all of them.
@@ -75,6 +76,7 @@ class LayerGame(PayoffGame):
         2.0
     """
 
+    @outside_inference
     def __init__(
         self,
         model: nn.Module,

@@ -6,9 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.nn.utils import parametrizations, prune, weight_norm
+from torch.nn.utils import parametrizations, weight_norm
+from torch.nn.utils.prune import l1_unstructured
 
-from shapprune import LayerGame, ShapPruneError, prunable_layers, remove_units, score
+from shapprune import LayerGame, ShapPruneError, prunable_layers, prune, remove_units, score
 from shapprune.pruning.removal import mask_units
 from tests.toys import ConvNetwork, images, labels, randomise
 
@@ -106,7 +107,7 @@ class Half(nn.Linear):
 
 
 def masked_by(module, conv):
-    prune.l1_unstructured(module, conv, 0.5)
+    l1_unstructured(module, conv, 0.5)
     return module
 
 
@@ -335,3 +336,24 @@ def test_heads_that_cannot_do_without_are_named():
     names, why = listed(Auxiliary(fixed=True), images(3))
     assert names == ["two", "three"]
     assert why["one"] == "a head that Auxiliary uses in training only reads these units, and cannot do without"
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("criterion", ["taylor", "fisher", "snip", "coalition-gradient"])
+def test_scores_where_gradients_are_off(context, criterion):
+    model = randomise(ConvNetwork()).eval()
+    expected = score(LayerGame(model, "features.4", images(4), labels(4)), criterion, seed=0).values
+    model.requires_grad_(False)
+    with context():
+        found = score(LayerGame(model, "features.4", images(4), labels(4)), criterion, seed=0).values
+        assert not torch.is_grad_enabled()
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_a_budget_where_gradients_are_off(context):
+    model = randomise(ConvNetwork()).eval().requires_grad_(False)
+    with context():
+        result = prune(model, images(8), macs=0.7, steps=2)
+    assert result.kept
+    assert not any(parameter.requires_grad for parameter in result.model.parameters())
