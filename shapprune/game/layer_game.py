@@ -43,7 +43,8 @@ class LayerGame(PayoffGame):
         labels: their labels, [N]; what the payoff takes as its second argument.
         site: where a unit is zeroed: ``output``, ``norm`` or ``activation`` (default; equals removing the unit).
         payoff: ``loss`` (minus the example's loss), ``accuracy``, ``margin``, or a function of (outputs, labels) that
-            returns a value for each example, [N], higher = better.
+            returns a value for each example, [N], higher = better. It gets the outputs as the network returns them,
+            also several in a tuple or dictionary, and says which it takes.
         examples: a number for each image that seeds its draws, int [N]; default 0 ... N-1. With the images' places in
             the data set, splitting the set over jobs changes no draw.
         memory_mb: about how much memory a call of the network, and what is prepared for it, may take on a CPU; on

@@ -107,8 +107,6 @@ def group_removed(graph: UnitGraph, units: Removed) -> dict[tuple[str, ...], lis
     chosen: dict[tuple[str, ...], list[int]] = {}
     for name, gone in given.items():
         layer = describe_layer(graph, name)
-        if len(gone) == layer.units:
-            raise ShapPruneError(f"removing all {layer.units} units of layer {name!r} would leave no network")
         if not layer.group:
             raise ShapPruneError(f"the units of layer {name!r} cannot be removed: {layer.coupled}")
         if any(given.get(other, []) != gone for other in layer.group):
@@ -116,6 +114,8 @@ def group_removed(graph: UnitGraph, units: Removed) -> dict[tuple[str, ...], lis
                 f"the units of layer {name!r} cannot be removed on their own: {layer.coupled}; give all of these layers"
                 " the same units"
             )
+        if len(gone) == layer.units:
+            raise ShapPruneError(f"removing all {layer.units} units of layer {name!r} would leave no network")
         if gone:
             chosen[layer.group] = gone
     return chosen

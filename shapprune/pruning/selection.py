@@ -59,19 +59,21 @@ class Structure:
             skip: layers that are left whole.
 
         Raises:
-            ShapPruneError: nothing can leave it, or a layer to skip that is not there.
+            ShapPruneError: nothing can leave it, a layer to skip that is not there, or images have a say in each other.
         """
-        graph, dependencies = UnitGraph(model, example), Dependencies(model, example)
+        graph = UnitGraph(model, example)
+        graph.require(*skip)
+        graph.company.require_independence()
+        dependencies = Dependencies(model, example)
         found, groups, readers = Readers(model, graph, dependencies), {}, {}
         layers = prunable_layers(model, example, coupled=True)
-        graph.require(*skip)
         left_whole: dict[str, str] = {}
         for layer in layers:
             if not layer.group:
                 left_whole[layer.name] = str(layer.coupled)
             elif set(skip) & set(layer.group):
                 left_whole[layer.name] = "it is skipped"
-            elif layer.group[0] == layer.name and layer.units > 1:
+            elif layer.group[0] == layer.name:
                 try:
                     readers[layer.name] = found.of(layer.name)
                     groups[layer.name] = layer.group
