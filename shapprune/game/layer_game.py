@@ -43,12 +43,10 @@ class LayerGame(PayoffGame):
         labels: their labels, [N]; what the payoff takes as its second argument.
         site: where a unit is zeroed: ``output``, ``norm`` or ``activation`` (default; equals removing the unit).
         payoff: ``loss`` (minus the example's loss), ``accuracy``, ``margin``, or a function of (outputs, labels) that
-            returns a value for each example, [N], higher = better. It gets the outputs as the network returns them,
-            also several in a tuple or dictionary, and says which it takes.
+            returns a value for each example, [N], higher = better; of several outputs it says which it takes.
         examples: a number for each image that seeds its draws, int [N]; default 0 ... N-1. With the images' places in
             the data set, splitting the set over jobs changes no draw.
-        memory_mb: about how much memory a call of the network, and what is prepared for it, may take on a CPU; on
-            CUDA it is half of what is free. It changes no result beyond rounding.
+        memory_mb: about how much memory a call and what it needs may take on a CPU; on CUDA half of what is free.
         precision: of the part of the network that coalitions run: ``tf32`` (on CUDA; elsewhere it is ``fp32``),
             ``fp32``, or ``bf16``, whose scores are rougher. What is prepared is float32 in any case.
 
@@ -92,9 +90,7 @@ class LayerGame(PayoffGame):
         precision: str = "tf32",
     ):
         if len(images) == 0 or len(images) != len(labels):
-            raise ShapPruneError(
-                f"{len(images)} scoring images and {len(labels)} labels were given, as many of each are needed"
-            )
+            raise ShapPruneError(f"{len(images)} scoring images and {len(labels)} labels were given, not as many of each")
         found = find_payoff(payoff)
         network = CutNetwork(model, layer, images, labels, site, memory_mb, precision)
         check_labels(found, network.outputs, network.labels)
