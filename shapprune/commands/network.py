@@ -52,7 +52,7 @@ class Checkpoint:
         Args:
             size: height and width of an image.
         """
-        model = self._build((3, *size))
+        model = self.fresh((3, *size))
         if ":" in self.architecture:
             return find_channels(model, size, self.shapes)
         return channels_taken(model, 3, size, self.shapes)  # grey images would have made another network
@@ -68,11 +68,11 @@ class Checkpoint:
         """
 
         def make() -> nn.Module:
-            return self._build(shape)
+            return self.fresh(shape)
 
         return load(self.path, make) if self.manifest else load_weights(make(), self.path)
 
-    def _build(self, shape: tuple[int, ...]) -> nn.Module:
+    def fresh(self, shape: tuple[int, ...]) -> nn.Module:
         """Build the network with fresh weights; named architectures get as many outputs as the file has."""
         model = build_network(self.architecture, self.options, shape)
         if ":" in self.architecture or "classes" in self.options:

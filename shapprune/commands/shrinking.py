@@ -17,7 +17,7 @@ from shapprune.commands.budgets import folder_name
 from shapprune.commands.measuring import Evaluation, measure_before, open_evaluation
 from shapprune.commands.opening import Opened, check_criterion, open_network
 from shapprune.commands.parts import LabelledPart
-from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, write_results
+from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, try_storage, write_results
 from shapprune.core.errors import ShapPruneError, few
 from shapprune.gpu.device import machine_facts
 from shapprune.graph.prunable import prunable_layers
@@ -115,8 +115,10 @@ def _prepare(arguments: argparse.Namespace, budgets: Sequence[Budget]) -> Fittin
     flip = opened.data.shape[0] == 3 if arguments.flip is None else arguments.flip
     how = replace(how, augmentation=("shift", "flip") if flip else ("shift",))
     layers = prunable_layers(opened.model, opened.example, coupled=True)
-    check_criterion(how.criterion, {each.name: each.units for each in layers if each.name not in how.skip}, opened)
+    scored = {each.name: each.units for each in layers if each.group and each.name not in how.skip}
+    check_criterion(how.criterion, scored, opened)
     evaluation = open_evaluation(opened.data, arguments)
+    try_storage(opened.model, opened)
     if arguments.onnx:
         try_onnx(opened.model, opened.example)
     print(opened.data, flush=True)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError, first_line, unknown
+from shapprune.graph.outputs import map_tensors
 
-Payoff = Callable[[Tensor, Tensor], Tensor]
+# From the network's outputs, whatever they are, and labels.
+Payoff = Callable[[Any, Tensor], Tensor]
 _FEW_CLASSES = 32
 
 
@@ -83,7 +87,7 @@ def require_finite(values: Tensor, what: str) -> None:
         )
 
 
-def check_payoff(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
+def check_payoff(payoff: Payoff, outputs: object, labels: Tensor) -> None:
     """Raise unless a payoff can use the outputs and labels, and values each example by itself.
 
     Args:
@@ -99,6 +103,11 @@ def check_payoff(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
     if payoff not in PAYOFFS.values():
         _check_own(payoff, outputs, labels)
         return
+    if not isinstance(outputs, Tensor):
+        raise ShapPruneError(
+            f"this payoff needs outputs [N, classes], but the network returns a {type(outputs).__name__}; give a payoff"
+            " that says which it takes, e.g. lambda outputs, labels: minus_loss(outputs[0], labels)"
+        )
     if outputs.dim() != 2 or labels.dim() != 1 or labels.dtype != torch.int64:
         raise ShapPruneError(
             f"this payoff needs outputs [N, classes] and whole-number labels [N], "
@@ -111,14 +120,14 @@ def check_payoff(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
         raise ShapPruneError(f"label {wrong} is outside 0 ... {classes - 1}, the network has {classes} outputs")
 
 
-def check_own(payoffs: Iterable[Payoff], outputs: Tensor, labels: Tensor) -> None:
+def check_own(payoffs: Iterable[Payoff], outputs: object, labels: Tensor) -> None:
     """Do what `check_payoff` does for those payoffs that are not of `PAYOFFS`."""
     for payoff in payoffs:
         if payoff not in PAYOFFS.values():
             _check_own(payoff, outputs, labels)
 
 
-def _check_own(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
+def _check_own(payoff: Payoff, outputs: object, labels: Tensor) -> None:
     name = _name(payoff)
     # Three rows of two images: a size of the network that happens to be the number of rows does not look like [N].
     rows = torch.tensor([0, min(2, len(labels)) - 1, 0], device=labels.device)
@@ -126,7 +135,7 @@ def _check_own(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
     for some in (rows, rows[:1], rows[1:2]):
         try:
             with torch.no_grad():
-                values = payoff(outputs[some], labels[some])
+                values = payoff(map_tensors(operator.itemgetter(some), outputs), labels[some])
         except Exception as error:
             raise ShapPruneError(
                 f"payoff {name} fails on the outputs of {len(some)} images and labels {list(labels[some].shape)}"
@@ -144,7 +153,7 @@ def _check_own(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
         raise ShapPruneError(f"payoff {name} must value each example by itself, but others change what it returns")
 
 
-def require_gradient(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
+def require_gradient(payoff: Payoff, outputs: object, labels: Tensor) -> None:
     """Refuse a payoff whose values have no gradient in the outputs.
 
     Raises:
@@ -153,7 +162,7 @@ def require_gradient(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
     if payoff in (minus_loss, margin):
         return
     with torch.enable_grad():
-        values = payoff(outputs.detach().clone().requires_grad_(), labels[: len(outputs)])
+        values = payoff(map_tensors(lambda each: each.detach().clone().requires_grad_(), outputs), labels[:2])
     if not values.requires_grad:
         raise ShapPruneError(
             f"payoff {_name(payoff)!r} has no gradient, criteria that need one take 'loss' or 'margin', or a function"
