@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pandas as pd
 
+NAMES = dict.fromkeys(("net", "layer", "criterion"), str)  # as a number, layer 1.10 would be layer 1.1
+
 
 def best_criteria(tables: Path) -> pd.DataFrame:
     """Area under the removal curves by network and criterion: mean and standard deviation over seeds and trials."""
-    auc = pd.read_csv(tables / "auc.csv")
+    auc = pd.read_csv(tables / "auc.csv", dtype=NAMES)
     auc = auc[auc["layer"] == "all"]  # of all layers together
     areas = auc.groupby(["net", "criterion", "aggregate"])["auc_loss"].agg(["mean", "std"])
     return areas.sort_values("mean").sort_index(level="net", sort_remaining=False)
@@ -21,7 +23,7 @@ def best_criteria(tables: Path) -> pd.DataFrame:
 
 def dispensable(tables: Path, drop: float = 0.01) -> pd.DataFrame:
     """The share of each layer's units that can leave before the accuracy has dropped by more than so much."""
-    curves = pd.read_csv(tables / "curves.csv")
+    curves = pd.read_csv(tables / "curves.csv", dtype=NAMES)
     one = ["net", "seed", "criterion", "aggregate", "trial", "layer"]
     curves = curves.sort_values([*one, "removed"])
     intact = curves.groupby(one)["accuracy"].transform("first")

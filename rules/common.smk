@@ -10,6 +10,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
+from snakemake.utils import update_config
 
 from shapprune.workflow.study import config as study
 from shapprune.workflow.jobs import frame
@@ -23,6 +24,9 @@ from shapprune.workflow.study.plan import Plan
 ASKED = {key: config.pop(key) for key in ("confirm", "revisions") if key in config}
 
 try:
+    study.check_files(workflow.configfiles)
+    asked = workflow.config_settings.config
+    update_config(config, study.typed({key: asked[key] for key in config if key in asked}))
     checked = study.validate(study.merge(study.read(Path(workflow.basedir) / "config.yaml"), config))
 except ShapPruneError as error:
     raise WorkflowError(str(error)) from None
@@ -62,7 +66,7 @@ wildcard_constraints:
     seed=r"\d+",
     criterion="[A-Za-z0-9_-]+",
     method="[A-Za-z0-9_-]+",
-    layer="[A-Za-z0-9_.]+",
+    layer="[A-Za-z0-9_.-]+",
 
 
 def network_of(wildcards):

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from shapprune.core.errors import ShapPruneError
+from shapprune.core.strict_yaml import parse_yaml
 from shapprune.criteria.catalog import check_options, lookup
 from shapprune.gpu.device import DEVICES
 
@@ -166,11 +165,7 @@ def read_mapping(text: str | None, option: str, example: str) -> dict[str, Any]:
     Raises:
         ShapPruneError: not YAML, or not a mapping.
     """
-    try:
-        content = yaml.safe_load(text or "{}")
-    except yaml.YAMLError as error:
-        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
-        raise ShapPruneError(f"{option} {text!r} is not YAML: {problem}") from error
+    content = parse_yaml(text or "{}", f"{option} {text!r}")
     if not isinstance(content, dict):
         raise ShapPruneError(f"{option} {text!r} is not a mapping such as '{example}'")
     return content

@@ -11,9 +11,10 @@ from torch import nn
 
 from shapprune.commands.measuring import measure_before, open_evaluation
 from shapprune.commands.opening import check_criterion
-from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, write_results
-from shapprune.commands.scoring import Scoring, check_layers, open_scoring, read_folder
+from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, try_storage, write_results
+from shapprune.commands.scoring import Scoring, open_scoring, read_folder
 from shapprune.core.errors import ShapPruneError
+from shapprune.graph.unit_graph import UnitGraph
 from shapprune.pruning.allocation import allocate
 from shapprune.pruning.loop import prune_steps
 from shapprune.pruning.target import Target
@@ -50,7 +51,7 @@ def plan_pruning(arguments: argparse.Namespace, scoring: Scoring, target: Target
     Raises:
         ShapPruneError: this network cannot have it.
     """
-    check_layers(arguments.skip, scoring)
+    UnitGraph(scoring.model, scoring.example).require(*arguments.skip)
     stored: Mapping[str, UnitScores] = {}
     settings = scoring.settings
     if arguments.scores is not None:
@@ -92,6 +93,7 @@ def prune_by_scores(arguments: argparse.Namespace, target: Target) -> None:
     plan = plan_pruning(arguments, scoring, target)
     evaluation = open_evaluation(scoring.data, arguments)
     assert evaluation is not None  # the images have classes
+    try_storage(scoring.model, scoring)
     if arguments.onnx:
         try_onnx(scoring.model, scoring.example)
     print(scoring.data, flush=True)

@@ -17,10 +17,10 @@ from shapprune.commands.network import Checkpoint
 from shapprune.commands.normalisation import Normalisation, choose_normalisation
 from shapprune.commands.parts import LabelledPart, Part, UserImages
 from shapprune.core.errors import ShapPruneError, suggestion
-from shapprune.core.resolve import resolve_function
-from shapprune.data.folders import MODES, ImageFiles, ImageFolder, open_flat_folder, open_folder, open_more
-from shapprune.data.prepared import ImageSet, splits, tensors
-from shapprune.data.sets import DATASETS, load, load_own
+from shapprune.data.folders import ImageFolder, open_flat_folder, open_folder, open_more
+from shapprune.data.image_files import MODES, ImageFiles
+from shapprune.data.prepared import ARRAYS, ImageSet, splits, tensors
+from shapprune.data.sets import DATASETS, load, make_set, own_arrays
 
 
 def open_images(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserImages:
@@ -46,17 +46,20 @@ def open_images(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserIm
         raise ShapPruneError(
             f"--data {name!r} is no folder, no package.module:function and no known set{suggestion(name, DATASETS)}"
         )
-    arrays = resolve_function(name, "--data")()
-    if not isinstance(arrays, Sequence) or len(arrays) not in (2, 4):
-        raise ShapPruneError(f"{name} must return images and labels, or both for training and then for testing")
-    if len(arrays) == 4:
-        return _open_set(arguments, stored, load_own(name, name), "of its training images")
-    return _open_arrays(arguments, stored, *map(_as_array, arrays))
+    arrays = own_arrays(name, "--data", f"--data {name}")
+    if len(arrays) not in (2, len(ARRAYS)):
+        raise ShapPruneError(
+            f"--data {name} must return images and labels, or both for training and then for testing, not"
+            f" {len(arrays)} values"
+        )
+    if len(arrays) == len(ARRAYS):
+        return _open_set(arguments, stored, make_set(arrays, name, f"--data {name}"), "of its training images")
+    return _open_arrays(arguments, stored, *arrays)
 
 
 def _open_folder(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserImages:
     stored = checkpoint.manifest.get("data", {})
-    scoring, evaluation = _find_files(arguments)
+    scoring, evaluation = _find_files(arguments, stored.get("classes", ()))
     size = tuple(stored["shape"][1:]) if stored.get("resized") else None
     if arguments.size:
         size = tuple(arguments.size)
@@ -84,13 +87,27 @@ def _open_folder(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserI
         halves = _halve(labelled(scoring))
     else:
         halves = labelled(scoring), labelled(evaluation)
-    return UserImages(arguments.data, (channels, *height_width), *halves, normalisation, size is not None)
+    folders = [each for each in (scoring, evaluation) if isinstance(each, ImageFolder)]
+    return UserImages(
+        arguments.data,
+        (channels, *height_width),
+        *halves,
+        normalisation,
+        resized=size is not None,
+        classes=folders[0].classes if folders else (),
+        folders=tuple(str(each.root) for each in folders),
+    )
 
 
-def _find_files(arguments: argparse.Namespace) -> tuple[ImageFiles, ImageFolder | None]:
-    """Images that score or calibrate, and others to evaluate on, if there are any apart."""
+def _find_files(arguments: argparse.Namespace, classes: Sequence[str]) -> tuple[ImageFiles, ImageFolder | None]:
+    """Images that score or calibrate, and others to evaluate on, if there are any apart.
+
+    Args:
+        arguments: of the command.
+        classes: names of the network's classes, if its manifest says them.
+    """
     flat = open_flat_folder(arguments.data)
-    parts = [] if flat else open_folder(arguments.data)
+    parts = [] if flat else open_folder(arguments.data, classes)
     scoring: ImageFiles = flat or parts[0]
     if arguments.evaluate_on is None:
         return scoring, parts[1] if len(parts) > 1 else None
@@ -99,7 +116,7 @@ def _find_files(arguments: argparse.Namespace) -> tuple[ImageFiles, ImageFolder 
     if isinstance(scoring, ImageFolder):
         evaluation = open_more(Path(arguments.evaluate_on), scoring)
     else:
-        evaluation = open_folder(arguments.evaluate_on)[-1]
+        evaluation = open_folder(arguments.evaluate_on, classes)[-1]
     if {file.resolve() for file in scoring.files} & {file.resolve() for file in evaluation.files}:
         raise ShapPruneError(f"--evaluate-on {arguments.evaluate_on} has images that are also in --data; give others")
     return scoring, evaluation
@@ -150,6 +167,9 @@ def _check_arrays(name: str, images: np.ndarray, labels: np.ndarray) -> None:
             f"{name} must return images as uint8 [N, C, H, W] or as floats [N, ...], not {images.dtype}"
             f" {list(images.shape)}"
         )
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        place = int(np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(1))[0])
+        raise ShapPruneError(f"{name} returns images with nan or infinite values, the first at place {place}")
     if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1] or labels.min() < 0:
         raise ShapPruneError(
             f"{name} must return {len(images)} labels, one an image, of 0 and more, not {labels.dtype}"
@@ -170,7 +190,3 @@ def _halve(whole: LabelledPart) -> tuple[LabelledPart, LabelledPart]:
 def _copy_in_order(images: np.ndarray) -> np.ndarray:
     """Copy images so that memory follows their shape; torch would take any other order for channels last."""
     return np.array(images, order="C")
-
-
-def _as_array(values: Any) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

@@ -46,9 +46,12 @@ def run(arguments: argparse.Namespace) -> None:
 
     shape = tuple(arguments.shape) if arguments.shape else DATASETS[arguments.data].shape
     model = build_network(arguments.architecture, options, shape)
-    print("layers:")
-    for layer in prunable_layers(model, torch.zeros(2, *shape), coupled=True):
+    found = prunable_layers(model, torch.zeros(2, *shape), coupled=True)
+    print("layers:" if any(layer.coupled is None for layer in found) else "layers: {}")
+    for layer in found:
         if layer.coupled is None:
             print(f"  {json.dumps(layer.name)}: {layer.units}")  # in quotes: "1" would be a number in YAML
         else:
             print(f"  # {layer.name}: {layer.coupled}")
+    if not found:
+        print(f"  # {type(model).__name__} has no convolution or linear layer but its output layer")

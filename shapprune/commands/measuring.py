@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from shapprune.commands.parts import LabelledPart, UserImages
-from shapprune.core.errors import ShapPruneError
+from shapprune.core.errors import ShapPruneError, few, first_line
 from shapprune.networks.modes import mode
 from shapprune.networks.training import evaluate
 
@@ -31,12 +31,21 @@ class Evaluation:
     places: np.ndarray
 
     def measure(self, model: nn.Module) -> dict[str, float]:
-        """Measure mean cross-entropy, ``loss``, and ``accuracy``; few images are in memory at a time."""
+        """Measure mean cross-entropy, ``loss``, and ``accuracy``; few images are in memory at a time.
+
+        Raises:
+            ShapPruneError: the loss is not finite.
+        """
         loss, correct = 0.0, 0
         for some in np.array_split(self.places, math.ceil(len(self.places) / _AT_ONCE)):
             labels = torch.from_numpy(self.part.labels[some])
             some_loss, some_accuracy = evaluate(model, self.part.read(some), labels)
             loss, correct = loss + some_loss * len(some), correct + round(some_accuracy * len(some))
+        if not math.isfinite(loss):
+            raise ShapPruneError(
+                f"the loss of the network on {len(self.places)} images is {loss}: its weights, its outputs or the"
+                " images hold numbers that are not finite"
+            )
         return {"loss": loss / len(self.places), "accuracy": correct / len(self.places)}
 
 
@@ -73,16 +82,15 @@ def check_fit(model: nn.Module, example: Tensor, images: UserImages) -> int:
         How many outputs the network has.
 
     Raises:
-        ShapPruneError: it fails on the images, returns no numbers for each, for classes no row of numbers for each, or
-            it has fewer outputs than classes.
+        ShapPruneError: it fails on the images, returns no numbers for each, for classes no row of numbers for each, it
+            has fewer outputs than classes, or more than folders of classes tell of.
     """
     with torch.inference_mode(), mode(model, training=False):
         try:
             outputs = model(example)
         except (RuntimeError, ValueError, TypeError) as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ShapPruneError(
-                f"the network fails on images {list(images.shape)} of {images.name}: {reason}"
+                f"the network fails on images {list(images.shape)} of {images.name}: {first_line(error)}"
             ) from error
     labels = [part.labels for part in (images.scoring, images.evaluation) if isinstance(part, LabelledPart)]
     if not isinstance(outputs, Tensor) or outputs.dim() < 2 or (labels and outputs.dim() > 2):
@@ -93,5 +101,11 @@ def check_fit(model: nn.Module, example: Tensor, images: UserImages) -> int:
         raise ShapPruneError(
             f"{images.name} has labels up to {highest}, but the network has {outputs.shape[1]} outputs, for the labels"
             f" 0 ... {outputs.shape[1] - 1}"
+        )
+    if images.classes and len(images.classes) < outputs.shape[1]:
+        raise ShapPruneError(
+            f"{images.name} has {len(images.classes)} classes ({few(images.classes)}), but the network has"
+            f" {outputs.shape[1]} outputs, and nothing says which of them these are: give folders of all its classes,"
+            " a package.module:function that returns images and labels, or, to calibrate, images without folders"
         )
     return outputs.shape[1]

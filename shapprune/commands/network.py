@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +12,11 @@ from typing import Any
 from torch import Size, nn
 
 from shapprune.commands.arguments import read_mapping
+from shapprune.commands.channels import channels_taken, find_channels
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import checksum, read_json
 from shapprune.networks.builders import build, build_own
-from shapprune.networks.storage import load, load_weights, read_weights
+from shapprune.networks.storage import load, load_weights, manifest_of, read_weights
 
 
 @dataclass(frozen=True)
@@ -47,23 +47,15 @@ class Checkpoint:
         return {"architecture": self.architecture, "options": dict(self.options)}
 
     def channels(self, size: tuple[int, int]) -> int | None:
-        """Read off the first layer's weights how many channels an image has; None where they do not show it.
-
-        The weights are [outputs, channels, ...] of a convolution or [outputs, channels * height * width] of a linear
-        layer.
+        """Find how many channels an image has, by what runs first on it; None where nothing shows it.
 
         Args:
             size: height and width of an image.
         """
-        state = self._build((3, *size)).state_dict()
-        first = next((name for name, tensor in state.items() if tensor.dim() > 1), None)
-        if first is None:
-            return None
-        shape = self.shapes.get(first, state[first].shape)
-        if len(shape) > 2:
-            return shape[1]
-        channels, left = divmod(shape[1], math.prod(size))
-        return None if left else channels
+        model = self.fresh((3, *size))
+        if ":" in self.architecture:
+            return find_channels(model, size, self.shapes)
+        return channels_taken(model, 3, size, self.shapes)  # grey images would have made another network
 
     def network(self, shape: tuple[int, ...]) -> nn.Module:
         """Build the network with its weights, in eval mode, also where units were removed from it.
@@ -76,11 +68,11 @@ class Checkpoint:
         """
 
         def make() -> nn.Module:
-            return self._build(shape)
+            return self.fresh(shape)
 
         return load(self.path, make) if self.manifest else load_weights(make(), self.path)
 
-    def _build(self, shape: tuple[int, ...]) -> nn.Module:
+    def fresh(self, shape: tuple[int, ...]) -> nn.Module:
         """Build the network with fresh weights; named architectures get as many outputs as the file has."""
         model = build_network(self.architecture, self.options, shape)
         if ":" in self.architecture or "classes" in self.options:
@@ -98,7 +90,7 @@ def open_checkpoint(arguments: argparse.Namespace) -> Checkpoint:
     """
     path: Path = arguments.checkpoint
     shapes = {name: tensor.shape for name, tensor in read_weights(path).items()}
-    beside = path.with_suffix(".json")
+    beside = manifest_of(path)
     content = read_json(beside) if path.suffix == ".safetensors" and beside.exists() else {}
     manifest = content if "kept" in content else {}  # another program's file has no such key
     builder = manifest.get("network", {})

@@ -68,9 +68,9 @@ def choose_normalisation(
     else:
         raise ShapPruneError(f"for images [C, H, W] of {channels} channels give --mean and --std")
     for name, numbers in (("mean", chosen.mean), ("std", chosen.std)):
-        if len(numbers) != channels or (name == "std" and min(numbers) <= 0):
+        if len(numbers) != channels or not np.isfinite(numbers).all() or (name == "std" and min(numbers) <= 0):
             raise ShapPruneError(
-                f"the {name} of images is {channels} numbers, one a channel{', above 0' * (name == 'std')}, not"
+                f"the {name} of images is {channels} finite numbers, one a channel{', above 0' * (name == 'std')}, not"
                 f" {' '.join(map(str, numbers))}"
             )
     return chosen

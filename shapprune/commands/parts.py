@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shapprune.commands.arguments import EVALUATED, SCORED
 from shapprune.commands.normalisation import Normalisation
-from shapprune.core.errors import ShapPruneError
+from shapprune.core.errors import ShapPruneError, few
 from shapprune.data.prepared import draw_images
 
 
@@ -50,6 +50,9 @@ class UserImages:
         evaluation: those that loss and accuracy are measured on; None where there are no classes.
         normalisation: what is done to their pixels.
         resized: whether images are resized to the shape.
+        classes: names of the classes that labels are the places of; empty where labels came as numbers, or there are
+            none.
+        folders: that the folders of the classes lie in.
     """
 
     name: str
@@ -58,6 +61,8 @@ class UserImages:
     evaluation: LabelledPart | None
     normalisation: Normalisation
     resized: bool = False
+    classes: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
     def draw(self, part: str, wanted: int | str | None, seed: int) -> np.ndarray:
         """Draw images of a part.
@@ -100,7 +105,11 @@ class UserImages:
             "mean": self.normalisation.mean,
             "std": self.normalisation.std,
             "resized": self.resized,
+            **({"classes": self.classes} if self.classes else {}),
         }
 
     def __str__(self) -> str:
-        return f"images of {self.name}: {' x '.join(map(str, self.shape))}, {self.normalisation}"
+        images = f"images of {self.name}: {' x '.join(map(str, self.shape))}, {self.normalisation}"
+        if not self.classes:
+            return images
+        return f"{images}; {len(self.classes)} classes in {' and '.join(self.folders)}: {few(self.classes)}"

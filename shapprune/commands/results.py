@@ -9,15 +9,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from shapprune.commands.arguments import MODEL, ONNX
 from shapprune.commands.opening import Opened
+from shapprune.core.errors import ShapPruneError
 from shapprune.gpu.device import machine_facts
 from shapprune.graph.counting import count_bytes, count_macs, count_parameters
+from shapprune.graph.outputs import agree
 from shapprune.networks.export import export_onnx
 from shapprune.networks.latency import measure_latency
-from shapprune.networks.storage import save
+from shapprune.networks.modes import mode
+from shapprune.networks.storage import load, save
 
 _ROUNDS = 3  # in which networks are timed by turns
 # What is counted of a network, its title, how many make one of the title, and digits.
@@ -28,6 +32,23 @@ def try_onnx(model: nn.Module, example: Tensor) -> None:
     """Raise unless a network can be exported, before it is scored."""
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(model, Path(folder) / ONNX, example)
+
+
+def try_storage(model: nn.Module, opened: Opened) -> None:
+    """Raise unless a network that is saved and loaded again computes the same; nothing is left of the file.
+
+    Args:
+        model: the network, the one that was opened or a smaller one.
+        opened: what builds it, and images.
+    """
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad(), mode(model, training=False):
+        save(model, path := Path(folder) / MODEL)
+        back = load(path, lambda: opened.checkpoint.fresh(opened.data.shape)).to(opened.device)
+        if not agree(back(opened.example), model(opened.example)):
+            raise ShapPruneError(
+                f"{opened.checkpoint.architecture} cannot be saved: loaded again, it computes something else; part of"
+                " it is not in its state_dict()"
+            )
 
 
 def measure_sizes(
@@ -63,6 +84,7 @@ def write_results(folder: Path, opened: Opened, model: nn.Module, facts: Mapping
         facts: what its manifest says beside what both roads have in common.
         onnx: whether it is written as ONNX too.
     """
+    try_storage(model, opened)
     (folder / ONNX).unlink(missing_ok=True)  # an earlier run may have left one, of another network
     common = {
         "network": opened.checkpoint.builder(),

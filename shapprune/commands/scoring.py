@@ -22,7 +22,7 @@ from shapprune.core.files import read_json
 from shapprune.criteria.scoring import score
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.payoffs import find_payoff
-from shapprune.graph.prunable import prunable_layers
+from shapprune.graph.prunable import PrunableLayer, prunable_layers
 from shapprune.shapley.score_files import read_scores
 from shapprune.shapley.scores import UnitScores, aggregate
 from shapprune.workflow.store.keys import digest
@@ -35,6 +35,7 @@ class Scoring(Opened):
     Attributes:
         units: layer -> how many units it has, of the layers that can lose any.
         groups: these layers in the order they run, those together whose units leave together.
+        left: the other layers -> why they lose none.
         criterion: its name.
         options: of the criterion.
         payoff: what a coalition is worth.
@@ -44,6 +45,7 @@ class Scoring(Opened):
 
     units: Mapping[str, int]
     groups: Sequence[tuple[str, ...]]
+    left: Mapping[str, str]
     criterion: str
     options: Mapping[str, Any]
     payoff: str
@@ -102,14 +104,15 @@ def open_scoring(arguments: argparse.Namespace) -> Scoring:
     opened = open_network(arguments)
     if not isinstance(opened.data.scoring, LabelledPart):
         raise opened.data.classes_missing("a score by the loss", f"give {opened.data.name}/CLASS/IMAGE.png")
-    layers = prunable_layers(opened.model, opened.example, coupled=bool(arguments.coupled))
-    layers = [each for each in layers if each.group]
+    found = prunable_layers(opened.model, opened.example, coupled=True)
+    layers = [each for each in found if each.group and (each.coupled is None or arguments.coupled)]
     if not layers:
         raise ShapPruneError("no layer of this network can lose units; python -m shapprune layers says why")
     return Scoring(
         **{each.name: getattr(opened, each.name) for each in fields(opened)},
         units={each.name: each.units for each in layers},
         groups=list(dict.fromkeys(each.group for each in layers)),
+        left={each.name: _reason(each) for each in found if each not in layers},
         criterion=criterion,
         options=options,
         payoff=payoff,
@@ -118,9 +121,15 @@ def open_scoring(arguments: argparse.Namespace) -> Scoring:
     )
 
 
+def _reason(layer: PrunableLayer) -> str:
+    return f"{layer.coupled}; --coupled takes them" if layer.group else str(layer.coupled)
+
+
 def check_layers(layers: Sequence[str], scoring: Scoring) -> None:
     """Raise unless all of these layers can lose units."""
     for layer in layers:
+        if layer in scoring.left:
+            raise ShapPruneError(f"layer {layer!r} cannot lose units: {scoring.left[layer]}")
         if layer not in scoring.units:
             raise unknown("layer", layer, scoring.units)
 

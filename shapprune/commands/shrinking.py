@@ -17,8 +17,8 @@ from shapprune.commands.budgets import folder_name
 from shapprune.commands.measuring import Evaluation, measure_before, open_evaluation
 from shapprune.commands.opening import Opened, check_criterion, open_network
 from shapprune.commands.parts import LabelledPart
-from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, write_results
-from shapprune.core.errors import ShapPruneError
+from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, try_storage, write_results
+from shapprune.core.errors import ShapPruneError, few
 from shapprune.gpu.device import machine_facts
 from shapprune.graph.prunable import prunable_layers
 from shapprune.pruning.budget import Budget
@@ -115,8 +115,10 @@ def _prepare(arguments: argparse.Namespace, budgets: Sequence[Budget]) -> Fittin
     flip = opened.data.shape[0] == 3 if arguments.flip is None else arguments.flip
     how = replace(how, augmentation=("shift", "flip") if flip else ("shift",))
     layers = prunable_layers(opened.model, opened.example, coupled=True)
-    check_criterion(how.criterion, {each.name: each.units for each in layers if each.name not in how.skip}, opened)
+    scored = {each.name: each.units for each in layers if each.group and each.name not in how.skip}
+    check_criterion(how.criterion, scored, opened)
     evaluation = open_evaluation(opened.data, arguments)
+    try_storage(opened.model, opened)
     if arguments.onnx:
         try_onnx(opened.model, opened.example)
     print(opened.data, flush=True)
@@ -193,7 +195,6 @@ def _print_agreement(fitting: Fitting, pruned: Pruned) -> None:
         print("  not distilled: on images left out it did not help, or it does not fit --minutes")
     for reason in dict.fromkeys(pruned.left_whole.values()):
         layers = [layer for layer, each in pruned.left_whole.items() if each == reason]
-        more = f" and {len(layers) - _NAMED} more" if len(layers) > _NAMED else ""
-        print(f"left whole: {', '.join(layers[:_NAMED])}{more}: {textwrap.shorten(reason, _WIDE, placeholder=' ...')}")
+        print(f"left whole: {few(layers, _NAMED)}: {textwrap.shorten(reason, _WIDE, placeholder=' ...')}")
     peak = machine_facts(fitting.opened.device)["peak_memory_mb"]
     print(f"{pruned.seconds + fitting.shared_seconds:.1f} s, peak memory {peak:,.0f} MB", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def require_figures() -> None:
     Raises:
         ShapPruneError: matplotlib or pandas is not installed.
     """
+    os.environ["MPLBACKEND"] = "agg"  # that of a notebook need not exist here
     for name in ("matplotlib", "pandas"):
         try:
             importlib.import_module(name)

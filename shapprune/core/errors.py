@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class ShapPruneError(Exception):
@@ -32,3 +32,20 @@ def suggestion(name: object, allowed: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name).lower().replace("_", "-"), [each.lower() for each in names], 1, 0.6)
     hint = f"; did you mean {next(each for each in names if each.lower() == near[0])!r}?" if near else ";"
     return f"{hint} allowed: {', '.join(names)}"
+
+
+def few(names: Sequence[str], most: int = 6) -> str:
+    """The first of some names in words, and how many more there are.
+
+    Examples:
+        >>> from shapprune.core.errors import few
+        >>> few(["cat", "dog", "owl"], most=2)
+        'cat, dog and 1 more'
+    """
+    more = len(names) - most
+    return ", ".join(names[:most]) + f" and {more} more" * (more > 0)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

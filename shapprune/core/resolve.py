@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from shapprune.core.errors import ShapPruneError, suggestion
+from shapprune.core.errors import ShapPruneError, first_line, suggestion
 
 
 def resolve_function(text: str, kind: str) -> Callable[..., Any]:
@@ -21,9 +23,9 @@ def resolve_function(text: str, kind: str) -> Callable[..., Any]:
     Raises:
         ShapPruneError: no colon in the name, no such module, no such function in it.
     """
-    module_name, colon, name = text.partition(":")
-    if not (module_name and colon and name):
-        raise ShapPruneError(f"{kind} {text!r} must be written as package.module:function")
+    module_name, _, name = text.partition(":")
+    if module_name.endswith(".py") or not all(each.isidentifier() for each in (*module_name.split("."), name)):
+        raise ShapPruneError(f"{kind} {text!r} must be written as package.module:function{_hint(module_name, name)}")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)  # last, so that it does not hide an installed package
@@ -35,9 +37,49 @@ def resolve_function(text: str, kind: str) -> Callable[..., Any]:
             " installed packages"
         ) from error
     function = getattr(module, name, None)
-    if not callable(function):
+    if function is not None and not callable(function):
+        raise ShapPruneError(f"{kind} {text!r} is a {type(function).__name__}, not a function that returns it")
+    if function is None:
         functions = [each for each, value in vars(module).items() if callable(value) and not each.startswith("_")]
         raise ShapPruneError(
             f"{kind} {text!r}: {module.__file__} has no function {name!r}{suggestion(name, functions)}"
         )
     return function
+
+
+def call_function(text: str, kind: str, options: Mapping[str, Any] | None = None) -> Any:
+    """Call a function by its name, as `resolve_function` finds it, and return what it returns.
+
+    Args:
+        text: the name.
+        kind: what the function is for; used in error messages.
+        options: its arguments; None for a function that takes none.
+
+    Raises:
+        ShapPruneError: there is no such function, it does not take the options, or it fails.
+    """
+    function, arguments = resolve_function(text, kind), options or {}
+    try:
+        inspect.signature(function).bind(**arguments)
+    except TypeError as error:
+        given = "is called without arguments" if options is None else f"does not take the options {dict(options)}"
+        raise ShapPruneError(f"{kind} {text!r} {given}: {error}") from error
+    except ValueError:  # it is written in C, and has no signature
+        pass
+    try:
+        return function(**arguments)
+    except ShapPruneError:
+        raise
+    except Exception as error:  # whatever is wrong with it
+        *_, last = traceback.extract_tb(error.__traceback__)
+        raise ShapPruneError(
+            f"{kind} {text!r} failed in {last.filename}, line {last.lineno}, with {type(error).__name__}:"
+            f" {first_line(error)}"
+        ) from error
+
+
+def _hint(module_name: str, name: str) -> str:
+    """The name in Python's words, where a file was meant."""
+    meant = ".".join(part for part in module_name.removesuffix(".py").split("/") if part not in ("", "."))
+    is_name = name.isidentifier() and all(part.isidentifier() for part in meant.split("."))
+    return f"; did you mean {f'{meant}:{name}'!r}?" if is_name else ""

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from shapprune.core.files import whole
+from shapprune.core.files import check_finite, whole
 
 
 def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
@@ -14,6 +14,7 @@ def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping
 
     Raises:
         ValueError: a row has other columns.
+        ShapPruneError: a number is not finite; None and "" say that there is none.
     """
     with whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
@@ -21,4 +22,5 @@ def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping
         for row in rows:
             if set(row) != set(columns):
                 raise ValueError(f"columns {sorted(row)} of a row are not {sorted(columns)}")
+            check_finite(row, path)
             writer.writerow(row)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.protocol import Game
+from shapprune.graph.operations import weight_of
 from shapprune.shapley.criterion import criterion
 from shapprune.shapley.draws import SHARED, generator
 
@@ -34,7 +35,7 @@ def weight_norm(game: LayerGame, norm: Literal["l1", "l2"] = "l1") -> Tensor:
 
     Source: Li et al. 2017, "Pruning filters for efficient ConvNets".
     """
-    weight = game.module.get_parameter("weight").detach()
+    weight = weight_of(game.module)
     return torch.linalg.vector_norm(weight.flatten(1).double(), ord=int(norm[1]), dim=1)[None]
 
 

@@ -15,7 +15,7 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.criteria.heuristics import by_unit
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.payoffs import minus_loss
-from shapprune.graph.operations import LAYERS
+from shapprune.graph.operations import LAYERS, has_own_weights, weight_of
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
 from shapprune.shapley.criterion import criterion
@@ -67,7 +67,7 @@ def fpgm(game: LayerGame) -> Tensor:
 
     Source: He et al. 2019, "Filter pruning via geometric median for deep convolutional neural networks acceleration".
     """
-    filters = game.module.get_parameter("weight").detach().flatten(1).double()
+    filters = weight_of(game.module).flatten(1).double()
     rows = max(1, _AT_ONCE // len(filters))
     return torch.cat([torch.cdist(some, filters).sum(1) for some in filters.split(rows)])[None]
 
@@ -192,10 +192,15 @@ def synflow(game: LayerGame) -> Tensor:
 def _weights(game: LayerGame, own: bool = False) -> dict[str, Tensor]:
     """The weights of all convolutions and linear layers, or of the game's own, by name.
 
-    They share memory with the network's weights, but their gradients are not stored in the network.
+    They share memory with the network's weights, but their gradients are not stored in the network. A shared weight has
+    the name of its first use.
     """
+    if own and not has_own_weights(game.module):
+        raise ShapPruneError(f"the weights of layer {game.layer!r} are computed from others, so they have no gradient")
     modules = [game.module] if own else [each for each in game.model.modules() if isinstance(each, LAYERS)]
-    wanted = {id(each.get_parameter("weight")) for each in modules}  # a shared weight has the name of its first use
+    wanted = {
+        id(each.weight) for each in modules if has_own_weights(each)
+    }  # a shared weight has the name of its first use
     named = game.model.named_parameters()
     return {name: each.detach().requires_grad_(True) for name, each in named if id(each) in wanted}
 

@@ -11,6 +11,7 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.criteria.elimination import Reading, eliminate
 from shapprune.game.layer_game import LayerGame
 from shapprune.graph.dependents import Dependencies, Dependent
+from shapprune.graph.operations import keeps_forward
 from shapprune.graph.rows import Spread, has_rows
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.folding import scale_of
@@ -62,18 +63,22 @@ class Readers:
         Raises:
             ShapPruneError: one of them cannot be fitted by least squares, or there are none.
         """
-        found = [each for each in self._dependencies.of(layer) if each.reads]
+        found = [each for each in self._dependencies.of(layer) if each.reads and self._runs(each.name)]
         for each in found:
             module = self._graph.modules[each.name]
             if not has_rows(module):
                 raise ShapPruneError(f"units of layer {layer!r} are read by {each.name!r}, {_kind(module)}")
-            if len(self._graph.calls[each.name]) > 1:
+            if len(self._graph.calls.get(each.name, ())) != 1:
                 raise ShapPruneError(
-                    f"units of layer {layer!r} are read by {each.name!r}, which is used more than once"
+                    f"units of layer {layer!r} are read by {each.name!r}, which is not used just once in a pass"
                 )
         if not found:
             raise ShapPruneError(f"units of layer {layer!r} are read by no layer")
         return found
+
+    def _runs(self, name: str) -> bool:
+        """Whether a layer runs in eval mode, unlike heads that are used in training only."""
+        return name in self._graph.calls or not keeps_forward(self._graph.modules[name])
 
     @torch.no_grad()
     def read(self, readers: Mapping[str, Sequence[Dependent]], images: Tensor) -> dict[str, list[Reading]]:

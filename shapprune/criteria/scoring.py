@@ -50,4 +50,6 @@ def score(
         settings["seed"] = seed
     if declared.resumes:
         settings["checkpoint"] = checkpoint
-    return resolve_function(declared.function, "criterion")(game, **settings)
+    from shapprune.networks.modes import outside_inference  # with torch, which the catalog does without
+
+    return outside_inference(resolve_function(declared.function, "criterion"))(game, **settings)

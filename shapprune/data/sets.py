@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.errors import ShapPruneError, first_line, unknown
 from shapprune.core.paths import REPOSITORY
-from shapprune.core.resolve import resolve_function
+from shapprune.core.resolve import call_function
 from shapprune.data import sources
 from shapprune.data.prepared import ARRAYS, Arrays, DataInfo, ImageSet, arrays_md5, check_image_set, md5_of, read_arrays
 
@@ -81,19 +82,74 @@ def load_own(function: str, name: str) -> ImageSet:
 
     Args:
         function: ``"package.module:function"``; called without arguments, it returns train images, train labels,
-            test images and test labels: uint8 [N, C, H, W] or [N, H, W], and integers [N] from 0 to classes - 1.
+            test images and test labels: uint8 [N, C, H, W] or [N, H, W], and integers [N] from 0 to classes - 1. Two
+            pairs of images and labels are taken as well.
         name: the name of the set in the configuration.
 
     Raises:
-        ShapPruneError: the function does not exist, or returns arrays of the wrong type, shape or length.
+        ShapPruneError: the function does not exist, fails, or returns arrays of the wrong type, shape or length.
     """
-    result = resolve_function(function, f"data set {name!r}:")()
     what = f"data set {name!r} ({function})"
-    if not isinstance(result, Sequence) or len(result) != len(ARRAYS):
+    arrays = own_arrays(function, f"data set {name!r}:", what)
+    if len(arrays) != len(ARRAYS):
         raise ShapPruneError(f"{what} must return four arrays: {', '.join(ARRAYS)}")
-    arrays = dict(zip(ARRAYS, map(np.asarray, result), strict=True))
+    return make_set(arrays, name, what)
+
+
+def own_arrays(function: str, kind: str, what: str) -> list[np.ndarray]:
+    """Call a function of one's own that returns arrays.
+
+    Args:
+        function: ``"package.module:function"``.
+        kind: what it is for, in error messages that name the function.
+        what: the function with what it is for, in other error messages.
+
+    Returns:
+        What it returned as arrays. Two pairs of images and labels become four; tensors of types that numpy does not
+        know become float32.
+
+    Raises:
+        ShapPruneError: there is no such function, it fails, or it returns something else.
+    """
+    result = call_function(function, kind)
+    if isinstance(result, list | tuple) and len(result) == 2 and all(_is_pair(each) for each in result):
+        result = [each for pair in result for each in pair]
+    if not isinstance(result, list | tuple):
+        raise ShapPruneError(f"{what} must return arrays or tensors, not a {type(result).__name__}")
+    return [_as_array(each, what) for each in result]
+
+
+def _is_pair(value: object) -> bool:
+    """Whether a value is images and labels, as Keras returns them twice, and not rows of numbers."""
+    return isinstance(value, list | tuple) and len(value) == 2 and all(hasattr(each, "__array__") for each in value)
+
+
+def _as_array(values: Any, what: str) -> np.ndarray:
+    if hasattr(values, "detach"):  # a tensor
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() and values.element_size() < 4 else values
+    elif not isinstance(values, list | tuple) and not hasattr(values, "__array__"):
+        raise ShapPruneError(f"{what} must return arrays or tensors, not a {type(values).__name__}")
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ShapPruneError(f"{what} returns what is no array: {first_line(error)}") from error
+
+
+def make_set(arrays: Sequence[np.ndarray], name: str, what: str) -> ImageSet:
+    """Make an image set of four arrays; mean and std are those of its training images.
+
+    Args:
+        arrays: as `load_own` describes them.
+        name: of the set.
+        what: they are, for error messages.
+
+    Raises:
+        ShapPruneError: an array has a wrong type, shape or length.
+    """
+    by_name = dict(zip(ARRAYS, arrays, strict=True))
     for part in ("train", "test"):
-        images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"]
+        images, labels = by_name[f"{part}_images"], by_name[f"{part}_labels"]
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or not images.size:
             raise ShapPruneError(
                 f"{what}: {part}_images must be uint8 [N, C, H, W] or [N, H, W], not {images.dtype}"
@@ -104,8 +160,8 @@ def load_own(function: str, name: str) -> ImageSet:
                 f"{what}: {part}_labels must be {len(images)} integers, one an image, not {labels.dtype}"
                 f" {list(labels.shape)}"
             )
-        arrays[f"{part}_images"] = images if images.ndim == 4 else images[:, None]
-    train_images, train_labels, test_images, test_labels = arrays.values()
+        by_name[f"{part}_images"] = images if images.ndim == 4 else images[:, None]
+    train_images, train_labels, test_images, test_labels = by_name.values()
     if train_images.shape[1:] != test_images.shape[1:]:
         raise ShapPruneError(
             f"{what}: training images are {list(train_images.shape[1:])}, but test images {list(test_images.shape[1:])}"

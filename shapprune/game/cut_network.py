@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from shapprune.game.engine import Entry
 from shapprune.game.masked import MaskedEntry
 from shapprune.game.payoffs import Payoff
 from shapprune.game.summed import SummedEntry
+from shapprune.graph.outputs import map_tensors
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import PRECISIONS, at_precision
@@ -47,8 +48,8 @@ class CutNetwork:
         norm: the BatchNorm that follows it, or None.
 
     Raises:
-        ShapPruneError: an unknown precision or site, a network that cannot be traced or does not return a tensor, or
-            a layer that cannot be played.
+        ShapPruneError: an unknown precision or site, a network that cannot be traced or mixes images, images that
+            are not finite, or a layer that cannot be played.
     """
 
     def __init__(
@@ -58,13 +59,12 @@ class CutNetwork:
             raise unknown("precision", precision, PRECISIONS)
         self.model, self.layer, self.site, self.precision = model, layer, site, precision
         self.device = next((each.device for each in model.parameters()), torch.device("cpu"))
-        self.images, self.labels = images.to(self.device), labels.to(self.device)
+        self.images, self.labels = images.to(self.device), _as_int64(labels).to(self.device)
         self.batching = Batching(self.device, len(images), memory_mb)
+        if (wrong := ~self.images.flatten(1).isfinite().all(1)).any():
+            raise ShapPruneError(f"scoring image {int(wrong.nonzero()[0])} has numbers that are not finite")
         self._graph = UnitGraph(model, self.images[:2])
-        if not isinstance(self._graph.outputs, Tensor):
-            raise ShapPruneError(
-                f"the network returns {type(self._graph.outputs).__name__}, a tensor of one row an image is needed"
-            )
+        self._graph.company.require_independence()
         self.outputs = self._graph.outputs
         self._site = self._graph.site(layer, site)
         self._gates = self._graph.past_pooling(self._site)
@@ -100,10 +100,10 @@ class CutNetwork:
             return None
         cache_bytes = self.batching.memory // 2
         with mode(self.model, training=False), at_precision("fp32", self.device):
-            entry = SummedEntry(
-                self._graph, following, self.masked.values, self.images, self._images_at_once(), cache_bytes
-            )
             try:
+                entry = SummedEntry(
+                    self._graph, following, self.masked.values, self.images, self._images_at_once(), cache_bytes
+                )
                 entry.check(self.outputs)
             except ShapPruneError:
                 return None
@@ -156,10 +156,12 @@ class CutNetwork:
         with torch.enable_grad():
             return self.within_memory(compute)
 
-    def run(self, entry: Entry, entering: Tensor, examples: Tensor) -> Tensor:
+    def run(self, entry: Entry, entering: Tensor, examples: Tensor) -> Any:
         """Outputs of what enters, [rows, ...], for the example of each row, int [rows]."""
         with at_precision(self.precision, self.device):
-            return entry.run(entering, examples).to(entering.dtype)
+            outputs = entry.run(entering, examples)
+        numbers = entering.dtype
+        return map_tensors(lambda each: each.to(numbers) if each.is_floating_point() else each, outputs)
 
     def masks(self, coalitions: Tensor | np.ndarray, between: bool = False) -> Tensor:
         """Coalitions as a tensor [C, 1 or N, n] on the device.
@@ -198,3 +200,8 @@ class CutNetwork:
         outputs = self.run(entry, entry.enter(piece.prepared, gates), examples)
         values = payoff(outputs, self.labels[examples])
         return values.reshape(*values.shape[:-1], *gates.shape[:2])
+
+
+def _as_int64(labels: Tensor) -> Tensor:
+    """Whole numbers of any type as int64, as losses and indices take them; others as they are."""
+    return labels if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool else labels.long()

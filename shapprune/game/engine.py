@@ -18,6 +18,7 @@ from torch import Tensor, fx
 from shapprune.core.errors import ShapPruneError
 from shapprune.game.tail import make_ready
 from shapprune.graph.cut import cut_at
+from shapprune.graph.outputs import agree, map_tensors
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
 
@@ -68,7 +69,8 @@ class Entry(ABC):
     """
 
     def __init__(self, graph: UnitGraph, node: fx.Node, images: Tensor, rows: int, need_values: bool):
-        self.cut = cut_at(graph.traced, node)
+        self.cut = cut_at(graph.traced, node, graph.company.sizes)
+        self._has_rows = [True, *(graph.company.has_rows(each) for each in self.cut.beside)]
         self.shape = graph.shapes[node][1:]
         self.numbers = max(graph.shapes[each][1:].numel() for each in self.cut.nodes if each in graph.shapes)
         self.passing: list[Tensor | object] = []
@@ -76,8 +78,8 @@ class Entry(ABC):
             wanted = make_ready(self.cut, graph.shapes, images.is_cuda)
             if need_values or self.cut.crossing:
                 parts = [self.cut.before(some) for some in images.split(rows)]
-                for each in zip(*parts, strict=True):
-                    self.passing.append(torch.cat(each) if isinstance(each[0], Tensor) and each[0].dim() else each[0])
+                for each, has_rows in zip(zip(*parts, strict=True), self._has_rows, strict=True):
+                    self.passing.append(torch.cat(each) if has_rows else each[0])
         # If no convolution follows, the maps are small; those are fastest to make with their channels last.
         self.channels_last = len(self.shape) == 3 and wanted is not False
         if wanted:
@@ -107,12 +109,12 @@ class Entry(ABC):
             examples: the example of each row, int [rows].
         """
         beside = [
-            select_rows(each, examples) if isinstance(each, Tensor) and each.dim() else each
-            for each in self.passing[1:]
+            select_rows(each, examples) if has_rows and isinstance(each, Tensor) else each
+            for each, has_rows in zip(self.passing[1:], self._has_rows[1:], strict=True)
         ]
         return self.cut.after(entering, *beside)
 
-    def check(self, outputs: Tensor) -> None:
+    def check(self, outputs: object) -> None:
         """Run each of the first images twice in one batch, no unit removed, and compare with the whole network.
 
         Args:
@@ -121,16 +123,16 @@ class Entry(ABC):
         Raises:
             ShapPruneError: they differ, so coalitions cannot share a batch.
         """
-        few = len(outputs)
-        prepared = self.prepare(slice(0, few))
-        twice = torch.arange(few, device=outputs.device).repeat_interleave(2)
+        prepared = self.prepare(slice(0, 2))
+        few = len(prepared)
+        twice = torch.arange(few, device=prepared.device).repeat_interleave(2)
         try:
             with torch.no_grad():
                 found = self.run(self.enter(prepared, prepared.new_ones(few, 2, prepared.shape[1])), twice)
         except RuntimeError:
             found = None
-        expected = outputs[twice]
-        if found is None or found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=1e-4):
+        expected = map_tensors(lambda each: each[twice], outputs)
+        if not agree(found, expected):
             raise ShapPruneError(
                 "the network cannot be cut here: the part after the cut depends on the size of the batch"
             )

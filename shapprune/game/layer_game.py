@@ -16,10 +16,12 @@ from shapprune.game.cost import Cost
 from shapprune.game.cut_network import CutNetwork
 from shapprune.game.engine import Entry
 from shapprune.game.masked import MaskedEntry
-from shapprune.game.payoffs import Payoff, accuracy, check_labels, find_payoff, require_finite
+from shapprune.game.payoffs import Payoff, check_own, check_payoff, find_payoff, require_finite, require_gradient
 from shapprune.game.protocol import PayoffGame
 from shapprune.game.summed import SummedEntry
 from shapprune.game.walks import active_first, walk_rows
+from shapprune.graph.units import read_units
+from shapprune.networks.modes import outside_inference
 
 # From so many coalitions an example on, entering behind the next layer is cheaper than masking: the contributions of
 # the units are computed once for all of them.
@@ -38,14 +40,13 @@ class LayerGame(PayoffGame):
         model: a network of one input that torch.fx can trace; it stays where it is (CPU or CUDA).
         layer: name of a convolution or linear layer.
         images: scoring images, [N, ...].
-        labels: their labels, [N]; what the payoff takes as its second argument.
+        labels: their labels, [N]; what the payoff takes as its second argument, whole numbers as int64.
         site: where a unit is zeroed: ``output``, ``norm`` or ``activation`` (default; equals removing the unit).
         payoff: ``loss`` (minus the example's loss), ``accuracy``, ``margin``, or a function of (outputs, labels) that
-            returns a value for each example, [N], higher = better.
+            returns a value for each example, [N], higher = better; of several outputs it says which it takes.
         examples: a number for each image that seeds its draws, int [N]; default 0 ... N-1. With the images' places in
             the data set, splitting the set over jobs changes no draw.
-        memory_mb: about how much memory a call of the network, and what is prepared for it, may take on a CPU; on
-            CUDA it is half of what is free. It changes no result beyond rounding.
+        memory_mb: about how much memory a call and what it needs may take on a CPU; on CUDA half of what is free.
         precision: of the part of the network that coalitions run: ``tf32`` (on CUDA; elsewhere it is ``fp32``),
             ``fp32``, or ``bf16``, whose scores are rougher. What is prepared is float32 in any case.
 
@@ -57,7 +58,7 @@ class LayerGame(PayoffGame):
         norm: the BatchNorm that follows it, or None.
 
     Raises:
-        ShapPruneError: the network cannot be cut at the layer, or images, labels and outputs do not fit.
+        ShapPruneError: the network cannot be cut at the layer, or images, labels, outputs and payoff do not fit.
 
     Examples:
         >>> import torch
@@ -74,6 +75,7 @@ class LayerGame(PayoffGame):
         2.0
     """
 
+    @outside_inference
     def __init__(
         self,
         model: nn.Module,
@@ -88,12 +90,10 @@ class LayerGame(PayoffGame):
         precision: str = "tf32",
     ):
         if len(images) == 0 or len(images) != len(labels):
-            raise ShapPruneError(
-                f"{len(images)} scoring images and {len(labels)} labels were given, as many of each are needed"
-            )
+            raise ShapPruneError(f"{len(images)} scoring images and {len(labels)} labels were given, not one for each")
         found = find_payoff(payoff)
         network = CutNetwork(model, layer, images, labels, site, memory_mb, precision)
-        check_labels(found, network.outputs, network.labels)
+        check_payoff(found, network.outputs, network.labels)
         examples = np.arange(len(images)) if examples is None else np.asarray(examples)
         self._start(network, found, examples, torch.empty(0, dtype=torch.long, device=network.device), Cost())
 
@@ -114,7 +114,7 @@ class LayerGame(PayoffGame):
 
     def without(self, units: Tensor | np.ndarray | Sequence[int]) -> Self:
         """The game that is left when some units are gone; see `PayoffGame.without`."""
-        gone = torch.as_tensor(units, dtype=torch.long).to(self.device)
+        gone = torch.tensor(read_units(units, self.units, self.layer), dtype=torch.long, device=self.device)
         return self._derive(torch.cat([self._gone, gone]).unique(), self._cost)
 
     def fresh(self) -> Self:
@@ -170,6 +170,7 @@ class LayerGame(PayoffGame):
     def values_by(self, coalitions: Tensor | np.ndarray, payoffs: Sequence[Payoff]) -> Tensor:
         """Values of coalitions by several payoffs, float [k, C, N]; see `PayoffGame.values_by`."""
         network, masks = self._network, self._network.masks(coalitions)
+        check_own([each for each in payoffs if each is not self.payoff], network.outputs, network.labels)
         entry = self._entry(len(masks))
         values: Tensor | None = None
 
@@ -274,10 +275,9 @@ class LayerGame(PayoffGame):
         """Refuse a payoff that has no gradient.
 
         Raises:
-            ShapPruneError: it is the accuracy.
+            ShapPruneError: it is the accuracy, or counts as that does.
         """
-        if self.payoff is accuracy:
-            raise ShapPruneError("payoff 'accuracy' has no gradient, criteria that need one take 'loss' or 'margin'")
+        require_gradient(self.payoff, self._network.outputs, self.labels)
 
     def sum_over_images(
         self, function: Callable[[Tensor, Tensor], Sequence[Tensor]], passes: int = 1

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.errors import ShapPruneError, first_line, unknown
+from shapprune.graph.outputs import map_tensors
 
-Payoff = Callable[[Tensor, Tensor], Tensor]
+# From the network's outputs, whatever they are, and labels.
+Payoff = Callable[[Any, Tensor], Tensor]
 _FEW_CLASSES = 32
 
 
@@ -83,15 +87,28 @@ def require_finite(values: Tensor, what: str) -> None:
         )
 
 
-def check_labels(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
-    """Raise unless a payoff of `PAYOFFS` can use the outputs and labels; other functions may take any.
+def check_payoff(payoff: Payoff, outputs: object, labels: Tensor) -> None:
+    """Raise unless a payoff can use the outputs and labels, and values each example by itself.
+
+    Args:
+        payoff: the function.
+        outputs: of the network for the first images.
+        labels: of all images.
 
     Raises:
-        ShapPruneError: the outputs are not [N, classes], or a label is not the number of a class.
+        ShapPruneError: for a payoff of `PAYOFFS`, the outputs are not [N, classes], or a label is not the number of a
+            class; for another one, it fails, does not return a floating-point number for each example, or what it
+            returns for an example depends on others.
     """
     if payoff not in PAYOFFS.values():
+        _check_own(payoff, outputs, labels)
         return
-    if outputs.dim() != 2 or labels.dim() != 1 or labels.is_floating_point():
+    if not isinstance(outputs, Tensor):
+        raise ShapPruneError(
+            f"this payoff needs outputs [N, classes], but the network returns a {type(outputs).__name__}; give a payoff"
+            " that says which it takes, e.g. lambda outputs, labels: minus_loss(outputs[0], labels)"
+        )
+    if outputs.dim() != 2 or labels.dim() != 1 or labels.dtype != torch.int64:
         raise ShapPruneError(
             f"this payoff needs outputs [N, classes] and whole-number labels [N], "
             f"not {tuple(outputs.shape)} and {tuple(labels.shape)} {labels.dtype}"
@@ -101,3 +118,57 @@ def check_labels(payoff: Payoff, outputs: Tensor, labels: Tensor) -> None:
     if low < 0 or high >= classes:
         wrong = low if low < 0 else high
         raise ShapPruneError(f"label {wrong} is outside 0 ... {classes - 1}, the network has {classes} outputs")
+
+
+def check_own(payoffs: Iterable[Payoff], outputs: object, labels: Tensor) -> None:
+    """Do what `check_payoff` does for those payoffs that are not of `PAYOFFS`."""
+    for payoff in payoffs:
+        if payoff not in PAYOFFS.values():
+            _check_own(payoff, outputs, labels)
+
+
+def _check_own(payoff: Payoff, outputs: object, labels: Tensor) -> None:
+    name = _name(payoff)
+    # Three rows of two images: a size of the network that happens to be the number of rows does not look like [N].
+    rows = torch.tensor([0, min(2, len(labels)) - 1, 0], device=labels.device)
+    found = []
+    for some in (rows, rows[:1], rows[1:2]):
+        try:
+            with torch.no_grad():
+                values = payoff(map_tensors(operator.itemgetter(some), outputs), labels[some])
+        except Exception as error:
+            raise ShapPruneError(
+                f"payoff {name} fails on the outputs of {len(some)} images and labels {list(labels[some].shape)}"
+                f" {labels.dtype}: {first_line(error)}"
+            ) from error
+        if not isinstance(values, Tensor) or values.shape != some.shape or not values.is_floating_point():
+            what = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+            raise ShapPruneError(
+                f"payoff {name} must return a floating-point number for each example, [N], but for {len(some)} it"
+                f" returns {what}"
+            )
+        found.append(values)
+    together, first, last = found
+    if not torch.allclose(together, torch.cat([first, last, first]), rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise ShapPruneError(f"payoff {name} must value each example by itself, but others change what it returns")
+
+
+def require_gradient(payoff: Payoff, outputs: object, labels: Tensor) -> None:
+    """Refuse a payoff whose values have no gradient in the outputs.
+
+    Raises:
+        ShapPruneError: it is the accuracy, or another function that counts.
+    """
+    if payoff in (minus_loss, margin):
+        return
+    with torch.enable_grad():
+        values = payoff(map_tensors(lambda each: each.detach().clone().requires_grad_(), outputs), labels[:2])
+    if not values.requires_grad:
+        raise ShapPruneError(
+            f"payoff {_name(payoff)!r} has no gradient, criteria that need one take 'loss' or 'margin', or a function"
+            " that has"
+        )
+
+
+def _name(payoff: Payoff) -> str:
+    return getattr(payoff, "__name__", repr(payoff))

@@ -154,7 +154,10 @@ class PayoffGame(Game, Protocol):
         is counted by this game too.
 
         Args:
-            units: which are gone, int [k].
+            units: indices of those that are gone, int [k].
+
+        Raises:
+            ShapPruneError: something else was given, as a mask.
         """
         ...
 

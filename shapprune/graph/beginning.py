@@ -79,7 +79,7 @@ class SharedBeginning:
         if [node.name for node in nodes] != [node.name for node in self._nodes]:
             return None
         same = 0
-        while same < len(nodes) and not self._differ(self._nodes[same], small, modules):
+        while same < len(nodes) and not self._differ(self._nodes[same], traced, modules):
             same += 1
         most = _KEPT * self._images[0].numel()
         for node, twin in zip(reversed(self._nodes[1:same]), reversed(nodes[1:same]), strict=True):
@@ -89,10 +89,11 @@ class SharedBeginning:
                     return node, cut
         return None
 
-    def _differ(self, node: fx.Node, small: nn.Module, modules: dict[str, nn.Module]) -> bool:
+    def _differ(self, node: fx.Node, small: fx.GraphModule, modules: dict[str, nn.Module]) -> bool:
         if node.op == "get_attr":
+            assert self._traced is not None
             owner, _, leaf = str(node.target).rpartition(".")
-            one, other = ((getattr(each.get_submodule(owner), leaf),) for each in (self._model, small))
+            one, other = ((getattr(each.get_submodule(owner), leaf),) for each in (self._traced, small))
         elif node.op == "call_module":
             name = str(node.target)
             one, other = (tuple(each[name].state_dict().values()) for each in (self._modules, modules))

@@ -6,28 +6,49 @@ computed with the part before.
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable, Iterable
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.graph.operations import keeps_forward, works_in_place
+from shapprune.graph.outputs import map_tensors
 from shapprune.networks.modes import mode
+from shapprune.networks.precision import at_precision
+
+T = TypeVar("T")
+# Kinds of networks that hide their operations -> where the network itself is.
+_COMPILED = {
+    "ScriptModule": "from which torch.jit made it",
+    "OptimizedModule": "from which torch.compile made it, its _orig_mod",
+    "DataParallel": "inside it, its module",
+    "DistributedDataParallel": "inside it, its module",
+}
 
 
-def trace(model: nn.Module) -> fx.GraphModule:
+def trace(model: nn.Module, training: bool = False) -> fx.GraphModule:
     """Record the graph of a network as it runs in eval mode. Modules and parameters are shared, not copied.
 
     Args:
         model: a network of one input; further arguments have their defaults.
+        training: take the turns of training mode, as to heads that are used in training only.
 
     Raises:
         ShapPruneError: torch.fx cannot trace the model (with its reason), or the model takes more than one input.
     """
     name = type(model).__name__
+    for kind, cure in _COMPILED.items():
+        if any(each.__name__ == kind for each in type(model).__mro__):
+            raise ShapPruneError(f"torch.fx cannot trace {name}; give the network {cure}")
     needed, constants = [], {}
     for key, parameter in inspect.signature(model.forward).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -43,41 +64,81 @@ def trace(model: nn.Module) -> fx.GraphModule:
         raise ShapPruneError(
             f"{name} takes {len(needed)} inputs ({', '.join(needed)}), only networks of one input can be cut"
         )
-    with mode(model, training=False):
+    with mode(model, training), _attributes_kept(model):
         try:
-            graph = fx.Tracer().trace(model, concrete_args=constants or None)
+            graph = _Tracer().trace(model, concrete_args=constants or None)
         except Exception as error:  # fx raises whatever the network's own code raises
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ShapPruneError(f"torch.fx cannot trace {name}: {reason}") from error
-    return fx.GraphModule(model, graph, class_name=name)
+        _leave_out_unused(graph, dict(model.named_modules()))
+        return fx.GraphModule(model, graph, class_name=name)
 
 
-def node_shapes(traced: fx.GraphModule, images: Tensor) -> tuple[dict[fx.Node, torch.Size], object]:
-    """Run a graph on images; return the shape of every tensor in it, and the outputs.
+def _leave_out_unused(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> None:
+    """Leave out what a network keeps for others to look at, and its outputs do not depend on."""
+    for node in reversed(graph.nodes):
+        if not node.users and node.op not in ("placeholder", "output") and not works_in_place(node, modules):
+            graph.erase_node(node)
+
+
+class _Tracer(fx.Tracer):
+    """Records known modules as one operation, also those of a subclass that keeps their forward."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return super().is_leaf_module(m, module_qualified_name) or keeps_forward(m)
+
+
+@contextmanager
+def _attributes_kept(model: nn.Module) -> Iterator[None]:
+    """Take back, after the block, what a traced forward sets: attributes of modules, and items of their containers."""
+    before = [(module, dict(vars(module))) for module in model.modules()]
+    containers = [each for _, own in before for each in own.values() if isinstance(each, dict | list | set)]
+    items = [(each, copy.copy(each)) for each in containers]
+    try:
+        yield
+    finally:
+        for module, own in before:
+            vars(module).clear()
+            vars(module).update(own)
+        for each, kept in items:
+            each.clear()
+            each.extend(kept) if isinstance(each, list) else each.update(kept)
+
+
+def node_values(
+    traced: fx.GraphModule, images: Tensor, describe: Callable[[object], T]
+) -> tuple[dict[fx.Node, T], object]:
+    """Run a graph in eval mode and float32; return what a function says of each value in it, and the outputs.
 
     Args:
         traced: the graph.
         images: [N, ...].
+        describe: the function.
 
     Raises:
         ShapPruneError: the network fails on images of this shape.
     """
-    shapes: dict[fx.Node, torch.Size] = {}
+    found: dict[fx.Node, T] = {}
 
     class Recorder(fx.Interpreter):
         def run_node(self, n: fx.Node) -> object:
             result = super().run_node(n)
-            if isinstance(result, Tensor):
-                shapes[n] = result.shape
+            found[n] = describe(result)
             return result
 
-    with torch.no_grad(), mode(traced, training=False):
+    with torch.no_grad(), mode(traced, training=False), at_precision("fp32", images.device):
         try:
             outputs = Recorder(traced).run(images)
         except (RuntimeError, ValueError, TypeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ShapPruneError(f"the network fails on images of shape {tuple(images.shape)}: {reason}") from error
-    return shapes, outputs
+    return found, map_tensors(lambda each: each, outputs)  # fx has dictionaries and lists of its own
+
+
+def node_shapes(traced: fx.GraphModule, images: Tensor) -> tuple[dict[fx.Node, torch.Size], object]:
+    """Run a graph on images; return the shape of every tensor in it, and the outputs; see `node_values`."""
+    found, outputs = node_values(traced, images, lambda value: value.shape if isinstance(value, Tensor) else None)
+    return {node: shape for node, shape in found.items() if shape is not None}, outputs
 
 
 def ignore_sizes(users: Iterable[fx.Node]) -> list[fx.Node]:
@@ -94,19 +155,35 @@ def ignore_sizes(users: Iterable[fx.Node]) -> list[fx.Node]:
 
 
 @dataclass(frozen=True)
+class PerImage:
+    """A number that counts something of all images, as the size of a batch does.
+
+    Attributes:
+        number: of one image.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Cut:
     """A network cut in two.
 
     Attributes:
         after: the part after: (value at the cut, other values that cross it ...) -> outputs.
         nodes: the node of the cut and those after it, in the whole graph.
-        crossing: how many other values cross it.
+        beside: the other values that cross it, in the whole graph.
     """
 
     after: fx.GraphModule
     nodes: list[fx.Node]
-    crossing: int
+    beside: list[fx.Node]
     _make_before: Callable[[], fx.GraphModule]
+
+    @property
+    def crossing(self) -> int:
+        """How many other values cross it."""
+        return len(self.beside)
 
     @cached_property
     def before(self) -> fx.GraphModule:
@@ -114,12 +191,14 @@ class Cut:
         return self._make_before()
 
 
-def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:
+def cut_at(traced: fx.GraphModule, site: fx.Node, sizes: Mapping[fx.Node, object] = MappingProxyType({})) -> Cut:
     """Cut a traced network behind a value.
 
     Args:
         traced: the network.
-        site: the value.
+        site: the value, with a row for each image.
+        sizes: the values that count images (`shapprune.graph.company.Company.sizes`). They do not cross the cut: the
+            part after counts the rows that enter it, which may be more than the images of the part before.
 
     Examples:
         >>> import torch
@@ -135,7 +214,7 @@ def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:
     """
     nodes = list(traced.graph.nodes)
     after, constant = _made_of(nodes, site)
-    crossing = list(
+    beside = list(
         dict.fromkeys(
             each
             for node in nodes
@@ -150,15 +229,29 @@ def cut_at(traced: fx.GraphModule, site: fx.Node) -> Cut:
     for node in nodes:
         if node not in after and node.op != "output":
             copied[node] = first.node_copy(node, copied.__getitem__)
-    first.output((copied[site], *(copied[each] for each in crossing)))
+    counted = [each for each in beside if each in sizes]
+    beside = [each for each in beside if each not in sizes]
+    first.output((copied[site], *(copied[each] for each in beside)))
 
     second = fx.Graph()
-    copied = {each: second.placeholder(f"value_{i}") for i, each in enumerate([site, *crossing])}
+    copied = {each: second.placeholder(f"value_{i}") for i, each in enumerate([site, *beside])}
+    rows = second.call_method("size", (copied[site], 0)) if counted else None
+    for each in counted:
+        copied[each] = _count(sizes[each], second, rows)
     for node in nodes:
         if node in after or node in constant:
             copied[node] = second.node_copy(node, copied.__getitem__)
     rest = [site, *(node for node in nodes if node in after)]
-    return Cut(fx.GraphModule(traced, second), rest, len(crossing), lambda: fx.GraphModule(traced, first))
+    return Cut(fx.GraphModule(traced, second), rest, beside, lambda: fx.GraphModule(traced, first))
+
+
+def _count(size: Any, graph: fx.Graph, rows: fx.Node | None) -> Any:
+    """What a size is for so many rows, in a graph."""
+    if isinstance(size, PerImage):
+        return graph.call_function(operator.mul, (size.number, rows))
+    if isinstance(size, tuple):
+        return graph.call_function(torch.Size, (tuple(_count(each, graph, rows) for each in size),))
+    return size
 
 
 def _made_of(nodes: Iterable[fx.Node], site: fx.Node) -> tuple[set[fx.Node], set[fx.Node]]:

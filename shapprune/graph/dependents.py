@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,8 +12,12 @@ import torch_pruning as tp
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.graph.cut import trace
+from shapprune.graph.heads import trace_heads
 from shapprune.graph.operations import LAYERS, is_depthwise
+from shapprune.graph.outputs import tensors_of
 from shapprune.networks.modes import mode
+from shapprune.networks.precision import at_precision
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,13 @@ class Dependencies:
         self._model = model
         self._names = {module: name for name, module in model.named_modules()}
         with self._followed():
-            self._graph = tp.DependencyGraph().build_dependency(model, example_inputs=example)
+            traced = trace(model)  # it leaves out where a forward pass wants no gradients
+            traced = trace_heads(model, traced, example) or traced
+            self._graph = tp.DependencyGraph().build_dependency(
+                model,
+                example_inputs=example.clone(),
+                forward_fn=lambda _, images: list(tensors_of(traced(images)).values()),
+            )
 
     def of(self, layer: str) -> list[Dependent]:
         """List the modules that depend on the units of a layer, the layer itself first."""
@@ -85,10 +95,31 @@ class Dependencies:
 
     @contextmanager
     def _followed(self) -> Iterator[None]:
-        with mode(self._model, training=False), torch.enable_grad(), warnings.catch_warnings():  # it looks at gradients
+        """Let Torch-Pruning look at gradients of all parameters; those that did not learn do not afterwards."""
+        model = self._model
+        frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        with (
+            mode(model, training=False),
+            at_precision("fp32", next((each.device for each in model.parameters()), torch.device("cpu"))),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")  # it warns of parameters that no unit depends on
             try:
+                _learn(model, lambda name: True)
                 yield
+            except ShapPruneError:
+                raise
             except Exception as error:  # it raises whatever goes wrong inside it
                 reason = f"Torch-Pruning cannot follow it ({type(error).__name__}: {error})"
-                raise ShapPruneError(f"no units can be removed from {type(self._model).__name__}: {reason}") from error
+                raise ShapPruneError(f"no units can be removed from {type(model).__name__}: {reason}") from error
+            finally:
+                _learn(model, lambda name: name not in frozen)
+
+
+def _learn(model: nn.Module, learns: Callable[[str], bool]) -> None:
+    """Say which parameters learn."""
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.requires_grad_(learns(name))

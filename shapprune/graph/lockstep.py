@@ -11,8 +11,7 @@ from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.cut import trace
-
-_IN_PLACE = ("iadd", "isub", "imul", "itruediv", "iand", "ior")
+from shapprune.graph.operations import works_in_place
 
 
 class Lockstep:
@@ -73,7 +72,7 @@ class Lockstep:
             if not all(self.see(each) for each in node.all_input_nodes):
                 return False
             differs = any(each in self.differs for each in node.all_input_nodes)
-            if differs and self._is_in_place(node):
+            if differs and works_in_place(node, self.large.submodules):
                 self._separate(node.all_input_nodes[0])
             self._run_large(node)
             if differs:
@@ -94,7 +93,7 @@ class Lockstep:
         while ahead:
             each = ahead.pop()
             if each not in self._seen:
-                if self._is_in_place(each):
+                if works_in_place(each, self.large.submodules):
                     return False
                 ahead += each.all_input_nodes
         return self.see(node)
@@ -102,14 +101,6 @@ class Lockstep:
     def value(self, node: fx.Node) -> tuple[Any, Any]:
         """What a node is in the network and in the smaller one."""
         return self.large.env[node], self.small.env[self._twin_of[node]]
-
-    def _is_in_place(self, node: fx.Node) -> bool:
-        """Whether an operation changes its first input in place."""
-        if node.op == "call_module":
-            return bool(getattr(self.large.submodules[str(node.target)], "inplace", False))
-        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-        operator = getattr(node.target, "__module__", "") == "_operator" and name in _IN_PLACE
-        return node.op.startswith("call") and (operator or name.endswith("_") or bool(node.kwargs.get("inplace")))
 
     def _separate(self, node: fx.Node) -> None:
         """Give the smaller network a value of its own."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
-from torch import fx, nn
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
 
+_IN_PLACE = ("iadd", "isub", "imul", "itruediv", "iand", "ior")
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
@@ -54,8 +57,9 @@ _FUNCTIONS: dict[Meaning, set[str]] = {
     Meaning.NORM: {"batch_norm"},
     Meaning.POOLING: {
         *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
-        *("boolean_dispatch", "_max_pool2d", "dropout", "dropout2d", "feature_dropout"),
-        *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "contiguous", "mean", "amax"),
+        *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d"),
+        *("adaptive_max_pool2d", "adaptive_max_pool3d", "_max_pool2d", "dropout", "dropout2d", "feature_dropout"),
+        *("contiguous", "mean", "amax"),
         *("stochastic_depth", "pad"),
     },
     Meaning.FLATTEN: {"flatten", "view", "reshape", "squeeze"},
@@ -70,6 +74,59 @@ def is_depthwise(module: nn.Module) -> bool:
     return isinstance(module, LAYERS[:3]) and 1 < module.groups == module.in_channels == module.out_channels
 
 
+def places_of(module: nn.Module) -> int:
+    """How many axes of positions the units of a convolution or linear layer have."""
+    return len(module.kernel_size) if isinstance(module, LAYERS[:3]) else 0
+
+
+def keeps_forward(module: nn.Module) -> bool:
+    """Whether a convolution, linear layer or other known module does in its forward pass what torch's own class does.
+
+    Examples:
+        >>> from torch import nn
+        >>> from shapprune.graph.operations import keeps_forward
+        >>> class Named(nn.Linear):
+        ...     pass
+        >>> class Doubled(nn.Linear):
+        ...     def forward(self, x):
+        ...         return 2 * super().forward(x)
+        >>> keeps_forward(Named(3, 2)), keeps_forward(Doubled(3, 2))
+        (True, False)
+    """
+    kinds = (*LAYERS, *(kind for some in _MODULES.values() for kind in some))
+    own = next((each for each in type(module).__mro__ if each.__module__.startswith("torch.nn.modules.")), nn.Module)
+    return issubclass(own, kinds) and not any(
+        name in vars(module) or getattr(type(module), name, None) is not getattr(own, name, None)
+        for name in ("forward", "_conv_forward", "__call__")
+    )
+
+
+def has_own_weights(module: nn.Module) -> bool:
+    """Whether weight and bias of a layer are parameters of its own, not computed from others in each pass."""
+    return all(name in module._parameters for name in ("weight", "bias"))
+
+
+def weight_of(module: nn.Module) -> Tensor:
+    """The weight of a convolution or linear layer without its history, also where it is computed from others."""
+    assert isinstance(module.weight, Tensor)
+    return module.weight.detach()
+
+
+def works_in_place(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether an operation changes one of its inputs.
+
+    Args:
+        node: the operation.
+        modules: of the network, by name.
+    """
+    if node.op == "call_module":
+        return bool(getattr(modules[str(node.target)], "inplace", False))
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    operator = getattr(node.target, "__module__", "") == "_operator" and name in _IN_PLACE
+    given = bool(node.kwargs.get("inplace")) or "out" in node.kwargs
+    return node.op.startswith("call") and (operator or name.endswith("_") or given)
+
+
 def meaning_of_module(module: nn.Module) -> Meaning:
     """What a module does to units.
 
@@ -79,6 +136,8 @@ def meaning_of_module(module: nn.Module) -> Meaning:
         >>> print(meaning_of_module(nn.ReLU()), meaning_of_module(nn.Linear(3, 2)), meaning_of_module(nn.LSTM(3, 2)))
         zero mixes other
     """
+    if not keeps_forward(module):
+        return Meaning.OTHER
     if is_depthwise(module):
         return Meaning.DEPTHWISE
     if isinstance(module, LAYERS):
@@ -88,5 +147,13 @@ def meaning_of_module(module: nn.Module) -> Meaning:
 
 def meaning_of_function(node: fx.Node) -> Meaning:
     """What a function or method does to units, by its name alone: whether the shapes fit is not looked at."""
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    name = name_of(node)
     return next((meaning for meaning, names in _FUNCTIONS.items() if name in names), Meaning.OTHER)
+
+
+def name_of(node: fx.Node) -> str:
+    """The name of the function or method that a node calls; max-poolings have it in torch.nn.functional alone."""
+    if isinstance(node.target, str):
+        return node.target
+    name = getattr(node.target, "__name__", "")
+    return name if name != "boolean_dispatch" else next(key for key, each in vars(F).items() if each is node.target)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, fx, nn
 
+from shapprune.core.errors import ShapPruneError
 from shapprune.graph.cut import ignore_sizes
-from shapprune.graph.operations import Meaning
+from shapprune.graph.operations import Meaning, has_own_weights
+from shapprune.graph.removing import find_refused
 from shapprune.graph.unit_graph import UnitGraph
 
 _IS_OUTPUT = "it is the output layer"
@@ -21,7 +23,8 @@ class PrunableLayer:
         name: the module's name in the network.
         units: how many units, channels or neurons, it has.
         kind: ``"conv"`` or ``"linear"``.
-        site: the operation behind which a unit is zeroed, so that zeroing it equals removing it.
+        site: the operation behind which a unit is zeroed, so that zeroing it equals removing it; None if the layer
+            cannot be scored, as one that is used twice.
         group: the layers that lose units of the same index together, this one among them, in the order they run: those
             that are added up in a residual stream. Empty if its units cannot be removed at all.
         coupled: why its units cannot be removed alone, or None.
@@ -30,7 +33,7 @@ class PrunableLayer:
     name: str
     units: int
     kind: str
-    site: str
+    site: str | None
     group: tuple[str, ...]
     coupled: str | None = None
 
@@ -38,11 +41,14 @@ class PrunableLayer:
 def prunable_layers(model: nn.Module, example: Tensor, coupled: bool = False) -> list[PrunableLayer]:
     """The layers of a network whose units can be removed, in the order they run. The output layer is never among them.
 
+    A unit of each is removed from a copy on trial, and the outputs are compared with those of the masked network.
+
     Args:
         model: any network of one input that torch.fx can trace.
         example: images, [N, ...], that the network can run on.
-        coupled: include the layers whose units are tied to those of others, e.g. by a residual sum. They can be scored,
-            and removed together with their group if they have one.
+        coupled: include the layers whose units cannot be removed alone, with the reason. Those tied to others, e.g. by
+            a residual sum, are removed together with their group; those without a group cannot be removed at all,
+            and those without a site cannot be scored either.
 
     Raises:
         ShapPruneError: the network cannot be traced, or fails on ``example``.
@@ -55,39 +61,43 @@ def prunable_layers(model: nn.Module, example: Tensor, coupled: bool = False) ->
         [('0', 3, 'linear')]
     """
     graph = UnitGraph(model, example)
-    layers = [describe_layer(graph, name) for name in graph.calls if not graph.is_depthwise(name)]
+    layers = [describe_layer(graph, name) for name in graph.layers if not graph.is_depthwise(name)]
+    groups = list(dict.fromkeys(each.group for each in layers if each.group))
+    refused = find_refused(model, graph, groups, example[:2])
+    layers = [
+        replace(each, group=(), coupled=refused[each.group]) if each.group in refused else each for each in layers
+    ]
     return [each for each in layers if each.coupled is None or (coupled and each.coupled != _IS_OUTPUT)]
 
 
 def describe_layer(graph: UnitGraph, name: str) -> PrunableLayer:
-    """Describe a layer of a traced network.
-
-    Raises:
-        ShapPruneError: as `UnitGraph.start`.
-    """
+    """Describe a layer of a traced network, by its graph alone."""
     kind = "linear" if isinstance(graph.modules[name], nn.Linear) else "conv"
-    site = str(graph.site(name, "activation").target)
-    group, coupled = _group(graph, name)
+    site: str | None = None
+    group: tuple[str, ...] = ()
+    coupled: str | None = None
+    try:
+        site = str(graph.site(name, "activation").target)
+        group = _group(graph, name)
+        rest = ", ".join(each for each in group if each != name)
+        coupled = f"its units leave together with those of {rest}" if rest else None
+    except ShapPruneError as error:
+        coupled = str(error)
     return PrunableLayer(name, graph.units_of(name), kind, site, group, coupled)
 
 
-class _TiedError(Exception):
-    """Units cannot be removed; the text says why."""
+def _group(graph: UnitGraph, name: str) -> tuple[str, ...]:
+    """The group of a layer; see `PrunableLayer`.
 
-
-def _group(graph: UnitGraph, name: str) -> tuple[tuple[str, ...], str | None]:
-    """The group of a layer, and why it cannot lose units alone; see `PrunableLayer`."""
+    Raises:
+        ShapPruneError: its units cannot be removed; the text says why.
+    """
     group = {name}
-    try:
-        while others := _sources_of_sums(graph, group):
-            group |= others
-    except _TiedError as error:
-        return (), str(error)
-    layers = tuple(each for each in graph.calls if each in group)
-    if len(layers) == 1:
-        return layers, None
-    rest = ", ".join(each for each in layers if each != name)
-    return layers, f"its units leave together with those of {rest}"
+    while others := _sources_of_sums(graph, group):
+        group |= others
+    if graph.units_of(name) == 1:
+        raise ShapPruneError("it has one unit only")
+    return tuple(each for each in graph.calls if each in group)
 
 
 def _sources_of_sums(graph: UnitGraph, group: set[str]) -> set[str]:
@@ -97,11 +107,12 @@ def _sources_of_sums(graph: UnitGraph, group: set[str]) -> set[str]:
     it with other units.
 
     Raises:
-        _TiedError: the unit does not stay zero, or meets other units in a way that removal cannot follow.
+        ShapPruneError: the unit does not stay zero, or meets other units in a way that removal cannot follow.
     """
     for name in group:
         if getattr(graph.modules[name], "groups", 1) > 1:
-            raise _TiedError(f"it is a convolution of {graph.modules[name].groups} groups")
+            raise ShapPruneError(f"it is a convolution of {graph.modules[name].groups} groups")
+        _require_own_weights(graph, name)
     sites = {graph.site(name, "activation") for name in group}
     zero: dict[fx.Node, int] = {}  # value in which the unit is zero -> index of the layer's first unit in it
     flat: set[fx.Node] = set()  # those of them with all positions of a unit side by side
@@ -113,10 +124,12 @@ def _sources_of_sums(graph: UnitGraph, group: set[str]) -> set[str]:
         if node in sites or not inputs:
             continue
         meaning = graph.meaning(node)
+        if meaning in (Meaning.MIXES, Meaning.DEPTHWISE):
+            _require_own_weights(graph, str(node.target))
         others = [each for each in node.all_input_nodes if each not in zero and each in graph.shapes]
         flattened = any(each in flat for each in inputs)
         if meaning is Meaning.OUTPUT:
-            raise _TiedError(_IS_OUTPUT)
+            raise ShapPruneError(_IS_OUTPUT)
         if meaning is Meaning.MIXES:
             if isinstance(graph.modules[str(node.target)], nn.Linear) and len(graph.shapes[inputs[0]]) != 2:
                 raise _tied(node)
@@ -141,11 +154,20 @@ def _sources_of_sums(graph: UnitGraph, group: set[str]) -> set[str]:
     return found - group
 
 
+def _require_own_weights(graph: UnitGraph, name: str) -> None:
+    if not has_own_weights(graph.modules[name]):
+        raise ShapPruneError(
+            f"the weights of {name!r} are computed from others in each pass, as weight_norm, spectral_norm and masks of"
+            " torch.nn.utils.prune do; make them permanent first, e.g. by"
+            " torch.nn.utils.parametrize.remove_parametrizations"
+        )
+
+
 def _sources(graph: UnitGraph, node: fx.Node) -> set[str]:
     """The layers that a value comes from, unit by unit.
 
     Raises:
-        _TiedError: its units are not those of layers.
+        ShapPruneError: its units are not those of layers.
     """
     meaning = graph.meaning(node)
     if node.op == "call_module" and str(node.target) in graph.calls and meaning is not Meaning.DEPTHWISE:
@@ -171,5 +193,5 @@ def _only_scales(graph: UnitGraph, gate: fx.Node, product: fx.Node) -> bool:
     return False
 
 
-def _tied(node: fx.Node) -> _TiedError:
-    return _TiedError(f"its units go on into {node.name!r}, together with others or past their zero")
+def _tied(node: fx.Node) -> ShapPruneError:
+    return ShapPruneError(f"its units go on into {node.name!r}, together with others or past their zero")

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from shapprune.graph.operations import has_own_weights, keeps_forward
+
 Linear = nn.Conv2d | nn.Linear
 
 # Products that a Gram matrix may take; where all rows would take more, some are drawn.
@@ -15,11 +17,9 @@ _ROUNDING = 1e-10
 
 
 def has_rows(module: nn.Module) -> bool:
-    """Whether a layer is linear in rows of its inputs: nn.Conv2d of one group, or nn.Linear.
-
-    The weights of a subclass, as parametrised layers are, may be something else.
-    """
-    return type(module) in (nn.Conv2d, nn.Linear) and getattr(module, "groups", 1) == 1
+    """Whether a layer is linear in rows of its inputs, by weights of its own: nn.Conv2d of one group, or nn.Linear."""
+    known = isinstance(module, nn.Conv2d | nn.Linear) and keeps_forward(module) and has_own_weights(module)
+    return known and getattr(module, "groups", 1) == 1
 
 
 def input_rows(layer: Linear, values: Tensor) -> Tensor:

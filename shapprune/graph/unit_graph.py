@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.graph.company import Company
 from shapprune.graph.cut import ignore_sizes, node_shapes, trace
-from shapprune.graph.operations import LAYERS, Meaning, is_depthwise, meaning_of_function, meaning_of_module
+from shapprune.graph.heads import trace_heads
+from shapprune.graph.operations import (
+    LAYERS,
+    Meaning,
+    is_depthwise,
+    keeps_forward,
+    meaning_of_function,
+    meaning_of_module,
+    places_of,
+)
+from shapprune.graph.shapes import keeps_units
 
 SITES = ("output", "norm", "activation")
 
@@ -40,7 +51,8 @@ class UnitGraph:
         shapes: shape of every tensor for the example.
         outputs: what the network returns for the example.
         modules: the network's modules by name.
-        calls: name of each convolution and linear layer -> the nodes that call it.
+        layers: the names of all convolutions and linear layers, those first that run, in the order they run.
+        calls: name of each of them that runs as an operation of its own -> the nodes that call it.
 
     Raises:
         ShapPruneError: the network cannot be traced, or fails on the example.
@@ -66,8 +78,24 @@ class UnitGraph:
         self.modules = dict(model.named_modules())
         self.calls: dict[str, list[fx.Node]] = {}
         for node in self.traced.graph.nodes:
-            if node.op == "call_module" and isinstance(self.modules[node.target], LAYERS):
+            if node.op == "call_module" and self._is_layer(str(node.target)):
                 self.calls.setdefault(str(node.target), []).append(node)
+        found = [name for name, module in self.modules.items() if isinstance(module, LAYERS)]
+        self.layers = list(dict.fromkeys([*self.calls, *found]))
+        self._images, self._few = len(example), example[:2]
+
+    @cached_property
+    def company(self) -> Company:
+        """What follows the number of images."""
+        return Company(self.traced, self._few)
+
+    @cached_property
+    def has_heads(self) -> bool:
+        """Whether the network has heads that it uses in training only."""
+        return trace_heads(self.modules[""], self.traced, self._few) is not None
+
+    def _is_layer(self, name: str) -> bool:
+        return isinstance(self.modules[name], LAYERS) and keeps_forward(self.modules[name])
 
     def is_depthwise(self, name: str) -> bool:
         """Whether layer ``name`` filters each channel by itself, so that its units are those of the layer before."""
@@ -78,24 +106,44 @@ class UnitGraph:
         module = self.modules[name]
         return int(module.out_features if isinstance(module, nn.Linear) else module.out_channels)
 
+    def require(self, *names: str) -> None:
+        """Raise unless all of these are layers of the network, whatever can be done with them."""
+        for name in names:
+            if name not in self.layers:
+                raise unknown("layer", name, self.layers)
+
     def start(self, name: str) -> fx.Node:
         """The node that calls layer ``name``.
 
         Raises:
-            ShapPruneError: there is no such layer, it is used more than once, or its output is no [N, units, ...].
+            ShapPruneError: there is no such layer, it does not run by itself, it is used more than once, or its output
+                is no [N, units, ...].
         """
+        self.require(name)
         if name not in self.calls:
-            raise unknown("layer", name, self.calls)
+            raise ShapPruneError(self._why_not_called(name))
         if len(self.calls[name]) > 1:
             raise ShapPruneError(
                 f"layer {name!r} is used {len(self.calls[name])} times in one pass, so its units have no one site"
             )
         (node,) = self.calls[name]
-        if isinstance(self.modules[name], nn.Linear) and len(self.shapes[node]) != 2:
+        module, shape = self.modules[name], self.shapes[node]
+        if len(shape) != places_of(module) + 2 or shape[0] != self._images:
+            kind = "linear layer" if isinstance(module, nn.Linear) else "convolution"
+            allowed = ", ".join(["images", "units", *["positions"] * places_of(module)])
             raise ShapPruneError(
-                f"linear layer {name!r} puts out {tuple(self.shapes[node])}, only [images, units] is supported"
+                f"{kind} {name!r} puts out {tuple(shape)} for {self._images} images, only [{allowed}] is supported"
             )
         return node
+
+    def _why_not_called(self, name: str) -> str:
+        """Why a layer is no operation of the network's graph."""
+        if not keeps_forward(self.modules[name]):
+            return f"layer {name!r} is a {type(self.modules[name]).__name__} with a forward of its own"
+        for node in self.traced.graph.nodes:
+            if node.op == "call_module" and name.startswith(f"{node.target}."):
+                return f"layer {name!r} runs inside {node.target!r}, a {type(self.modules[node.target]).__name__}"
+        return f"layer {name!r} does not run in eval mode"
 
     def site(self, name: str, site: str) -> fx.Node:
         """The value in which a unit of layer ``name`` is zeroed.
@@ -196,38 +244,8 @@ class UnitGraph:
         """What an operation does to units."""
         if node.op == "output":
             return Meaning.OUTPUT
-        if node.op == "call_module":
-            return meaning_of_module(self.modules[str(node.target)])
-        meaning = meaning_of_function(node)
-        return meaning if self._keeps_units(node, meaning) else Meaning.OTHER
-
-    def _keeps_units(self, node: fx.Node, meaning: Meaning) -> bool:
-        """Whether the shapes around a function are those of its meaning: the units stay where they are."""
-        inputs = [each for each in node.all_input_nodes if each in self.shapes]
-        after = self.shapes.get(node)
-        if not inputs or after is None or len(after) < 2:
-            return False
-        if meaning is Meaning.JOIN:
-            return bool((node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)) == 1)
-        if meaning is Meaning.ADD:
-            numbers = [each for each in (*node.args, *node.kwargs.values()) if not isinstance(each, fx.Node)]
-            return not numbers and all(self.shapes[each] == after for each in inputs)
-        if meaning is Meaning.SCALE:
-            return all(len(self.shapes[each]) == len(after) and self.shapes[each][1] == after[1] for each in inputs)
-        before = self.shapes[inputs[0]]
-        if len(before) < 2 or before[0] != after[0]:
-            return False
-        if node.target is nn.functional.pad and not _pads_with_zeros(node, len(before)):
-            return False
-        if meaning is Meaning.FLATTEN:
-            return bool(after == before or (len(after) == 2 and after[1] == before[1:].numel()))
-        return after[1] == before[1]
-
-
-def _pads_with_zeros(node: fx.Node, dimensions: int) -> bool:
-    """Whether a call of `torch.nn.functional.pad` leaves images and units where they are and adds no constant but 0."""
-    arguments = dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | dict(node.kwargs)
-    amounts = arguments["pad"]
-    if not isinstance(amounts, Sequence) or any(amounts[2 * (dimensions - 2) :]):
-        return False
-    return arguments.get("value") in (None, 0)
+        module = self.modules[str(node.target)] if node.op == "call_module" else None
+        meaning = meaning_of_function(node) if module is None else meaning_of_module(module)
+        if module is not None and meaning not in (Meaning.POOLING, Meaning.FLATTEN):
+            return meaning  # units of such modules lie on the second axis, whatever their shapes
+        return meaning if keeps_units(node, meaning, self.shapes, module) else Meaning.OTHER

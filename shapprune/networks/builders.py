@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.core.resolve import resolve_function
+from shapprune.core.resolve import call_function, resolve_function
 from shapprune.networks.tables import ARCHITECTURES, layer_table, settle
 
 if TYPE_CHECKING:
@@ -55,20 +54,15 @@ def build_own(architecture: str, options: Mapping[str, Any]) -> nn.Module:
         options: the arguments of the function.
 
     Raises:
-        ShapPruneError: it does not exist, does not take the options, or does not return a network.
+        ShapPruneError: it does not exist, does not take the options, fails, or does not return a network.
     """
     from torch import nn
 
     if architecture.startswith("torchvision."):
         importlib.import_module("shapprune.data.vision")  # torchvision may not be importable without it
-    function = resolve_function(architecture, "architecture")
-    try:
-        inspect.signature(function).bind(**options)
-    except TypeError as error:
-        raise ShapPruneError(
-            f"architecture {architecture!r} does not take the options {dict(options)}: {error}"
-        ) from error
-    model = function(**options)
+    if isinstance(resolve_function(architecture, "architecture"), nn.Module):
+        raise ShapPruneError(f"architecture {architecture!r} is a network; name a function that builds it")
+    model = call_function(architecture, "architecture", options)
     if not isinstance(model, nn.Module):
         raise ShapPruneError(f"architecture {architecture!r} must return a torch.nn.Module, not {type(model).__name__}")
     return model

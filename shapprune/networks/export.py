@@ -11,7 +11,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from shapprune.core.errors import ShapPruneError
+from shapprune.core.errors import ShapPruneError, first_line
 from shapprune.core.files import whole
 
 OPSET = 17  # of ONNX 1.12 (2022): every release of torch from 2.6 on writes it, and most runtimes read it
@@ -52,8 +52,7 @@ def export_onnx(model: nn.Module, path: str | Path, example: Tensor) -> None:
             _write(network, temporary, images)
             difference = max(_difference(runtime, network, temporary, some) for some in (images, _one_more(images)))
         except Exception as error:  # exporter and runtime raise errors of many types
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise ShapPruneError(f"{name} cannot be exported to ONNX: {reason}") from error
+            raise ShapPruneError(f"{name} cannot be exported to ONNX: {first_line(error)}") from error
         if not difference <= TOLERANCE:
             raise ShapPruneError(
                 f"{name} was not exported to {path}: in onnxruntime its outputs differ by {difference:.2g} of the"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import pickle
 import shutil
 import urllib.parse
 import urllib.request
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,18 +21,19 @@ from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.core.files import checksum, whole, write_json
+from shapprune.core.files import check_finite, checksum, whole, write_json
+from shapprune.networks.resizing import fit
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_ENDING = ".safetensors"
 _RESERVED = {"tensors", "sha256", "kept"}
 
 
 def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
-    """Write a network's parameters and buffers as safetensors, and a manifest under the same stem as ``.json``.
+    """Write a network's parameters and buffers as safetensors, and a manifest beside them as ``.json``.
 
-    The manifest holds ``tensors`` (the shape of each), ``sha256`` of the safetensors file, ``kept`` (for each layer
-    that lost units the original indices of the others, from ``model.kept_units``) and the facts.
+    The manifest of ``small.safetensors`` is ``small.json``, that of ``small-0.5`` is ``small-0.5.json``. It holds
+    ``tensors`` (the shape of each), ``sha256`` of the safetensors file, ``kept`` (for each layer that lost units the
+    original indices of the others, from ``model.kept_units``) and the facts.
 
     Args:
         model: the network.
@@ -39,6 +42,8 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
 
     Raises:
         ValueError: a fact has the name of an entry of the manifest.
+        ShapPruneError: the network has a state that is no tensor; another network has the same manifest, as ``small``
+            and ``small.safetensors`` would; or a fact is not finite.
 
     Examples:
         >>> import json, pathlib, tempfile
@@ -54,20 +59,34 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
     path = Path(path)
     if taken := _RESERVED & facts.keys():
         raise ValueError(f"facts must not be named {', '.join(sorted(taken))}")
+    manifest_path = manifest_of(path)
+    other = path.with_suffix("") if path.suffix == _ENDING else path.with_name(path.name + _ENDING)
+    if other.is_file():
+        raise ShapPruneError(f"{path} and {other} would share the manifest {manifest_path}; choose another name")
+    found = model.state_dict()
+    if strange := [name for name, each in found.items() if not isinstance(each, Tensor)]:
+        raise ShapPruneError(
+            f"{type(model).__name__} cannot be saved: {strange[0]!r} of its state_dict() is no tensor but a"
+            f" {type(found[strange[0]]).__name__}"
+        )
     # Copies, because safetensors refuses tensors that share memory, such as tied weights.
-    state = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
-    }
+    state = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in found.items()}
     kept = {layer: [int(unit) for unit in units] for layer, units in getattr(model, "kept_units", {}).items()}
-    with whole(path) as temporary:
-        temporary.write_bytes(as_bytes(state))  # safetensors itself would make it readable by its owner only
+    content = as_bytes(state)
     manifest = facts | {
         "kept": kept,
-        "sha256": checksum(path, "sha256"),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "tensors": {name: list(tensor.shape) for name, tensor in state.items()},
     }
-    write_json(path.with_suffix(".json"), manifest)
+    check_finite(facts, manifest_path)
+    with whole(path) as temporary:
+        temporary.write_bytes(content)  # safetensors itself would make it readable by its owner only
+    write_json(manifest_path, manifest)
+
+
+def manifest_of(path: Path) -> Path:
+    """The manifest beside a file of weights."""
+    return path.with_suffix(".json") if path.suffix == _ENDING else path.with_name(f"{path.name}.json")
 
 
 def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
@@ -76,7 +95,7 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
     Args:
         path: the safetensors file; its manifest lies beside it.
         build: makes the original architecture. If the stored tensors are smaller, because units were removed, its
-            convolutions, linear layers and BatchNorms are made smaller.
+            layers are made smaller (`shapprune.networks.resizing.fit`).
 
     Returns:
         The network in eval mode, with ``kept_units`` as it was saved.
@@ -102,7 +121,7 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
     """
     path = Path(path)
     try:
-        manifest = json.loads(path.with_suffix(".json").read_text())
+        manifest = json.loads(manifest_of(path).read_text())
         expected, kept = manifest["sha256"], manifest["kept"]
         found = checksum(path, "sha256")
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -111,9 +130,11 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
         raise ShapPruneError(f"{path} is damaged: its SHA-256 is {found}, but {expected} in its manifest")
     state = load_file(path)
     model = build()
-    _fit(model, state)
+    fit(model, state)
     _refuse_mismatch(model, state, path)
-    model.load_state_dict(state)
+    versions = OrderedDict(state)
+    versions._metadata = getattr(model.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
+    model.load_state_dict(versions)  # in the form in which this network's modules write their tensors
     model.kept_units = kept  # type: ignore[assignment]
     return model.eval()
 
@@ -129,7 +150,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix == _ENDING:
             state: Any = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -188,47 +209,6 @@ def fetch_weights(url: str, sha256: str, folder: str | Path) -> Path:
         if (found := checksum(temporary, "sha256")) != sha256.lower():
             raise ShapPruneError(f"{url} was refused: its SHA-256 is {found}, not {sha256}")
     return path
-
-
-def _fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Make the layers of a model as small as their stored tensors, where only units or inputs are missing."""
-    for name, module in model.named_modules():
-        if not isinstance(module, (*_CONVOLUTIONS, nn.Linear, *_NORMS)):
-            continue
-        prefix = f"{name}." if name else ""
-        own = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
-        shapes = {leaf: state[prefix + leaf].shape for leaf in own if prefix + leaf in state}
-        if shapes.keys() == own.keys() and _smaller(own, shapes):
-            _resize(module, own, shapes)
-
-
-def _smaller(own: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> bool:
-    """Whether some tensor has fewer outputs or inputs (its first two sides) in the file, and none has more."""
-    if all(tensor.shape == shapes[leaf] for leaf, tensor in own.items()):
-        return False
-    return all(
-        tensor.dim() == len(shapes[leaf])
-        and tensor.shape[2:] == shapes[leaf][2:]
-        and all(new <= old for new, old in zip(shapes[leaf][:2], tensor.shape[:2], strict=True))
-        for leaf, tensor in own.items()
-    )
-
-
-def _resize(module: nn.Module, own: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> None:
-    """Give a layer empty tensors of these shapes, and the matching attributes."""
-    for leaf, tensor in own.items():
-        empty = tensor.new_empty(shapes[leaf])
-        keep = isinstance(tensor, nn.Parameter)
-        setattr(module, leaf, nn.Parameter(empty, tensor.requires_grad) if keep else empty)
-    outputs = next(iter(shapes.values()))[0]
-    if isinstance(module, nn.Linear):
-        module.out_features, module.in_features = outputs, shapes["weight"][1]
-    elif isinstance(module, _CONVOLUTIONS):
-        if module.groups == module.in_channels > 1:  # depthwise: each input is a group with its outputs
-            module.groups = outputs * module.groups // module.out_channels
-        module.in_channels, module.out_channels = shapes["weight"][1] * module.groups, outputs
-    elif isinstance(module, _NORMS):
-        module.num_features = outputs
 
 
 def _refuse_mismatch(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

@@ -53,8 +53,9 @@ def removal_curve(game: PayoffGame, order: Sequence[int] | torch.Tensor | np.nda
         >>> curve.loss.shape  # with 0, 1, ... 6 units gone
         (7,)
     """
-    steps = torch.as_tensor(order).cpu().long()
-    if steps.dim() != 1 or not torch.equal(steps.sort().values, torch.arange(game.units)):
+    steps = torch.as_tensor(order).cpu()
+    whole = not (steps.is_floating_point() or steps.dtype == torch.bool)
+    if steps.dim() != 1 or not whole or not torch.equal(steps.sort().values, torch.arange(game.units)):
         raise ShapPruneError(f"a removal order holds each of the {game.units} units of {game.layer!r} once")
     ranks = torch.argsort(steps)
     kept = ranks[None] >= torch.arange(game.units + 1)[:, None]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from shapprune.criteria.elimination import Elimination, Reading
 from shapprune.graph.cut import cut_at
+from shapprune.graph.outputs import map_tensors
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.pruning.divergence import divergence, run
 
@@ -107,14 +108,15 @@ class DamageMeter:
         measured = {len(found.order): 0.0}
         for width, weights in found.weights.items():
             with self._changed(readings, weights):
-                outputs = torch.cat([after(*(each.clone() for each in batch)) for batch in values])
+                outputs = torch.cat([after(*map_tensors(torch.clone, batch)) for batch in values])
             measured[width] = float(divergence(self._whole, outputs))
         return measured
 
     def _cut(self, readers: Sequence[str]) -> tuple[nn.Module, list[tuple[Tensor, ...]]]:
         """The network from the first of some layers on, and what enters it."""
         sites = [self._graph.calls[name][0] for name in readers]
-        cut = cut_at(self._graph.traced, sites[0].all_input_nodes[0])
+        value = sites[0].all_input_nodes[0]
+        cut = cut_at(self._graph.traced, value, self._graph.company.sizes)
         if not all(site in cut.nodes for site in sites):
             return self._model, [(batch,) for batch in self._images.split(_BATCH)]
         return cut.after, [cut.before(batch) for batch in self._images.split(_BATCH)]

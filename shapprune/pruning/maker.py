@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,8 +86,8 @@ class How:
         for name, what in (("steps", "steps of distilling"), ("copies", "copies of the images")):
             if getattr(self, name) is not None and getattr(self, name) < 0:
                 raise ShapPruneError(f"{getattr(self, name)} {what} are not 0 or more")
-        if not self.minutes >= 0:
-            raise ShapPruneError(f"{self.minutes} minutes of distilling are not 0 or more")
+        if not 0 <= self.minutes < math.inf:
+            raise ShapPruneError(f"{self.minutes} minutes of distilling are not a finite number of 0 or more")
 
 
 class Maker:

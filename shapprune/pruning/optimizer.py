@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.graph.removing import cut_units
 from shapprune.graph.unit_graph import UnitGraph
-from shapprune.pruning.removal import Removed, cut_units, group_removed
+from shapprune.pruning.removal import Removed, group_removed
 
 State = Mapping[nn.Parameter, Mapping[str, Any]]
 

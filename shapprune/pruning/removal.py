@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from shapprune.core.errors import ShapPruneError, unknown
-from shapprune.graph.dependents import Dependencies
+from shapprune.core.errors import ShapPruneError
 from shapprune.graph.prunable import describe_layer
+from shapprune.graph.removing import compare, copy_network, cut_units, masked
 from shapprune.graph.unit_graph import UnitGraph
-from shapprune.networks.modes import mode
+from shapprune.graph.units import read_units
 
 Removed = Mapping[str, Sequence[int]]
-
-# How far outputs of the smaller and the masked network may differ, as a share of the largest output: rounding stays far
-# below, a wrongly removed unit far above.
-_TOLERANCE = 1e-3
 
 
 def remove_units(model: nn.Module, units: Removed, example: Tensor) -> nn.Module:
@@ -37,8 +32,8 @@ def remove_units(model: nn.Module, units: Removed, example: Tensor) -> nn.Module
         ever named in a removal, the indices that its remaining units had in the original network.
 
     Raises:
-        ShapPruneError: an unknown layer, an index outside it, all of its units, or a layer whose units are tied to
-            those of others.
+        ShapPruneError: an unknown layer, units that are no indices of it, all of its units, or a layer whose units
+            cannot be removed or are tied to those of others.
 
     Examples:
         >>> import shapprune
@@ -58,10 +53,10 @@ def remove_units(model: nn.Module, units: Removed, example: Tensor) -> nn.Module
     example = example[:2]
     graph = UnitGraph(model, example)
     chosen = group_removed(graph, units)
-    small = copy.deepcopy(model)
+    small = copy_network(model)
     cut_units(small, chosen, example)
     removed = {name: indices for group, indices in chosen.items() for name in group}
-    _compare(small, model, graph, removed, example)
+    compare(small, graph, removed, example)
     kept = kept_units(model)
     for name in units:
         gone, before = set(removed.get(name, ())), kept.get(name, list(range(graph.units_of(name))))
@@ -75,7 +70,7 @@ def kept_units(model: nn.Module) -> dict[str, list[int]]:
     return dict(getattr(model, "kept_units", {}))
 
 
-def mask_units(model: nn.Module, units: Removed, images: Tensor) -> Tensor:
+def mask_units(model: nn.Module, units: Removed, images: Tensor) -> Any:
     """Compute the outputs of a network, in eval mode, with some units zeroed at the site ``activation``.
 
     Args:
@@ -84,7 +79,7 @@ def mask_units(model: nn.Module, units: Removed, images: Tensor) -> Tensor:
         images: [N, ...].
 
     Raises:
-        ShapPruneError: an unknown layer.
+        ShapPruneError: an unknown layer, or units that are no indices of it.
 
     Examples:
         >>> import torch
@@ -95,7 +90,8 @@ def mask_units(model: nn.Module, units: Removed, images: Tensor) -> Tensor:
         >>> torch.allclose(small(images), mask_units(model, {"0": [1, 4]}, images), atol=1e-6)
         True
     """
-    return _masked(UnitGraph(model, images[:2]), units, images)
+    graph = UnitGraph(model, images[:2])
+    return masked(graph, _read(graph, units), images)
 
 
 def group_removed(graph: UnitGraph, units: Removed) -> dict[tuple[str, ...], list[int]]:
@@ -107,20 +103,17 @@ def group_removed(graph: UnitGraph, units: Removed) -> dict[tuple[str, ...], lis
     Raises:
         ShapPruneError: as `remove_units`.
     """
+    given = _read(graph, units)
     chosen: dict[tuple[str, ...], list[int]] = {}
-    for name, indices in units.items():
-        if name not in graph.calls:
-            raise unknown("layer", name, graph.calls)
-        layer, gone = describe_layer(graph, name), sorted({int(index) for index in indices})
+    for name, gone in given.items():
+        layer = describe_layer(graph, name)
         if not layer.group:
             raise ShapPruneError(f"the units of layer {name!r} cannot be removed: {layer.coupled}")
-        if any({int(index) for index in units.get(other, ())} != set(gone) for other in layer.group):
+        if any(given.get(other, []) != gone for other in layer.group):
             raise ShapPruneError(
                 f"the units of layer {name!r} cannot be removed on their own: {layer.coupled}; give all of these layers"
                 " the same units"
             )
-        if gone and not 0 <= gone[0] <= gone[-1] < layer.units:
-            raise ShapPruneError(f"layer {name!r} has units 0 ... {layer.units - 1}, not {gone}")
         if len(gone) == layer.units:
             raise ShapPruneError(f"removing all {layer.units} units of layer {name!r} would leave no network")
         if gone:
@@ -128,52 +121,10 @@ def group_removed(graph: UnitGraph, units: Removed) -> dict[tuple[str, ...], lis
     return chosen
 
 
-def cut_units(model: nn.Module, chosen: Mapping[tuple[str, ...], list[int]], example: Tensor) -> None:
-    """Cut units out of a network, in place.
-
-    Args:
-        model: the network.
-        chosen: what `group_removed` returned.
-        example: images, [N, ...], that the network can run on.
-
-    Raises:
-        ShapPruneError: Torch-Pruning cannot follow the network.
-    """
-    dependencies = Dependencies(model, example)
-    for (name, *_), indices in chosen.items():  # the others of the group depend on the first
-        dependencies.remove(name, indices)
-
-
-def _masked(graph: UnitGraph, units: Removed, images: Tensor) -> Tensor:
-    gone = {graph.site(name, "activation"): list(indices) for name, indices in units.items()}
-
-    class Masked(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> object:
-            result = super().run_node(n)
-            if n in gone:
-                result = result.clone()
-                result[:, gone[n]] = 0
-            return result
-
-    with torch.no_grad(), mode(graph.traced, training=False):
-        return Masked(graph.traced).run(images)
-
-
-def _compare(small: nn.Module, model: nn.Module, graph: UnitGraph, removed: Removed, example: Tensor) -> None:
-    """Raise unless the smaller network computes what the masked one does."""
-    with torch.no_grad(), mode(small, training=False):
-        try:
-            outputs = small(example)
-        except (RuntimeError, ValueError, TypeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ShapPruneError(f"{type(model).__name__} does not run without these units: {reason}") from error
-    expected = _masked(graph, removed, example)
-    difference, scale = float((outputs - expected).abs().max()), float(expected.abs().max())
-    if difference > _TOLERANCE * scale:
-        raise ShapPruneError(
-            f"{type(model).__name__} without units of {', '.join(removed)} does not compute what it does with them at"
-            f" zero (outputs differ by up to {difference:.3g}), so they cannot be removed from it"
-        )
+def _read(graph: UnitGraph, units: Removed) -> dict[str, list[int]]:
+    """Read the units of each layer, in increasing order; raise unless they are its indices."""
+    graph.require(*units)
+    return {name: read_units(indices, graph.units_of(name), name) for name, indices in units.items()}
 
 
 def find_readers(graph: UnitGraph, small: nn.Module) -> list[str]:

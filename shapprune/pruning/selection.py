@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
 from shapprune.criteria.elimination import Reading, eliminate
 from shapprune.criteria.reconstruction import Readers
@@ -59,21 +59,21 @@ class Structure:
             skip: layers that are left whole.
 
         Raises:
-            ShapPruneError: nothing can leave it, or a layer to skip that is not there.
+            ShapPruneError: nothing can leave it, a layer to skip that is not there, or images have a say in each other.
         """
-        graph, dependencies = UnitGraph(model, example), Dependencies(model, example)
+        graph = UnitGraph(model, example)
+        graph.require(*skip)
+        graph.company.require_independence()
+        dependencies = Dependencies(model, example)
         found, groups, readers = Readers(model, graph, dependencies), {}, {}
         layers = prunable_layers(model, example, coupled=True)
-        for name in skip:
-            if name not in graph.calls:
-                raise unknown("layer", name, graph.calls)
         left_whole: dict[str, str] = {}
         for layer in layers:
             if not layer.group:
                 left_whole[layer.name] = str(layer.coupled)
             elif set(skip) & set(layer.group):
                 left_whole[layer.name] = "it is skipped"
-            elif layer.group[0] == layer.name and layer.units > 1:
+            elif layer.group[0] == layer.name:
                 try:
                     readers[layer.name] = found.of(layer.name)
                     groups[layer.name] = layer.group

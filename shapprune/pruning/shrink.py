@@ -6,7 +6,6 @@ the outputs. Then the weights are fitted anew in one sweep, and the network is d
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,9 @@ from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.counting import count_bytes, count_macs, count_parameters
+from shapprune.graph.removing import copy_network
 from shapprune.networks.latency import measure_latency
+from shapprune.networks.modes import outside_inference
 from shapprune.pruning.allocation import uniform_within
 from shapprune.pruning.budget import MEASURES, Budget
 from shapprune.pruning.crossfit import Judge
@@ -64,6 +65,7 @@ class Pruned:
     seconds: float
 
 
+@outside_inference
 def prune(
     model: nn.Module,
     images: Tensor,
@@ -111,6 +113,7 @@ def prune(
     return Shrinker(model, images, labels, How(**how)).shrink(budget)
 
 
+@outside_inference
 def tradeoff(
     model: nn.Module,
     images: Tensor,
@@ -174,7 +177,7 @@ class Shrinker:
             raise ShapPruneError(f"{len(images)} calibration images were given, 2 or more are needed")
         device = next((each.device for each in model.parameters()), images.device)
         self._images, self._labels = images.to(device), None if labels is None else labels.to(device)
-        self._model = copy.deepcopy(model).eval()
+        self._model = copy_network(model).eval()
         self._structure = Structure.of(self._model, self._images[:2], self._how.skip)
         outputs = self._structure.graph.outputs
         if not isinstance(outputs, Tensor) or outputs.dim() < 2:

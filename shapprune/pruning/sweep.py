@@ -15,7 +15,7 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.graph.cut import ignore_sizes
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.lockstep import Lockstep
-from shapprune.graph.operations import Meaning
+from shapprune.graph.operations import Meaning, weight_of
 from shapprune.graph.rows import Linear, has_rows, input_rows, output_rows
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.folding import scale_of
@@ -138,7 +138,7 @@ def _gone(graph: UnitGraph, units: Mapping[str, Sequence[int]], images: Tensor) 
 def _check_kept(small: nn.Module, name: str, units: int, gone: Collection[int]) -> list[int]:
     """List the units of a layer that are left; raise unless the smaller network has as many."""
     kept = [unit for unit in range(units) if unit not in gone]
-    left = len(small.get_submodule(name).get_parameter("weight"))
+    left = len(weight_of(small.get_submodule(name)))
     if len(kept) != left:
         raise ShapPruneError(
             f"layer {name!r} has {left} units left, but {len(kept)} of {units} are not among those removed"

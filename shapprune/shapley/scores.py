@@ -57,7 +57,7 @@ class UnitScores:
                 values); ``p97.7``, a percentile over the examples; or a function of values [N, n] -> [n].
 
         Raises:
-            ShapPruneError: an unknown aggregate.
+            ShapPruneError: an unknown aggregate, or a function that does not return a finite number for each unit.
         """
         return aggregate(self.values, how)
 
@@ -167,10 +167,20 @@ def merge(parts: Sequence[UnitScores]) -> UnitScores:
 
 
 def aggregate(values: Tensor, how: Aggregate) -> Tensor:
-    """Reduce scores of examples, [N, n], to one score for each unit, float64 [n]; see `UnitScores.aggregate`."""
+    """Reduce scores of examples, [N, n], to one score for each unit, float64 [n]; see `UnitScores.aggregate`.
+
+    Raises:
+        ShapPruneError: an unknown aggregate, or a function that does not return a finite number for each unit.
+    """
     values = values.double()
     if callable(how):
-        return how(values)
+        scores = how(values)
+        if scores.shape != values.shape[1:] or not torch.isfinite(scores).all():
+            raise ShapPruneError(
+                f"an aggregate must make a finite number of each unit of values {list(values.shape)}, but"
+                f" {getattr(how, '__name__', how)} returns {list(scores.shape)}"
+            )
+        return scores
     if how == "mean":
         return values.mean(0)
     if how == "abs":

@@ -7,14 +7,19 @@ import pandas as pd
 from tests.workflow.own import OWN, own
 
 
-def test_own_network_and_own_data(undisturbed, tmp_path):
+def test_own_network_and_own_data(undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    folder = tmp_path / "ein grüner Apfel's study"
+    folder.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "results").symlink_to(tmp_path / "elsewhere")
     sections = {
         "low_data": OWN["low_data"] | {"ratios": [0.5], "repair": ["none"], "trials": 1},
         "compress": {"criteria": ["weight-norm"], "sizes": {"half": {"ratio": 0.5}}, "train": {"epochs": 1}},
     }
-    workflow = own(tmp_path, undisturbed, **sections)
+    workflow = own(folder, undisturbed, **sections)
     workflow.run("results/tables/auc.csv", "prune_all", "compress_all")
-    results = tmp_path / "results"
+    results = tmp_path / "elsewhere"
     assert set(pd.read_csv(results / "tables" / "auc.csv")["layer"]) == {"1", "all"}
     assert pd.read_csv(results / "good" / "seed0" / "low_data.csv")["units_left"].dropna().tolist() == [2]
     assert (results / "good" / "seed0" / "compressed" / "weight-norm" / "mean" / "half.safetensors").is_file()

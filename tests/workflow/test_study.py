@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -258,6 +259,17 @@ def test_bad_configuration_stops_before_anything_starts(tmp_path):
     assert "did you mean 'taylor'" in done.stdout
     assert "Traceback" not in done.stdout
     assert not (tmp_path / "results").exists()
+
+
+def test_a_section_that_is_there_twice_stops_it_too_and_the_command_line_takes_numbers(tmp_path):
+    command = Workflow(tmp_path).command("--cores", "1", "--config", "scoring={images: 0}")
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stderr
+    assert "scoring.images: 0 is not at least 1" in said
+    (config,) = tmp_path.glob("study*.yaml")
+    config.write_text(config.read_text() + "criteria: {}\n")
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stderr
+    assert "the key 'criteria' is there already, in line" in said
+    assert "Traceback" not in said
 
 
 def test_weights_instead_of_training(finished, tmp_path):

@@ -24,8 +24,11 @@ def write(path: str | Path, table: pd.DataFrame) -> None:
 
 
 def rows(paths: Iterable[str], columns: Sequence[str], _: Criteria) -> pd.DataFrame:
-    """CSV files of the same columns, one below the other; without any, a table of these columns and no rows."""
-    return _concat([pd.read_csv(path) for path in paths], columns)
+    """CSV files of the same columns, one below the other; without any, a table of these columns and no rows.
+
+    All values stay as they are written: as a number, layer 1.10 would be layer 1.1.
+    """
+    return _concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in paths], columns)
 
 
 def manifests(paths: Iterable[str], columns: Sequence[str], _: Criteria) -> pd.DataFrame:
@@ -60,10 +63,11 @@ def scores(folders: Iterable[str], columns: Sequence[str], criteria: Criteria) -
 def areas(paths: Iterable[str], columns: Sequence[str], _: Criteria) -> pd.DataFrame:
     """Area under the removal curves (Eq. 6 of Ancona et al. 2020), for each layer and, as layer ``all``, together."""
     table = []
-    curves = _concat([pd.read_csv(path) for path in paths], [*_ORDER, "layer", "units", "removed", "loss", "accuracy"])
+    numbers = {"units": int, "removed": int, "loss": float, "accuracy": float}
+    curves = rows(paths, [*_ORDER, "layer", *numbers], _).astype(numbers)
     for order, of_order in curves.groupby(_ORDER, sort=False):
         measured = [
-            RemovalCurve(str(layer), points["loss"].to_numpy(), points["accuracy"].to_numpy())
+            RemovalCurve(layer, points["loss"].to_numpy(), points["accuracy"].to_numpy())
             for layer, points in of_order.sort_values("removed", kind="stable").groupby("layer", sort=False)
         ]
         for layer, group in [*((each.layer, [each]) for each in measured), ("all", measured)]:

@@ -38,8 +38,8 @@ _PANEL = {1: (4.4, 3.2), 2: (3.4, 2.6), 3: (2.6, 2.1), 4: (2.2, 1.8), 5: (1.9, 1
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The look of all figures, as a context or a decorator."""
-    with matplotlib.style.context(Path(__file__).with_name("figures.mplstyle")):
+    """The look of all figures, as a context or a decorator, whatever a user's matplotlibrc says."""
+    with matplotlib.style.context(["default", Path(__file__).with_name("figures.mplstyle")]):
         yield
 
 

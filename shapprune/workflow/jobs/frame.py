@@ -27,6 +27,7 @@ def job(log: str, threads: int = 1, gpus: int | None = None, slots: int = 1) -> 
     """
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
+    os.environ["MPLBACKEND"] = "agg"  # that of a notebook need not exist here, and figures are files
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     with open(log, "w", buffering=1, encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)

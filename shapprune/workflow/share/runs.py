@@ -89,7 +89,11 @@ def network_run(path: Path, facts: Mapping[str, Any], tables: Path, store: Store
 
 def _scores(path: Path, facts: Mapping[str, Any], store: Store) -> LoggedRun:
     names = ("net", "seed", "layer", "units", "criterion", "method", "options", "trial", "images", *_GAME)
-    errors = [(f"standard_error/{aggregate}", fmean(each), 0) for aggregate, each in facts["standard_error"].items()]
+    errors = [
+        (f"standard_error/{aggregate}", fmean(known), 0)
+        for aggregate, each in facts["standard_error"].items()
+        if (known := _known(each))  # one repetition has no error
+    ]
     what = f"{facts['criterion']}/{facts['layer']}/trial{facts['trial']}"
     return LoggedRun(
         *("scores", _run_name(facts, what), facts["task"]["key"], path.stat().st_mtime),
@@ -117,14 +121,13 @@ def _estimators(config: Mapping[str, Any], path: Path, facts: Mapping[str, Any])
         own = [row for row in rows if row["estimator"] == estimator]
         for row in own:
             for measure in _OF_ESTIMATORS:
-                if row[measure] != "":
-                    values[f"estimator_{measure}", round(float(row["evaluations"]))].append(float(row[measure]))
+                values[f"estimator_{measure}", round(float(row["evaluations"]))] += _known([row[measure]])
         names = {name: own[0][name] for name in ("net", "seed", "layer", "units", "truth", "estimator")}
         yield LoggedRun(
             *("estimator", _run_name(names, f"{estimator}/{names['layer']}")),
             *(_joint_key(facts, "estimator", estimator), path.stat().st_mtime),
             params={**names, **settings, "images": config["oracle"]["images"], **game_options(config)},
-            metrics=[(name, fmean(each), step) for (name, step), each in values.items()],
+            metrics=[(name, fmean(each), step) for (name, step), each in values.items() if each],
         )
 
 
@@ -201,9 +204,10 @@ def _untrained(config: Mapping[str, Any], path: Path, facts: Mapping[str, Any]) 
             *(_joint_key(facts, "criterion", criterion), path.stat().st_mtime),
             params={**names, **network, **method_of(settings), "images": section["images"], **game_options(config)},
             metrics=[
-                (f"untrained_{column}", _number(row[column]), int(row["step"]))
+                (f"untrained_{column}", value, int(row["step"]))
                 for row in steps
                 for column in ("loss", "accuracy", "parameters", "macs")
+                for value in _known([row[column]])
             ],
         )
 
@@ -251,8 +255,8 @@ def _points(tables: Path) -> dict[tuple[str, ...], list[Point]]:
             for metric, column in metrics.items():
                 # Points of all layers, and of networks that were not repaired, are named as if there were no others.
                 name = f"{metric}{place.format_map(row)}".removesuffix("/all").removesuffix("/none")
-                order[name, int(row[step]) if step else 0].append(_number(row[column]))
-    means = {order: [(*at, fmean(each)) for at, each in found.items()] for order, found in values.items()}
+                order[name, int(row[step]) if step else 0] += _known([row[column]])
+    means = {order: [(*at, fmean(each)) for at, each in found.items() if each] for order, found in values.items()}
     return {order: [(name, value, step) for name, step, value in found] for order, found in means.items()}
 
 
@@ -267,7 +271,7 @@ def _epochs(history: Iterable[Mapping[str, Any]]) -> Iterator[Point]:
     """The points of a training, epoch by epoch."""
     for row in history:
         for name in ("lr", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
-            yield f"epoch/{name}", _number(row[name]), int(row["epoch"])
+            yield from ((f"epoch/{name}", value, int(row["epoch"])) for value in _known([row[name]]))
 
 
 def read_rows(path: Path, delimiter: str = ",") -> Iterator[dict[str, str]]:
@@ -276,12 +280,13 @@ def read_rows(path: Path, delimiter: str = ",") -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file, delimiter=delimiter)
 
 
-def _number(text: str | float) -> float:
-    return float("nan" if text == "" else text)
+def _known(values: Iterable[str | float | None]) -> list[float]:
+    """Those of some values that there are: a table has nothing where there is none, a manifest null."""
+    return [float(each) for each in values if each is not None and each != ""]
 
 
 def _values(facts: Mapping[str, Any], names: Iterable[str]) -> list[Point]:
-    return [(name, float(facts[name]), 0) for name in names if facts.get(name) is not None]
+    return [(name, value, 0) for name in names for value in _known([facts.get(name)])]
 
 
 def _tags(facts: Mapping[str, Any]) -> dict[str, str]:

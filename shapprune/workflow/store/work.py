@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.core.files import read_json, whole, write_json
+from shapprune.core.files import check_finite, read_json, whole, write_json
 from shapprune.core.tables import write_table
 from shapprune.workflow.store.keys import digest, from_description
 from shapprune.workflow.store.store import Store
@@ -56,8 +56,9 @@ class Work:
         """Put a result into the store; where the store cannot be written, say so and go on.
 
         Raises:
-            ShapPruneError: the code was edited since the run was planned.
+            ShapPruneError: the code was edited since the run was planned, or a fact is not finite.
         """
+        check_finite(facts, label)
         task = from_description(self.tasks[label])
         try:
             self._store.put(task, facts, files or {})

@@ -12,15 +12,14 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from shapprune.core.errors import ShapPruneError
+from shapprune.core.strict_yaml import parse_yaml
 from shapprune.criteria.catalog import check_options, lookup, options_of
 from shapprune.workflow.stages.estimators import SETTINGS_KEYS
 from shapprune.workflow.stages.registry import OPTIONAL
 from shapprune.workflow.store import keys
 from shapprune.workflow.study.checks import CHECKS
-from shapprune.workflow.study.schema import FREE_MAPS, check_structure, join, show
+from shapprune.workflow.study.schema import FREE_MAPS, as_written, check_structure, join, schema, show
 
 
 class ConfigError(ShapPruneError):
@@ -44,19 +43,41 @@ def read(path: str | Path) -> dict[str, Any]:
     """Read the mapping in a YAML file.
 
     Raises:
-        ShapPruneError: the file does not exist, is not YAML, or does not hold a mapping.
+        ShapPruneError: the file does not exist, is not YAML, does not hold a mapping, or holds what
+            `shapprune.core.strict_yaml.parse_yaml` refuses.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ShapPruneError(f"{path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-        raise ShapPruneError(f"{path}{f', line {mark.line + 1}' if mark else ''}: {reason}") from error
+    except UnicodeDecodeError as error:
+        raise ShapPruneError(f"{path}: {error.reason}") from error
+    content = parse_yaml(text, path)
     if not isinstance(content, dict):
         raise ShapPruneError(f"{path}, line 1: {show(content)} is not a mapping of keys to values")
     return content
+
+
+def check_files(paths: Iterable[Path]) -> None:
+    """Raise for what `read` refuses in YAML files that Snakemake has read by rules of its own.
+
+    Raises:
+        ShapPruneError: as `read`.
+    """
+    for path in paths:
+        if path.suffix != ".json" and path.is_file():
+            read(path)
+
+
+def typed(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of ``--config 'section={key: 12}'``, all of which Snakemake takes for text, as YAML reads them.
+
+    Where only text is allowed they stay text.
+    """
+    return {
+        name: as_written(value, schema()["properties"].get(name, {}), f"--config {name}")
+        for name, value in given.items()
+    }
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 from shapprune.core.errors import suggestion
 from shapprune.core.options import TYPES, Option, limits_in_words
+from shapprune.core.strict_yaml import parse_yaml
 from shapprune.networks.recipe import recipe_options
 
 SCHEMA = Path(__file__).with_name("config.schema.yaml")
@@ -209,6 +210,21 @@ def _mend(config: dict[str, Any], errors: Iterable[ValidationError]) -> dict[str
             if ".".join(parents) in FREE_MAPS:
                 holder[name] = {}  # other keys may refer to it
     return config
+
+
+def as_written(value: Any, rule: Mapping[str, Any], source: str) -> Any:
+    """A copy of a value whose text is read as YAML, except where its rule allows nothing but text.
+
+    Raises:
+        ShapPruneError: it is not YAML; the sentence begins with the source.
+    """
+    rule = resolve(rule)
+    if isinstance(value, Mapping):
+        known, other = rule.get("properties", {}), rule.get("additionalProperties") or {}
+        return {name: as_written(item, known.get(name, other), source) for name, item in value.items()}
+    if isinstance(value, list):
+        return [as_written(item, rule.get("items", {}), source) for item in value]
+    return parse_yaml(value, source) if isinstance(value, str) and rule.get("type") != "string" else value
 
 
 def _fill(value: Any, rule: Mapping[str, Any]) -> Any:

@@ -107,7 +107,7 @@ def test_residual_streams(made, tmp_path, out, call):
     kept = facts_of(out)["kept"]
     assert {name: len(each) for name, each in kept.items()} == {"conv1": 3, "stem": 2, "conv2": 2}
     assert kept["stem"] == kept["conv2"]
-    assert call("prune", *given, "--coupled", "--skip", "conv2") == 0  # and with it the whole group
+    assert call("prune", *given, "--coupled", "--skip", "conv2", "output") == 0  # and with it the whole group
     assert facts_of(out)["kept"].keys() == {"conv1"}
 
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 
 import shapprune
+from shapprune.__main__ import main
 from shapprune.networks.builders import build
 from shapprune.networks.storage import save
 from shapprune.pruning.shrink import Shrinker
 from tests import toys
-from tests.unit.commands.files import facts_of, write_images
+from tests.unit.commands.files import TOY, facts_of, write_images
 
 
 def test_named_architectures_and_known_sets(tmp_path, out, call):
@@ -103,6 +104,18 @@ def test_functions_return_floats_or_pixels(own_data, call, out, capsys):
     assert facts_of(out)["evaluation_images"] == 9
 
 
+def test_a_function_is_called_once(own_data, made, capsys):
+    pixels, labels = np.random.default_rng(0).integers(0, 256, (12, 8, 8), np.uint8), np.arange(12) % 3
+    calls = []
+    function = own_data((pixels, labels), (pixels, labels))
+    module = sys.modules[function.partition(":")[0]]
+    load = module.load
+    module.load = lambda: calls.append(1) or load()
+    assert main(["evaluate", "--model", str(made / "net.pth"), "--architecture", TOY, "--data", function]) == 0
+    assert len(calls) == 1
+    assert "of its training images" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arrays", "more", "named"),
     [
@@ -113,6 +126,7 @@ def test_functions_return_floats_or_pixels(own_data, call, out, capsys):
         ((np.zeros((4, 1, 8, 8)), np.full(4, 3)), [], "labels up to 3.*3 outputs"),
         ((np.zeros((4, 1, 8, 8)), np.zeros(4, int)), ["--mean", "0", "--std", "1"], "floats.*--mean"),
         ((np.zeros((4, 1, 8, 8)), np.zeros(4, int)), ["--size", "8", "8"], "--size"),
+        ((np.full((4, 1, 8, 8), np.nan), np.zeros(4, int)), [], "nan or infinite values, the first at place 0"),
         ((np.zeros((4, 8, 8, 2), np.uint8), np.zeros(4, int)), [], "8 channels.*--mean and --std"),
     ],
 )

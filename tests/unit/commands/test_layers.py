@@ -41,6 +41,26 @@ def test_layers_of_an_own_network(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
+    ("layers", "comments"),
+    [
+        ("nn.Flatten(), nn.Linear(16, 2)", "  # Sequential has no convolution or linear layer but its output layer"),
+        (
+            "nn.Linear(4, 6), nn.Flatten(), nn.Linear(24, 2)",
+            "  # 0: linear layer '0' puts out (2, 1, 4, 6) for 2 images, only [images, units] is supported",
+        ),
+    ],
+)
+def test_a_network_of_which_nothing_can_leave(layers, comments, tmp_path, monkeypatch, capsys):
+    name = f"my_networks_{len(layers)}"
+    (tmp_path / f"{name}.py").write_text(f"from torch import nn\ndef build():\n    return nn.Sequential({layers})\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["layers", "--architecture", f"{name}:build", "--shape", "1", "4", "4"]) == 0
+    out = capsys.readouterr().out
+    assert yaml.safe_load(out) == {"layers": {}}
+    assert out.splitlines()[1:] == [comments]
+
+
+@pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (["--architecture", "lenet", "--data", "mnist"], "did you mean 'lenet5'"),
@@ -62,7 +82,7 @@ def test_nothing_is_imported_that_only_scoring_needs():
     code = (
         "import sys; from shapprune.__main__ import main;"
         "main(['layers', '--architecture', 'lenet5', '--data', 'mnist']);"
-        "print([name for name in sys.modules if name in ('scipy', 'torchvision', 'torch_pruning')"
+        "print([name for name in sys.modules if name in ('scipy', 'torchvision')"
         " or name.startswith(('shapprune.game', 'shapprune.shapley.', 'shapprune.criteria.scoring'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -42,6 +42,7 @@ MISTAKES = {
     "one image": (["--macs", "50%", "--images", "1"], "1 image calibrates, 2 or more"),
     "distil": (["--macs", "50%", "--distil", "some"], "--distil some "),
     "minutes": (["--macs", "50%", "--minutes", "-1"], "-1.0 minutes"),
+    "minutes without end": (["--macs", "50%", "--minutes", "inf"], "inf minutes .* finite"),
     "minutes for steps": (["--macs", "50%", "--minutes", "1", "--distil", "5"], "--minutes .*--distil 5"),
     "allocation": (["--macs", "50%", "--allocation", "uniformly"], "did you mean 'uniform'"),
     "payoff without scores": (["--macs", "50%", "--payoff", "loss"], "--payoff goes only with one of --widths"),

@@ -38,6 +38,8 @@ def test_the_nearest_source_is_taken():
         (2, {}, "2 channels"),
         (1, {"mean": [0.1, 0.2], "std": [1.0]}, "mean .*0.1 0.2"),
         (1, {"mean": [0.1], "std": [0.0]}, "std .*0.0"),
+        (1, {"mean": [float("nan")], "std": [1.0]}, "mean of images is 1 finite numbers, one a channel, not nan"),
+        (1, {"mean": [0.1], "std": [float("inf")]}, "std of images is 1 finite numbers, .* not inf"),
     ],
 )
 def test_what_does_not_fit_the_channels(channels, given, named):

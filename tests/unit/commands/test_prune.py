@@ -61,3 +61,23 @@ def test_onnx_is_tried_before_anything_long(call, out, road, monkeypatch, capsys
     assert call("prune", "--ratio", 0.5, "--onnx", *road) == 1
     assert "ConvNetwork was not exported" in capsys.readouterr().err
     assert not out.exists()
+
+
+class Forgetful(ConvNetwork):
+    """A part of it is not in its state_dict."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift = [torch.rand(1)]
+
+    def forward(self, x):
+        return super().forward(x) + self.shift[0]
+
+
+@pytest.mark.parametrize("road", [["--sequential"], ["--distil", "none"]])
+def test_what_does_not_load_back_is_known_before_anything_long(call, out, road, monkeypatch, capsys):
+    monkeypatch.setattr("shapprune.commands.scoring.Scoring.score", lambda self, game, **_: pytest.fail("scored"))
+    monkeypatch.setattr(Shrinker, "shrink", lambda self, budget, **_: pytest.fail("pruned"))
+    assert call("prune", "--ratio", 0.5, "--architecture", f"{__name__}:Forgetful", *road) == 1
+    assert "cannot be saved: loaded again, it computes something else" in capsys.readouterr().err
+    assert not out.exists()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from shapprune.commands.scoring import Scoring
-from tests.toys import ConvNetwork
+from tests.toys import ConvNetwork, ResidualNetwork
 from tests.unit.commands.files import LAYERS
 
 
@@ -40,6 +40,8 @@ def test_scores_are_taken_up_after_a_kill(call, out, monkeypatch, capsys):
     ("arguments", "named"),
     [
         (["--layers", "fc", "fcc"], "'fcc'; did you mean 'fc'"),
+        (["--layers", "stem", "--checkpoint", "{res}", "--architecture", "tests.toys:ResidualNetwork"],
+         "'stem' cannot lose units: .* together with those of conv2; --coupled takes them"),
         (["--criterion", "exact", "--options", "{channels: [4, 30]}", "--checkpoint", "{wide}"],
          "exact .*20 .*'features.4' .*30"),
         (["--criterion", "batchnorm-scale"], "batchnorm-scale .*'fc'"),
@@ -48,6 +50,8 @@ def test_scores_are_taken_up_after_a_kill(call, out, monkeypatch, capsys):
 )  # fmt: skip
 def test_mistakes_of_score(arguments, named, call, out, tmp_path, capsys):
     torch.save(ConvNetwork(channels=(4, 30)).state_dict(), tmp_path / "wide.pth")
-    assert call("score", *[each.format(wide=tmp_path / "wide.pth") if each == "{wide}" else each for each in arguments])
+    torch.save(ResidualNetwork().state_dict(), tmp_path / "res.pth")
+    files = {f"{{{name}}}": tmp_path / f"{name}.pth" for name in ("wide", "res")}
+    assert call("score", *[files.get(each, each) for each in arguments])
     assert re.search(named, capsys.readouterr().err)
     assert not out.exists()

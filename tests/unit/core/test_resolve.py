@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.core.resolve import resolve_function
+from shapprune.core.resolve import call_function, resolve_function
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,44 @@ def test_a_module_of_the_working_folder_is_found(working_folder):
 def test_a_name_without_both_parts_is_refused(text):
     with pytest.raises(ShapPruneError, match=r"must be written as package\.module:function"):
         resolve_function(text, "data set")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("./models.py:build", "; did you mean 'models:build'?"),
+        ("models.py:build", "; did you mean 'models:build'?"),
+        ("./my/models:build", "; did you mean 'my.models:build'?"),
+        ("my models:build", ""),
+        ("models:build()", ""),
+        (".models:build", ""),
+    ],
+)
+def test_paths_of_files_are_refused_with_what_was_meant(text, meant):
+    with pytest.raises(ShapPruneError) as caught:
+        resolve_function(text, "architecture")
+    assert str(caught.value) == f"architecture {text!r} must be written as package.module:function{meant}"
+
+
+def test_what_is_no_function_is_told(working_folder):
+    (working_folder / "resolve_other.py").write_text("data = [1]\n")
+    with pytest.raises(ShapPruneError, match="data set 'resolve_other:data' is a list, not a function that returns it"):
+        resolve_function("resolve_other:data", "data set")
+
+
+def test_calls(working_folder):
+    (working_folder / "resolve_calls.py").write_text(
+        "def add(a, b=1):\n    return a + b\n\ndef fails():\n    raise ValueError('x\\ny')\n"
+    )
+    assert call_function("resolve_calls:add", "--data", {"a": 3}) == 4
+    assert call_function("builtins:dict", "--data", {"a": 3}) == {"a": 3}
+    for text, options, message in (
+        ("add", None, "--data 'resolve_calls:add' is called without arguments: missing a required argument: 'a'"),
+        ("add", {"c": 1}, "--data 'resolve_calls:add' does not take the options {'c': 1}: missing a .*"),
+        ("fails", None, "--data 'resolve_calls:fails' failed in .*resolve_calls.py, line 5, with ValueError: x$"),
+    ):
+        with pytest.raises(ShapPruneError, match=message):
+            call_function(f"resolve_calls:{text}", "--data", options)
 
 
 def test_a_missing_module_is_named():

@@ -6,6 +6,7 @@ import csv
 
 import pytest
 
+from shapprune.core.errors import ShapPruneError
 from shapprune.core.tables import write_table
 
 
@@ -22,4 +23,10 @@ def test_table_reads_back(tmp_path):
 def test_table_refuses_other_columns_and_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="columns"):
         write_table(tmp_path / "table.csv", ["a"], [{"a": 1}, {"b": 1}])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_table_holds_no_number_that_is_not_finite(tmp_path):
+    with pytest.raises(ShapPruneError, match=r"table\.csv: loss is nan, not a finite number"):
+        write_table(tmp_path / "table.csv", ["layer", "loss"], [{"layer": "fc", "loss": float("nan")}])
     assert list(tmp_path.iterdir()) == []

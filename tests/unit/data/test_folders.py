@@ -93,6 +93,53 @@ def test_colours_and_greys_become_each_other(tmp_path):
     assert (part.read(both, 1, (6, 4))[1] == 200).all()
 
 
+def test_classes_that_are_known_keep_their_labels(folder, tmp_path):
+    (part,) = open_folder(folder, ("bee", "cat", "ant"))
+    assert part.classes == ("bee", "cat", "ant")
+    assert part.labels.tolist() == [1] * 4 + [2] * 2
+    write(tmp_path / "one" / "ant" / "0.png", grey(0))
+    assert open_folder(tmp_path / "one", part.classes)[0].labels.tolist() == [2]
+    with pytest.raises(ShapPruneError, match=r"has a class 'ant' that the network has not: its classes are bee, cat$"):
+        open_folder(folder, ("bee", "cat"))
+
+
+def test_links_and_names_beyond_ascii(folder, tmp_path):
+    write(tmp_path / "apart" / "grün" / "bär 1.png", grey(7))
+    write(tmp_path / "apart" / "9.png", grey(9))
+    photos = tmp_path / "写真 d'été"
+    (photos / "ärger").mkdir(parents=True)
+    (photos / "ärger" / "linked").symlink_to(tmp_path / "apart" / "grün")
+    (photos / "ärger" / "circle").symlink_to(photos / "ärger")
+    (photos / "猫").symlink_to(folder / "cat")
+    (photos / "猫" / "9.png").symlink_to(tmp_path / "apart" / "9.png")
+    (photos / "猫" / "folder.png").mkdir()
+    (part,) = open_folder(photos)
+    assert part.classes == ("ärger", "猫")
+    assert part.labels.tolist() == [0] + [1] * 5
+    np.testing.assert_array_equal(part.read(np.array([0]), 1, (6, 4))[0, 0], grey(7))
+
+
+@pytest.mark.parametrize(
+    ("mode", "ending", "grey_is", "colour_is"),
+    [
+        ("RGBA", "png", 76, (255, 0, 0)),
+        ("P", "png", 76, (255, 0, 0)),
+        ("CMYK", "tif", 76, (255, 0, 0)),
+        ("LA", "png", 76, (76, 76, 76)),
+        ("1", "png", 0, (0, 0, 0)),
+    ],
+)
+def test_files_of_other_modes_are_converted(tmp_path, mode, ending, grey_is, colour_is):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (4, 4), (255, 0, 0)).convert(mode, dither=Image.Dither.NONE).save(
+            tmp_path / name / f"0.{ending}"
+        )
+    (part,) = open_folder(tmp_path)
+    assert (part.read(np.array([0]), 1, (4, 4)) == grey_is).all()
+    assert (part.read(np.array([1]), 3, (4, 4))[0] == np.reshape(colour_is, (3, 1, 1))).all()
+
+
 def test_differing_sizes(folder):
     write(folder / "cat" / "2.png", grey(0, (5, 5)))
     (part,) = open_folder(folder)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
+import torch
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.paths import REPOSITORY
@@ -126,6 +128,42 @@ def test_a_channel_of_one_value_is_only_shifted(own):
 
 
 IMAGES = np.zeros((4, 1, 2, 2), np.uint8)
+
+
+def test_two_pairs_are_four_arrays(own):
+    pair = IMAGES, np.array([0, 1, 0, 1], np.uint8)
+    for pairs in ((pair, pair), [pair, list(pair)], 2 * ((torch.from_numpy(IMAGES), torch.tensor([0, 1, 0, 1])),)):
+        assert own(*pairs).info == prepared.DataInfo("mine", (1, 2, 2), 2, 4, 4, (0.0,), (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ("X", "--data of mine must return arrays or tensors, not a ndarray"),
+        ("{'train': X}", "not a dict"),
+        ("(TensorDataset(torch.tensor(X)), 1)", "must return arrays or tensors, not a TensorDataset"),
+        ("([X[0], X[:, 0]], Y)", "returns what is no array: .*inhomogeneous"),
+        ("open('gone.npz')", r"'data_module:load' failed in .*data_module.py, line 5, with FileNotFoundError: .*gone"),
+    ],
+)
+def test_what_a_function_returns_instead_is_told(tmp_path, monkeypatch, result, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.delitem(sys.modules, "data_module", raising=False)
+    lines = ["import numpy as np, torch", "from torch.utils.data import TensorDataset"]
+    lines += ["X, Y = np.zeros((4, 1, 2, 2), np.uint8), np.zeros(4, int)", "def load():", f"    return {result}"]
+    (tmp_path / "data_module.py").write_text("\n".join(lines))
+    with pytest.raises(ShapPruneError, match=message):
+        data.own_arrays("data_module:load", "--data", "--data of mine")
+    monkeypatch.delitem(sys.modules, "data_module")
+
+
+def test_numbers_that_numpy_does_not_know_become_floats(monkeypatch):
+    module = types.ModuleType("half_data")
+    module.load = lambda: (torch.ones(2, 3).bfloat16().requires_grad_(), torch.tensor([0, 1], dtype=torch.int16))
+    monkeypatch.setitem(sys.modules, "half_data", module)
+    images, labels = data.own_arrays("half_data:load", "--data", "--data of mine")
+    assert (images.dtype, labels.dtype) == (np.float32, np.int16)
 
 
 @pytest.mark.parametrize(

@@ -179,8 +179,8 @@ class DataDependent(ConvNetwork):
 
 class BatchDependent(ConvNetwork):
     def forward(self, x):
-        count = x.shape[0]
-        return self.output(torch.relu(self.fc(self.features(x).view(count, -1))))
+        x = self.features(x).flatten(1)
+        return self.output(torch.relu(self.fc(x - x.mean(0))))
 
 
 class Twice(nn.Module):
@@ -198,7 +198,7 @@ class Twice(nn.Module):
     [
         (lambda: LayerGame(TwoInputs(), "x", images(2), labels(2)), "takes 2 inputs"),
         (lambda: LayerGame(DataDependent(), "fc", images(2), labels(2)), "torch.fx cannot trace DataDependent"),
-        (lambda: LayerGame(BatchDependent(), "features.0", images(2), labels(2)), "depends on the size of the batch"),
+        (lambda: LayerGame(BatchDependent(), "features.0", images(2), labels(2)), "depends on the others in its batch"),
         (lambda: LayerGame(Twice(), "fc", images(2, (4,)), labels(2)), "used 2 times"),
         (lambda: game(layer="features.5"), "unknown layer 'features.5'; did you mean"),
         (lambda: game(site="after"), "unknown site 'after'"),

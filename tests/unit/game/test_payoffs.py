@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from shapprune import LayerGame
+import shapprune
+from shapprune import LayerGame, ShapPruneError
 from shapprune.game.payoffs import minus_loss
 from tests.toys import ConvNetwork, images, labels, randomise
 
@@ -33,6 +34,57 @@ def test_payoffs():
     loss, right = game(payoff="margin").loss_and_accuracy(ones)
     torch.testing.assert_close(loss[0], -expected["loss"])
     torch.testing.assert_close(right[0], expected["accuracy"])
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16])
+@pytest.mark.parametrize("payoff", ["loss", "accuracy", "margin"])
+def test_labels_are_whole_numbers_of_any_type(payoff, dtype):
+    coalitions = torch.ones(1, 6, dtype=torch.bool)
+    of_this_type = LayerGame(randomise(ConvNetwork()), "features.4", images(7), labels(7).to(dtype), payoff=payoff)
+    torch.testing.assert_close(of_this_type.value(coalitions), game(payoff=payoff).value(coalitions))
+
+
+def test_labels_that_are_no_numbers_of_classes_are_refused():
+    for wrong in (labels(7).float(), labels(7) > 0):
+        with pytest.raises(ShapPruneError, match=r"whole-number labels \[N\], not \(2, 3\) and \(7,\) torch"):
+            LayerGame(randomise(ConvNetwork()), "features.4", images(7), wrong)
+
+
+# What a function of one's own does -> the sentence about it.
+WRONG = {
+    "mean of all": (lambda outputs, labels: outputs.mean(), r"\[N\], but for 3 it returns torch.float32 \(\)"),
+    "mean, as often as examples": (lambda outputs, labels: outputs.mean().expand(len(outputs)), "by itself"),
+    "centred": (lambda outputs, labels: (outputs - outputs.mean(0))[:, 0], "by itself"),
+    "a number a class": (lambda outputs, labels: outputs.mean(0), r"for 1 it returns torch.float32 \(3,\)"),
+    "a column": (lambda outputs, labels: outputs[:, :1], r"for 3 it returns torch.float32 \(3, 1\)"),
+    "all outputs": (lambda outputs, labels: outputs, r"for 3 it returns torch.float32 \(3, 3\)"),
+    "truth values": (lambda outputs, labels: outputs.argmax(1) == labels, r"for 3 it returns torch.bool \(3,\)"),
+    "whole numbers": (lambda outputs, labels: outputs.argmax(1), r"for 3 it returns torch.int64 \(3,\)"),
+    "no tensor": (lambda outputs, labels: outputs[:, 0].tolist(), "for 3 it returns list"),
+    "one example at once": (
+        lambda outputs, labels: outputs.view(3),
+        r"<lambda> fails on the outputs of 3 images",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_functions_that_do_not_value_each_example_are_refused(what):
+    function, message = WRONG[what]
+    with pytest.raises(ShapPruneError, match=message):
+        game(payoff=function)
+    with pytest.raises(ShapPruneError, match=message):
+        game().values_by(torch.ones(1, 6, dtype=torch.bool), [minus_loss, function])
+
+
+def test_functions_without_a_gradient_are_refused_where_one_is_needed():
+    def hits(outputs, labels):
+        return (outputs.argmax(1) == labels).float()
+
+    assert shapprune.score(game(payoff=hits), "permutation", permutations=1).values.shape == (7, 6)
+    for criterion in ("taylor", "snip", "coalition-gradient"):
+        with pytest.raises(ShapPruneError, match="payoff 'hits' has no gradient"):
+            shapprune.score(game(payoff=hits), criterion)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 32, 33])

@@ -43,3 +43,22 @@ def test_users_that_only_ask_for_the_size():
 def test_images_that_do_not_fit_are_refused():
     with pytest.raises(ShapPruneError, match=r"the network fails on images of shape \(2, 3, 8, 8\)"):
         node_shapes(trace(ConvNetwork()), images(2, (3, 8, 8)))
+
+
+class Constant(ConvNetwork):
+    """A tensor that is neither a parameter nor a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift = [torch.ones(1)]
+
+    def forward(self, x):
+        return super().forward(x + self.shift[0])
+
+
+def test_tensors_that_are_no_state_are_kept_by_the_graph_alone():
+    model = Constant().eval()
+    known = set(vars(model)) | set(model.state_dict())
+    traced = trace(model)
+    assert set(vars(model)) | set(model.state_dict()) == known
+    torch.testing.assert_close(traced(images(2)), model(images(2)))

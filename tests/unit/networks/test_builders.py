@@ -113,3 +113,11 @@ def test_an_own_function_gets_all_of_its_options_and_nothing_else(tmp_path, monk
             builder_of(network | {"options": options}, info)()
     with pytest.raises(ShapPruneError, match=r"must return a torch\.nn\.Module, not int"):
         builder_of({"architecture": "own_function:number", "options": {}}, info)()
+
+
+def test_a_network_is_no_function_that_builds_one(tmp_path, monkeypatch):
+    (tmp_path / "own_network.py").write_text("from torch import nn\nmodel = nn.Linear(2, 2)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ShapPruneError, match="architecture 'own_network:model' is a network; name a function"):
+        build("own_network:model")

@@ -54,6 +54,26 @@ def test_a_network_comes_back_with_its_facts(tmp_path):
         save(model, path, kept=1)
 
 
+def test_each_network_has_a_manifest_of_its_own(tmp_path):
+    for name, seed in (("small-0.5", 1), ("small-0.25", 2), ("small.v1.safetensors", 3), ("small", 4)):
+        save(lenet5(widths=[3, 4, 6, 5]), tmp_path / name, seed=seed)
+    seeds = {path.name: json.loads(path.read_text())["seed"] for path in tmp_path.glob("*.json")}
+    assert seeds == {"small-0.5.json": 1, "small-0.25.json": 2, "small.v1.json": 3, "small.json": 4}
+    assert load(tmp_path / "small-0.5", lenet5).conv1.out_channels == 3
+    for taken in ("small.safetensors", "small.v1"):
+        with pytest.raises(
+            ShapPruneError, match=f"{taken} and .* would share the manifest .*json; choose another name"
+        ):
+            save(lenet5(), tmp_path / taken)
+        assert not (tmp_path / taken).exists()
+
+
+def test_facts_that_are_not_finite_are_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(ShapPruneError, match=r"net\.json: after\.loss is nan, not a finite number"):
+        save(lenet5(), tmp_path / "net.safetensors", after={"loss": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_network_with_fewer_units_fits_the_original(stored):
     model = lenet5(widths=[3, 4, 6, 5])
     model.kept_units = {"conv1": torch.tensor([0, 4, 9])}

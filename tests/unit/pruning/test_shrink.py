@@ -169,7 +169,7 @@ def test_networks_that_flatten_by_view_are_distilled_and_repaired_with_copies():
 
 def test_multiples_and_layers_that_are_skipped():
     model, x = build("lenet5").eval(), torch.rand(8, 1, 28, 28)
-    result = shapprune.prune(model, x, macs=0.6, steps=0, multiple=4, skip=["fc1"])
+    result = shapprune.prune(model, x, macs=0.6, steps=0, multiple=4, skip=["fc1", "output"])
     full = {"conv1": 10, "conv2": 20, "fc2": 25}
     assert all(len(kept) % 4 == 0 or len(kept) == full[name] for name, kept in result.kept.items())
     assert "fc1" not in result.kept
@@ -191,6 +191,17 @@ class Nan(nn.Sequential):
         return super().forward(x) * math.nan
 
 
+class Infinite(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) * math.inf
+
+
+class Centred(nn.Sequential):
+    def forward(self, x):
+        x = super().forward(x)
+        return x - x.mean(0)
+
+
 def two_layers(kind=nn.Sequential):
     return kind(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
 
@@ -207,7 +218,9 @@ def two_layers(kind=nn.Sequential):
         (two_layers(), 10, {"macs": 56}, "the network has 56 macs now"),
         (two_layers(), 10, {"macs": 6}, "6 macs cannot be met: with the least units there are 7"),
         (two_layers(), 1, {"macs": 0.5}, "1 calibration images were given, 2 or more"),
-        (two_layers(Nan), 10, {"macs": 0.5}, "Nan returns NaN or infinity"),
+        (two_layers(Nan), 10, {"macs": 0.5}, "Nan puts out nan for the first images"),
+        (two_layers(Infinite), 10, {"macs": 0.5}, "Infinite returns NaN or infinity"),
+        (two_layers(Centred), 10, {"macs": 0.5}, "Centred puts out for an image depends on the others"),
         (nn.Sequential(nn.Linear(4, 3)), 10, {"macs": 0.5}, "no units of Sequential can leave"),
         (two_layers(), 10, {"macs": 0.5, "skip": ["1"]}, "unknown layer '1'"),
         (two_layers(), 10, {"macs": 0.5, "criterion": "reconstuction"}, "did you mean 'reconstruction'"),

@@ -25,6 +25,13 @@ def test_aggregates():
             s.aggregate(wrong)
 
 
+@pytest.mark.parametrize("function", [lambda v: v.mean(), lambda v: v.mean(1), lambda v: v, lambda v: v.mean(0) / 0])
+def test_functions_that_do_not_score_each_unit_are_refused(function):
+    scores = shapprune.UnitScores(torch.rand(5, 3), "by hand", 0, 0)
+    with pytest.raises(ShapPruneError, match=r"a finite number of each unit of values \[5, 3\], but <lambda> returns"):
+        scores.order(function)
+
+
 def test_standard_error_of_what_is_not_drawn_is_zero():
     assert shapley.exact(conv_game()).standard_error().abs().sum() == 0
     assert shapley.permutation(conv_game(), permutations=1).standard_error().isnan().all()

@@ -45,6 +45,25 @@ def test_areas_are_of_each_layer_and_of_all(tmp_path):
     assert made["units"].to_dict() == {"conv1": 1, "fc1": 2, "all": 3}
 
 
+def test_names_stay_as_they_are_written(tmp_path):
+    order = {"net": "1e5", "seed": 0, "criterion": "07", "aggregate": "mean", "trial": 0}
+    for layer in ("1.1", "1.10"):
+        rows = [
+            order | {"layer": layer, "units": 1, "removed": removed, "loss": 1 + removed, "accuracy": 0.5}
+            for removed in range(2)
+        ]
+        write_table(tmp_path / f"{layer}.csv", TABLES["curves"].columns, rows)
+    paths = [str(tmp_path / "1.1.csv"), str(tmp_path / "1.10.csv")]
+    curves = collect.rows(paths, TABLES["curves"].columns, {})
+    collect.write(tmp_path / "curves.csv", curves)
+    written = [(tmp_path / name).read_text().splitlines()[-1] for name in ("curves.csv", "1.10.csv")]
+    assert written[0] == written[1]
+    made = collect.areas(paths, TABLES["auc"].columns, {})
+    assert made["layer"].tolist() == ["1.1", "1.10", "all"]
+    assert set(made["net"]) == {"1e5"}
+    assert set(made["criterion"]) == {"07"}
+
+
 def test_timing_is_of_the_jobs_that_have_run(tmp_path):
     (tmp_path / "here.tsv").write_text("s\tmax_rss\n1.5\t100\n")
     write_json(tmp_path / "model.json", {"net": "one", "device": "cuda"})

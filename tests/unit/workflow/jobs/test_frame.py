@@ -36,6 +36,12 @@ def test_threads_are_set_before_torch_is_there(tmp_path, monkeypatch):
     assert log.strip() == "1"
 
 
+def test_the_backend_of_a_notebook_does_not_reach_figures(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module://no_such_module.backend")
+    _, log = run(tmp_path, "import matplotlib\nprint(matplotlib.get_backend())")
+    assert log.strip() == "agg"
+
+
 def test_a_mistake_is_one_sentence(tmp_path):
     done, log = run(tmp_path, "from shapprune.core.errors import ShapPruneError\nraise ShapPruneError('no such layer')")
     assert done.returncode == 1

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
+from shapprune.core.files import read_json, write_json
+from shapprune.core.tables import write_table
+from shapprune.workflow.share.runs import read_rows
 from shapprune.workflow.study import config as study
 from tests.unit.workflow.share.results import Results
 
@@ -45,6 +50,27 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
     assert logged_runs["small/seed0"].seconds == 6.0
     store = logged_runs["random/fc1/trial1 small/seed0"].tags["shapprune.store"]
     assert store == "data/store/ke/key of random1"
+
+
+def test_what_is_missing_is_not_logged(tmp_path):
+    results = Results(tmp_path)
+    usual = {run.name: run for run in results.runs()}
+    for path in (results.run / "scores").rglob("*.json"):
+        write_json(path, read_json(path) | {"standard_error": {"mean": [None, None], "mean+2std": [None, None]}})
+    for path in (results.table("curves"), results.table("training"), results.fresh.with_suffix(".csv")):
+        rows = list(read_rows(path))
+        loss = "train_loss" if "train_loss" in rows[0] else "loss"
+        write_table(path, list(rows[0]), [row | {loss: ""} for row in rows])
+    gone = {}
+    for run in results.runs():
+        assert all(math.isfinite(value) for _, value, _ in run.metrics)
+        if lost := {name for name, *_ in usual[run.name].metrics} - {name for name, *_ in run.metrics}:
+            gone[run.name] = lost
+    assert gone.pop("small/seed0") == {"epoch/train_loss"}
+    assert gone.pop("shapley fresh/seed0") == {"untrained_loss"}
+    for criterion in ("random/mean", "shapley/mean", "shapley/mean+2std"):
+        assert gone.pop(f"{criterion} small/seed0") == {"removal_loss/fc1"}
+    assert list(gone.values()) == 4 * [{"standard_error/mean", "standard_error/mean+2std"}]
 
 
 def test_a_study_lasts_as_long_as_a_job_was_at_work(tmp_path):

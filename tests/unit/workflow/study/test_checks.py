@@ -73,7 +73,7 @@ def test_weights_instead_of_a_recipe(config, tmp_path):
 
 
 def test_own_architecture_and_own_data(config):
-    layers = {"features.3": 12, "conv1": 6}
+    layers = {"features.3": 12, "conv1": 6, "trunk_output.block1.block1-0.f.a.0": 4}
     own = OWN | {"data": "mine", "layers": layers, "options": {"anything": [1, {"goes": True}]}}
     changes = {"networks": {"own": own}, "datasets": {"mine": "my.data:load"}, "curves.images": 10**6}
     full = study.validate(changed(config, changes))  # of data of one's own, sizes are not known

@@ -90,6 +90,13 @@ def test_merge():
         (b"a: 1\n\tb: 2\n", ", line 2: found character '\\t'"),
         (b"a: 1\nb: c: 2\n", ", line 2: mapping values are not allowed here"),
         (b"- a\n- b\n", ", line 1: ['a', 'b'] is not a mapping"),
+        (b"a: 1\nb: 1\r\na: 2\n", ", line 3: the key 'a' is there already, in line 1"),
+        (b"a:\n  b: {c: 1, 'c': 2}\n", ", line 2: the key 'c' is there already, in line 2"),
+        (b"a: 1\nb: [2, 010]\n", ", line 2: 010 is 8 to YAML; write 8, or put it in quotes if it is text"),
+        (b"a: 1:30\n", ", line 1: 1:30 is 90 to YAML"),
+        (b"a: 1_000\n", ", line 1: 1_000 is 1000 to YAML"),
+        (b"a: 1_0.5\n", ", line 1: 1_0.5 is 10.5 to YAML"),
+        (b"a: -0x1F\n", ", line 1: -0x1F is -31 to YAML"),
         (b"", ", line 1: an empty value is not a mapping"),
         (b"a: \xff\n", "invalid start byte"),
         (b"a: \x00\n", "special characters are not allowed"),
@@ -104,6 +111,40 @@ def test_read_errors(tmp_path, text, fragment):
         study.read(path)
     assert str(caught.value).startswith(str(path))
     assert fragment in str(caught.value)
+
+
+def test_numbers_and_keys_as_everyone_reads_them(tmp_path):
+    path = tmp_path / "study.yaml"
+    lines = ["a: [0, -7, 10, 0.5, .5, 1., 1.0e-3, .inf, '010', 1e-3]", "b: &b {c: 1, d: 2}", "e: {<<: *b, c: 3}"]
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*lines, "f: größer\r\n"]).encode())
+    numbers = [0, -7, 10, 0.5, 0.5, 1.0, 0.001, float("inf"), "010", "1e-3"]
+    assert study.read(path) == {"a": numbers, "b": {"c": 1, "d": 2}, "e": {"c": 3, "d": 2}, "f": "größer"}
+
+
+def test_files_that_snakemake_has_read_are_checked_too(tmp_path):
+    (tmp_path / "study.json").write_text('{"a": 1,\t"a": 2}')
+    study.check_files([tmp_path / "study.json", tmp_path / "gone.yaml"])
+    (tmp_path / "study.yaml").write_text("networks: {}\ncriteria: {}\nnetworks: {}\n")
+    with pytest.raises(ShapPruneError, match=r"study\.yaml, line 3: the key 'networks' is there already, in line 1"):
+        study.check_files([tmp_path / "study.yaml"])
+
+
+def test_numbers_of_the_command_line_are_numbers_where_they_may_be():
+    given = {  # as Snakemake hands them over
+        "study": "7",
+        "scoring": {"images": "12", "precision": "fp32"},
+        "low_data": {"ratios": ["0.5", "0.25"], "test_images": "all", "repair": ["none"]},
+        "criteria": {"shapley": {"permutations": "3", "aggregates": ["mean"]}},
+        "networks": {"net": {"data": "1", "seeds": ["0"], "layers": ["0", "1-2"], "options": {"x": "true"}}},
+    }
+    typed = study.typed(given)
+    assert typed["study"] == "7"
+    assert typed["scoring"] == {"images": 12, "precision": "fp32"}
+    assert typed["low_data"] == {"ratios": [0.5, 0.25], "test_images": "all", "repair": ["none"]}
+    assert typed["criteria"] == {"shapley": {"permutations": 3, "aggregates": ["mean"]}}
+    assert typed["networks"]["net"] == {"data": "1", "seeds": [0], "layers": ["0", "1-2"], "options": {"x": True}}
+    with pytest.raises(ShapPruneError, match="--config scoring, line 1: 012 is 10 to YAML"):
+        study.typed({"scoring": {"images": "012"}})
 
 
 def test_digest(config):

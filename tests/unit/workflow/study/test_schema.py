@@ -105,6 +105,8 @@ MISTAKES = [
     ({"networks": ["lenet5"]}, "networks", "['lenet5']", "mapping"),
     ({"networks.a b": OWN | {"layers": {"c": 1}}}, "networks.a b", "'a b'", "letters"),
     ({"networks./etc": OWN | {"layers": {"c": 1}}}, "networks./etc", "'/etc'", "letters"),
+    ({"networks.NaN": OWN | {"layers": {"c": 1}}}, "networks.NaN", "'NaN'", "nan, null or true"),
+    ({"criteria.true": {"method": "taylor"}}, "criteria.true", "'true'", "nan, null or true"),
     ({f"{NET}.train": GONE, f"{NET}.trian": {}}, f"{NET}.trian", "unknown key", "'train'", "architecture, data"),
     ({f"{NET}.train": GONE}, NET, "'train'", "'weights'"),
     (

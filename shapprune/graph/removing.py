@@ -1,0 +1,133 @@
+"""Cut units out of a network in place, compare with the network whose units are zero, and try that with each layer."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, fx, nn
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.graph.cut import node_shapes, trace
+from shapprune.graph.dependents import Dependencies
+from shapprune.graph.heads import trace_heads
+from shapprune.graph.outputs import agree, find_difference, map_tensors, tensors_of
+from shapprune.graph.unit_graph import UnitGraph
+from shapprune.networks.modes import mode
+from shapprune.networks.precision import at_precision
+
+Group = tuple[str, ...]
+
+
+def copy_network(model: nn.Module) -> nn.Module:
+    """Copy a network, also under `torch.inference_mode` and with values that an earlier pass left in its attributes."""
+    left = [value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    with torch.inference_mode(False):
+        return copy.deepcopy(model, {id(value): value.detach().clone() for value in left if not value.is_leaf})
+
+
+def cut_units(model: nn.Module, chosen: Mapping[Group, Sequence[int]], example: Tensor) -> None:
+    """Cut units out of a network, in place.
+
+    Args:
+        model: the network.
+        chosen: group of layers whose units leave together -> the units.
+        example: images, [N, ...], that the network can run on.
+
+    Raises:
+        ShapPruneError: Torch-Pruning cannot follow the network.
+    """
+    dependencies = Dependencies(model, example)
+    for (name, *_), indices in chosen.items():  # the others of the group depend on the first
+        dependencies.remove(name, list(indices))
+
+
+def masked(graph: UnitGraph, units: Mapping[str, Sequence[int]], images: Tensor) -> object:
+    """Outputs of a network, in eval mode and float32, with units zeroed at the site ``activation``."""
+    gone = {graph.site(name, "activation"): list(indices) for name, indices in units.items()}
+
+    class Masked(fx.Interpreter):
+        def run_node(self, n: fx.Node) -> object:
+            result = super().run_node(n)
+            if n in gone:
+                result = result.clone()
+                result[:, gone[n]] = 0
+            return result
+
+    with torch.no_grad(), mode(graph.traced, training=False), at_precision("fp32", images.device):
+        return map_tensors(lambda each: each, Masked(graph.traced).run(images))
+
+
+def compare(small: nn.Module, graph: UnitGraph, removed: Mapping[str, Sequence[int]], example: Tensor) -> None:
+    """Raise unless a smaller network computes what the network does with the same units at zero.
+
+    Args:
+        small: the smaller network.
+        graph: of the network before.
+        removed: layer -> the units that it lost.
+        example: images, [N, ...].
+    """
+    name, images = type(small).__name__, _with_noise(example)
+    try:
+        traced = trace(small)
+        _, outputs = node_shapes(traced, images)
+    except ShapPruneError as error:
+        raise ShapPruneError(f"{name} does not run without these units: {error}") from error
+    expected = masked(graph, removed, images)
+    if any(each.isnan().any() for each in tensors_of(expected).values()):
+        raise ShapPruneError(
+            f"{name} puts out nan, so that nothing can be compared; look at its weights and the images"
+        )
+    if agree(outputs, expected):
+        if graph.has_heads and trace_heads(small, traced, images) is None:
+            raise ShapPruneError(f"a head that {name} uses in training only reads these units, and cannot do without")
+        return
+    if not agree(masked(graph, removed, images), expected):
+        raise ShapPruneError(
+            f"{name} puts out other numbers each time in eval mode, so that nothing can be compared; F.dropout needs"
+            " training=self.training"
+        )
+    raise ShapPruneError(
+        f"{name} without units of {', '.join(removed)} does not compute what it does with them at zero (outputs"
+        f" differ by {find_difference(outputs, expected):.1%} of the largest), so they cannot be removed from it"
+    )
+
+
+def find_refused(model: nn.Module, graph: UnitGraph, groups: Iterable[Group], example: Tensor) -> dict[Group, str]:
+    """Find the groups that cannot lose a unit, by trying, and why.
+
+    A unit of every group leaves at once; where that fails, groups are tried by halves.
+    """
+    groups = list(groups)
+    if not groups:
+        return {}
+    try:
+        Dependencies(copy_network(model), example)
+    except ShapPruneError as error:
+        return dict.fromkeys(groups, str(error))
+    return _refused(model, graph, groups, example)
+
+
+def _refused(model: nn.Module, graph: UnitGraph, groups: list[Group], example: Tensor) -> dict[Group, str]:
+    chosen = {group: [graph.units_of(group[0]) // 2] for group in groups}
+    try:
+        small = copy_network(model)
+        cut_units(small, chosen, example)
+        compare(small, graph, {name: units for group, units in chosen.items() for name in group}, example)
+    except ShapPruneError as error:
+        if len(groups) == 1:
+            return {groups[0]: str(error)}
+        half = len(groups) // 2
+        return {**_refused(model, graph, groups[:half], example), **_refused(model, graph, groups[half:], example)}
+    return {}
+
+
+def _with_noise(example: Tensor) -> Tensor:
+    """Images with noise on top: on black ones a unit may be zero all the same."""
+    if not example.is_floating_point():
+        return example
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(example.shape, generator=generator).to(example)
+    largest = example.detach().abs().amax()
+    return example + noise * torch.where(largest > 0, largest, 1)

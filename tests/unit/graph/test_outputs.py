@@ -1,0 +1,41 @@
+"""Outputs of one or several tensors, compared."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from shapprune.graph.outputs import agree, find_difference
+
+ONE, NAN = torch.tensor([1.0, -4.0]), torch.tensor([torch.nan, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "difference"),
+    [
+        (ONE, ONE, 0),
+        (torch.tensor([1.0, -3.0]), ONE, 0.25),
+        ((ONE, ONE + torch.tensor([1.0, 0.0])), (ONE, ONE), 0.25),
+        ({"a": ONE, "b": [ONE / 1000 * 2]}, {"a": ONE, "b": [ONE / 1000]}, 1),  # each by its own scale
+        (ONE, ONE[:1], math.inf),  # not broadcast
+        ((ONE, ONE), (ONE,), math.inf),
+        ({"a": ONE}, {"b": ONE}, math.inf),
+        (NAN, NAN, 0),
+        (NAN, torch.tensor([0.0, 1.0]), math.inf),
+        (torch.tensor([-torch.inf, 2.0]), torch.tensor([-torch.inf, 1.0]), 1),
+        (torch.tensor([1.0]), torch.tensor([0.0]), math.inf),
+        (torch.zeros(2), torch.zeros(2), 0),
+        (torch.zeros(0), torch.zeros(0), 0),
+    ],
+)
+def test_difference_as_a_share_of_the_largest(found, expected, difference):
+    assert find_difference(found, expected) == pytest.approx(difference)
+    assert agree(found, expected) == (difference == 0)
+
+
+def test_numbers_of_few_digits_round_by_more():
+    one, other = torch.tensor([1.0, 1.0]), torch.tensor([1.0, 1.0078125])
+    assert not agree(other, one)
+    assert agree(other.bfloat16(), one.bfloat16())
