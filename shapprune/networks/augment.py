@@ -27,6 +27,21 @@ def augment(images: Tensor, names: Sequence[str], black: Tensor, generator: torc
     return images
 
 
+def mix(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mix each image of a batch, [N, ...], with another one, which has a share of up to a half.
+
+    Source: Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), for images alone.
+    """
+    shares = torch.rand(len(images), generator=generator, device=images.device, dtype=images.dtype) / 2
+    others = torch.randperm(len(images), generator=generator, device=images.device)
+    return images.lerp(images[others], shares.view(-1, *[1] * (images.dim() - 1)))
+
+
+def darkest(images: Tensor) -> Tensor:
+    """The least value of each channel of some images, [N, C, ...] -> [1, C, 1, ...]."""
+    return images.amin([0, *range(2, images.dim())], keepdim=True)
+
+
 def flip(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
     """Mirror half of the images left to right."""
     return torch.where(_coin(images, generator), images.flip(3), images)

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from shapprune.core.checkpoint import load_checkpoint, save_checkpoint
 from shapprune.core.errors import ShapPruneError
-from shapprune.networks.augment import augment
+from shapprune.networks.augment import augment, darkest
 from shapprune.networks.modes import mode
 from shapprune.networks.randomness import global_state, reproducible_convolutions, seeded, set_global_state
 from shapprune.networks.recipe import Recipe
@@ -128,7 +128,7 @@ class _Training:
         self._validation = validation
         self._device = self._images.device
         # A zero pixel after normalisation, the darkest value.
-        self._black = self._images.amin((0, 2, 3)).view(1, -1, 1, 1)
+        self._black = darkest(self._images)
         self._optimizer = _optimizer(model, recipe)
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self.steps = math.ceil(len(self._images) / recipe.batch)
