@@ -8,29 +8,25 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.counting import count_bytes, count_macs, count_parameters
 from shapprune.networks.latency import measure_latency
-from shapprune.pruning.allocation import uniform_within
-from shapprune.pruning.budget import MEASURES, Budget
+from shapprune.pruning.budget import Budget
 from shapprune.pruning.crossfit import Judge
 from shapprune.pruning.damage import Damage
 from shapprune.pruning.divergence import Agreement, run
-from shapprune.pruning.knapsack import Cost, fit_widths
 from shapprune.pruning.maker import How, Maker
-from shapprune.pruning.milliseconds import Milliseconds
 from shapprune.pruning.removal import kept_units
 from shapprune.pruning.selection import Selector, Structure
-from shapprune.pruning.target import Target
+from shapprune.pruning.widths import Widths
 
 
 @dataclass(frozen=True)
@@ -190,7 +186,7 @@ class Shrinker:
         quiet = Selector(self._structure, how.criterion, how.options, how.aggregate, how.seed)
         self._judge = Judge(quiet, self._maker, self._images, self._labels, outputs, how.seed)
         self._damage: dict[str, Damage] | None = None
-        self._milliseconds: Milliseconds | None = None
+        self._widths = Widths(self._structure, self._how, lambda: self.damage, self._images[:1])
         self.before = self._cost(self._model)
 
     @property
@@ -200,24 +196,9 @@ class Shrinker:
             self._damage = self._selector.damage(self._images, self._labels)
         return self._damage
 
-    @property
-    def milliseconds(self) -> Milliseconds:
-        """How long the network takes with other widths; measured once."""
-        if self._milliseconds is None:
-            self._milliseconds = Milliseconds(self._structure, self._images[:1], self._how.progress)
-        return self._milliseconds
-
     def check(self, budget: Budget) -> None:
         """Raise if a budget cannot be met or the network is within it."""
-        if budget.measure in MEASURES:
-            measure, unit = MEASURES[budget.measure]
-            sizes = self._structure.sizes
-            limit = budget.limit(sizes.of({})[measure] / unit)
-            least = sizes.of({layer: min(units, self._how.multiple) for layer, units in sizes.full.items()})[measure]
-            if least > limit * unit:
-                raise ShapPruneError(
-                    f"{limit:,.6g} {budget.measure} cannot be met: with the least units there are {least / unit:,.6g}"
-                )
+        self._widths.check(budget)
 
     def shrink(self, budget: Budget, checkpoint: Path | None = None) -> Pruned:
         """Make the network fit a budget.
@@ -231,7 +212,7 @@ class Shrinker:
         """
         started, progress = time.perf_counter(), self._how.progress
         self.check(budget)
-        widths = self._widths(budget)
+        widths = self._widths.find(budget)
         judgement = self._judge.judge(widths, progress)
         small, removed = self._maker.remove(self._orders(), widths, self._images)
         self._maker.repair(small, removed, self._images, judgement.copies)
@@ -254,38 +235,6 @@ class Shrinker:
         if self._damage is not None or self._how.allocation == "damage":
             return {layer: each.order for layer, each in self.damage.items()}
         return self._selector.orders(self._images, self._labels)
-
-    def _widths(self, budget: Budget) -> dict[str, int]:
-        """How many units each group keeps."""
-        sizes, multiple = self._structure.sizes, self._how.multiple
-        if budget.ratio is not None:
-            return Target(ratio=budget.ratio, multiple=multiple).keep(sizes.full) or {}
-        if budget.milliseconds is not None:
-            limit = budget.limit(self.milliseconds.whole)
-            return self.milliseconds.fit(lambda aim: self._within(aim, self.milliseconds.estimate, budget), limit)
-        measure, unit = MEASURES[budget.measure]
-        limit = budget.limit(sizes.of({})[measure] / unit) * unit
-        names = list(self._structure.groups)
-
-        def cost(widths: np.ndarray) -> np.ndarray:
-            return sizes.of({name: widths[:, place] for place, name in enumerate(names)})[measure]
-
-        return self._within(limit, cost, budget)
-
-    def _within(self, limit: float, cost: Cost, budget: Budget) -> dict[str, int]:
-        """Widths whose cost is within a limit, by the allocation asked for."""
-        units, multiple = self._structure.sizes.full, self._how.multiple
-
-        def of(widths: Mapping[str, int]) -> float:
-            return float(cost(np.array([list(widths.values())]))[0])
-
-        uniform, least = uniform_within(units, of, limit, multiple)
-        if self._how.allocation == "uniform":
-            if uniform is None:
-                raise ShapPruneError(f"{budget} cannot be met: the same ratio of all layers leaves {least:,.6g}")
-            return uniform
-        table = {layer: self.damage[layer].table(multiple) for layer in units}
-        return fit_widths(table, cost, limit, uniform or {layer: min(table[layer]) for layer in units})
 
     def _kept(self, small: nn.Module) -> dict[str, list[int]]:
         kept, units_of = kept_units(small), self._structure.graph.units_of
