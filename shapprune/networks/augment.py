@@ -59,9 +59,7 @@ def crop(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
 
 def shift(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
     """Shift each image by up to an eighth of its shorter side in each direction; the border is filled with black."""
-    shifted = _shift(images, black, generator, max(1, min(images.shape[2:]) // 8))
-    # Networks that flatten by `view` need memory to follow the shape, but here channels are last.
-    return shifted.clone(memory_format=torch.contiguous_format)
+    return _shift(images, black, generator, max(1, min(images.shape[2:]) // 8))
 
 
 def rotate(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
@@ -88,7 +86,8 @@ def _shift(images: Tensor, black: Tensor, generator: torch.Generator, most: int)
     rows = (down + torch.arange(height, device=images.device))[:, :, None]
     columns = (right + torch.arange(width, device=images.device))[:, None, :]
     each = torch.arange(count, device=images.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2)
+    # Here channels are last. Networks that flatten by `view` need memory to follow the shape.
+    return padded.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2).contiguous()
 
 
 def _coin(images: Tensor, generator: torch.Generator) -> Tensor:

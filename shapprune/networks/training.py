@@ -105,6 +105,10 @@ def fit(
     return training.rows
 
 
+# Numbers in the images that are evaluated at a time.
+_NUMBERS = 2**22
+
+
 class _Training:
     """A training under way.
 
@@ -203,14 +207,14 @@ class _Training:
         self.rows, self._start, self.best_state = state["rows"], state["start"], state["best_state"]
 
 
-def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500) -> tuple[float, float]:
+def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int | None = None) -> tuple[float, float]:
     """Mean cross-entropy and accuracy of a network in eval mode; its mode is restored.
 
     Args:
         model: from images [N, C, H, W] to outputs [N, classes] before the softmax.
         images: float [N, C, H, W], on any device.
         labels: int64 [N].
-        batch: images at a time.
+        batch: images at a time; by default up to 500, fewer of large ones.
 
     Examples:
         >>> import torch
@@ -222,6 +226,7 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500)
     device = next((each.device for each in model.parameters()), images.device)
     loss = torch.zeros((), dtype=torch.float64)
     correct = 0
+    batch = batch or max(1, min(500, _NUMBERS // images[0].numel()))
     with mode(model, training=False), torch.inference_mode():
         for some, truth in zip(images.split(batch), labels.split(batch), strict=True):
             outputs, truth = model(some.to(device)), truth.to(device)
