@@ -21,6 +21,9 @@ from shapprune.networks.modes import mode
 from shapprune.networks.randomness import global_state, reproducible_convolutions, seeded, set_global_state
 from shapprune.networks.recipe import Recipe
 
+# Numbers in the images that are evaluated at a time.
+_NUMBERS = 2**22
+
 
 def fit(
     model: nn.Module,
@@ -103,10 +106,6 @@ def fit(
     if training.best_state is not None:
         model.load_state_dict(training.best_state)
     return training.rows
-
-
-# Numbers in the images that are evaluated at a time.
-_NUMBERS = 2**22
 
 
 class _Training:
