@@ -86,8 +86,9 @@ def _shift(images: Tensor, black: Tensor, generator: torch.Generator, most: int)
     rows = (down + torch.arange(height, device=images.device))[:, :, None]
     columns = (right + torch.arange(width, device=images.device))[:, None, :]
     each = torch.arange(count, device=images.device)[:, None, None]
-    # Here channels are last. Networks that flatten by `view` need memory to follow the shape.
-    return padded.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2).contiguous()
+    shifted = padded.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2)
+    # Here channels are last. Networks that flatten by `view` need memory to follow the shape, also of one channel.
+    return shifted.clone(memory_format=torch.contiguous_format)
 
 
 def _coin(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,7 @@ class Shrinker:
         images: calibration images, [N, ...].
         labels: of the images, or None.
         how: how it is made smaller.
+        damage: what another one with the same network, images and choices has measured; None to measure it.
 
     Attributes:
         before: what the network costs: macs, parameters, bytes and milliseconds.
@@ -164,7 +165,14 @@ class Shrinker:
             nothing can be removed from.
     """
 
-    def __init__(self, model: nn.Module, images: Tensor, labels: Tensor | None = None, how: How | None = None):
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor | None = None,
+        how: How | None = None,
+        damage: Mapping[str, Damage] | None = None,
+    ):
         self._how = how or How()
         if len(images) < 2:
             raise ShapPruneError(f"{len(images)} calibration images were given, 2 or more are needed")
@@ -185,12 +193,12 @@ class Shrinker:
         self._maker = Maker(self._structure, how)
         quiet = Selector(self._structure, how.criterion, how.options, how.aggregate, how.seed)
         self._judge = Judge(quiet, self._maker, self._images, self._labels, outputs, how.seed)
-        self._damage: dict[str, Damage] | None = None
+        self._damage = damage
         self._widths = Widths(self._structure, self._how, lambda: self.damage, self._images[:1])
         self.before = self._cost(self._model)
 
     @property
-    def damage(self) -> dict[str, Damage]:
+    def damage(self) -> Mapping[str, Damage]:
         """What the outputs lose when one layer loses units; measured once."""
         if self._damage is None:
             self._damage = self._selector.damage(self._images, self._labels)
