@@ -21,8 +21,9 @@ from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.folding import scale_of
 from shapprune.pruning.ridge import fit_ridge
 
-# A refit looks at so many numbers (128 MiB as float64) and positions of an image: twice as many fitted no better.
-NUMBERS, POSITIONS = 2**24, 512
+# A refit looks at so many numbers (128 MiB as float64), positions of an image, and positions of all images: twice as many
+# fitted no better.
+NUMBERS, POSITIONS, ROWS = 2**24, 512, 51_200
 # Numbers in the largest value of a pass.
 PASS = 2**27
 # A share of a layer's outputs that is rounding, and not refitted.
@@ -161,7 +162,7 @@ def _draw_positions(layer: Linear, outputs: Tensor) -> tuple[Tensor, Tensor]:
     images, positions, _ = outputs.shape
     width = max(outputs.shape[2], layer.weight[0].numel())
     chosen = torch.arange(0, images, 1 + images * width // NUMBERS)
-    some = min(positions, POSITIONS, max(1, NUMBERS // (len(chosen) * width)))
+    some = min(positions, POSITIONS, max(1, min(ROWS, NUMBERS // width) // len(chosen)))
     generator = torch.Generator().manual_seed(0)
     drawn = torch.stack([torch.randperm(positions, generator=generator)[:some] for _ in chosen])
     return chosen[:, None].to(outputs.device), drawn.to(outputs.device)
