@@ -21,8 +21,8 @@ from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.folding import scale_of
 from shapprune.pruning.ridge import fit_ridge
 
-# A refit looks at so many numbers (128 MiB as float64), positions of an image, and positions of all images: twice as many
-# fitted no better.
+# A refit looks at so many numbers (128 MiB as float64), positions of an image, and positions of all images: twice as
+# many fitted no better.
 NUMBERS, POSITIONS, ROWS = 2**24, 512, 51_200
 # Numbers in the largest value of a pass.
 PASS = 2**27
