@@ -5,7 +5,8 @@
 
 Calibration images are drawn from the training images; all test images measure. All methods have the same images at the
 same draw and the same budget of multiply-accumulates. A table that is there already is gone on with. `torch-pruning`
-are the global rankings of Torch-Pruning's own pruner, BatchNorms estimated again.
+are the global rankings of Torch-Pruning's own pruner, BatchNorms estimated again; `asym-in-change` is the rule of El
+Halabi et al. 2022.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import torch.nn.functional as F
 import torch_pruning as tp
 from torch import Tensor, nn
 
+from benchmarks.asym_in_change import AsymInChange
 from benchmarks.cases import arguments, open_network
 from shapprune.core.tables import write_table
 from shapprune.data.prepared import draw_images, tensors
@@ -55,12 +57,15 @@ METHODS: dict[str, How] = {
     "coalition-gradient": replace(REPAIRED, criterion="coalition-gradient"),
     "rescored": replace(REPAIRED, criterion="rescored"),
     "l2 distilled": How(criterion="weight-norm", options={"norm": "l2"}, augmentation=("flip", "shift")),
+    "distilled alone": How(repair="none", augmentation=("flip", "shift")),
     "l2 plain": How(criterion="weight-norm", options={"norm": "l2"}, allocation="uniform", repair="none", steps=0),
 }
 TORCH_PRUNING = {
     "torch-pruning magnitude": tp.importance.GroupMagnitudeImportance,
     "torch-pruning taylor": tp.importance.GroupTaylorImportance,
 }
+ASYM_IN_CHANGE = "asym-in-change"
+ALL_METHODS = [*METHODS, *TORCH_PRUNING, ASYM_IN_CHANGE]
 COLUMNS = (
     *("net", "weights", "images", "draw", "method", "budget", "macs", "share"),
     *("agreement", "agreement_low", "agreement_high", "agreement_test", "loss", "accuracy", "accuracy_intact"),
@@ -73,7 +78,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--budgets", type=float, nargs="+", default=[0.75, 0.5, 0.25], help="shares of the MACs")
-    parser.add_argument("--methods", nargs="+", choices=(*METHODS, *TORCH_PRUNING), default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=ALL_METHODS, default=ALL_METHODS)
     parser.add_argument("--steps", type=int, help="of distilling; default: as many as fit five minutes")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/budgets.csv"))
     given = parser.parse_args()
@@ -122,16 +127,14 @@ def _shrink(
     seed: int,
 ) -> Iterator[tuple[float, dict[str, Any]]]:
     """Networks by a method, with what is known of them."""
-    whole = count_macs(model, images)
-    if method in TORCH_PRUNING:
-        for share in shares:
-            started = time.perf_counter()
-            small = _by_torch_pruning(model, images, labels, TORCH_PRUNING[method](), share)
+    whole, started = count_macs(model, images), time.perf_counter()
+    if method not in METHODS:
+        for share, small in _by_others(model, images, labels, method, shares):
             nothing = dict.fromkeys(("agreement", "agreement_low", "agreement_high", "steps", "rate"), "")
             yield share, _row(small, images, whole, started) | nothing
+            started = time.perf_counter()
         return
     how = METHODS[method]
-    started = time.perf_counter()
     shrinker = Shrinker(model, images, labels, replace(how, steps=steps if how.steps is None else how.steps, seed=seed))
     for share in shares:
         found = shrinker.shrink(Budget(macs=share))
@@ -155,6 +158,19 @@ def _row(small: nn.Module, images: Tensor, whole: int, started: float) -> dict[s
         "share": macs / whole,
         "seconds": seconds,
     }
+
+
+def _by_others(
+    model: nn.Module, images: Tensor, labels: Tensor, method: str, shares: Sequence[float]
+) -> Iterator[tuple[float, nn.Module]]:
+    """Networks by a method that is not of this project."""
+    if method == ASYM_IN_CHANGE:
+        rule = AsymInChange(model, images)
+        yield from ((share, rule.within(share * count_macs(model, images))) for share in shares)
+    else:
+        yield from (
+            (share, _by_torch_pruning(model, images, labels, TORCH_PRUNING[method](), share)) for share in shares
+        )
 
 
 def _by_torch_pruning(model: nn.Module, images: Tensor, labels: Tensor, importance: Any, share: float) -> nn.Module:

@@ -18,6 +18,7 @@ from shapprune.commands.measuring import Evaluation, measure_before, open_evalua
 from shapprune.commands.opening import Opened, check_criterion, open_network
 from shapprune.commands.parts import LabelledPart
 from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, try_storage, write_results
+from shapprune.commands.unfinished import Unfinished
 from shapprune.core.errors import ShapPruneError, few
 from shapprune.gpu.device import machine_facts
 from shapprune.graph.prunable import prunable_layers
@@ -41,6 +42,7 @@ class Fitting:
         opened: the network and its images.
         how: it is made smaller.
         shrinker: makes it smaller.
+        unfinished: what is there from a run that was cut off.
         evaluation: images that loss and accuracy are measured on, if there are any.
         before: loss and accuracy of the network; empty where there are no such images.
         shared_seconds: that was spent on what all budgets share.
@@ -50,6 +52,7 @@ class Fitting:
     opened: Opened
     how: How
     shrinker: Shrinker
+    unfinished: Unfinished
     evaluation: Evaluation | None
     before: Mapping[str, float]
     shared_seconds: float
@@ -66,12 +69,17 @@ def fit_budgets(arguments: argparse.Namespace, budgets: Sequence[Budget]) -> Non
 
         require_figures()
     fitting = _prepare(arguments, budgets)
-    if arguments.budgets is None:
-        _fit(fitting, budgets[0], arguments.out)
-        return
-    remove_tradeoff(arguments.out)  # an earlier run may have left one, of other networks
-    manifests = {folder_name(budget): _fit(fitting, budget, arguments.out / folder_name(budget)) for budget in budgets}
-    write_tradeoff(arguments.out, manifests, budgets[0].measure)
+    try:
+        if arguments.budgets is None:
+            _fit(fitting, budgets[0], arguments.out)
+        else:
+            remove_tradeoff(arguments.out)  # an earlier run may have left one, of other networks
+            manifests = {folder_name(budget): _fit_once(fitting, budget) for budget in budgets}
+            write_tradeoff(arguments.out, manifests, budgets[0].measure)
+    except ShapPruneError:
+        fitting.unfinished.end()
+        raise
+    fitting.unfinished.end()
 
 
 def read_how(arguments: argparse.Namespace) -> How:
@@ -125,12 +133,25 @@ def _prepare(arguments: argparse.Namespace, budgets: Sequence[Budget]) -> Fittin
     before = {} if evaluation is None else measure_before(evaluation, opened.model)
     part, started = opened.data.scoring, time.perf_counter()
     labels = torch.from_numpy(part.labels[opened.places]) if isinstance(part, LabelledPart) else None
-    shrinker = Shrinker(opened.model, opened.images, labels, how)
+    unfinished = Unfinished(arguments.out, arguments, opened)
+    shrinker = Shrinker(opened.model, opened.images, labels, how, unfinished.damage)
     for budget in budgets:
         shrinker.check(budget)
-    if how.allocation == "damage":
-        _ = shrinker.damage
-    return Fitting(arguments, opened, how, shrinker, evaluation, before, time.perf_counter() - started)
+    if how.allocation == "damage" and unfinished.damage is None:
+        unfinished.keep_damage(shrinker.damage)
+    return Fitting(arguments, opened, how, shrinker, unfinished, evaluation, before, time.perf_counter() - started)
+
+
+def _fit_once(fitting: Fitting, budget: Budget) -> dict[str, Any]:
+    """Make the network fit one of several budgets, unless that was done before the command was cut off."""
+    name = folder_name(budget)
+    facts = fitting.unfinished.facts_of(name)
+    if facts is None:
+        facts = _fit(fitting, budget, fitting.arguments.out / name)
+        fitting.unfinished.add(name, facts)
+    else:
+        print(f"\n{fitting.arguments.out / name}: {budget}, made before the command was cut off", flush=True)
+    return facts
 
 
 def _fit(fitting: Fitting, budget: Budget, folder: Path) -> dict[str, Any]:

@@ -27,6 +27,21 @@ def augment(images: Tensor, names: Sequence[str], black: Tensor, generator: torc
     return images
 
 
+def mix(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mix each image of a batch, [N, ...], with another one, which has a share of up to a half.
+
+    Source: Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), for images alone.
+    """
+    shares = torch.rand(len(images), generator=generator, device=images.device, dtype=images.dtype) / 2
+    others = torch.randperm(len(images), generator=generator, device=images.device)
+    return images.lerp(images[others], shares.view(-1, *[1] * (images.dim() - 1)))
+
+
+def darkest(images: Tensor) -> Tensor:
+    """The least value of each channel of some images, [N, C, ...] -> [1, C, 1, ...]."""
+    return images.amin([0, *range(2, images.dim())], keepdim=True)
+
+
 def flip(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
     """Mirror half of the images left to right."""
     return torch.where(_coin(images, generator), images.flip(3), images)
@@ -44,9 +59,7 @@ def crop(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
 
 def shift(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
     """Shift each image by up to an eighth of its shorter side in each direction; the border is filled with black."""
-    shifted = _shift(images, black, generator, max(1, min(images.shape[2:]) // 8))
-    # Networks that flatten by `view` need memory to follow the shape, but here channels are last.
-    return shifted.clone(memory_format=torch.contiguous_format)
+    return _shift(images, black, generator, max(1, min(images.shape[2:]) // 8))
 
 
 def rotate(images: Tensor, black: Tensor, generator: torch.Generator) -> Tensor:
@@ -73,7 +86,9 @@ def _shift(images: Tensor, black: Tensor, generator: torch.Generator, most: int)
     rows = (down + torch.arange(height, device=images.device))[:, :, None]
     columns = (right + torch.arange(width, device=images.device))[:, None, :]
     each = torch.arange(count, device=images.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2)
+    shifted = padded.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2)
+    # Here channels are last. Networks that flatten by `view` need memory to follow the shape, also of one channel.
+    return shifted.clone(memory_format=torch.contiguous_format)
 
 
 def _coin(images: Tensor, generator: torch.Generator) -> Tensor:

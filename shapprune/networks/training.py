@@ -16,10 +16,13 @@ from tqdm import tqdm
 
 from shapprune.core.checkpoint import load_checkpoint, save_checkpoint
 from shapprune.core.errors import ShapPruneError
-from shapprune.networks.augment import augment
+from shapprune.networks.augment import augment, darkest
 from shapprune.networks.modes import mode
 from shapprune.networks.randomness import global_state, reproducible_convolutions, seeded, set_global_state
 from shapprune.networks.recipe import Recipe
+
+# Numbers in the images that are evaluated at a time.
+_NUMBERS = 2**22
 
 
 def fit(
@@ -128,7 +131,7 @@ class _Training:
         self._validation = validation
         self._device = self._images.device
         # A zero pixel after normalisation, the darkest value.
-        self._black = self._images.amin((0, 2, 3)).view(1, -1, 1, 1)
+        self._black = darkest(self._images)
         self._optimizer = _optimizer(model, recipe)
         self._generator = torch.Generator(self._device).manual_seed(seed)
         self.steps = math.ceil(len(self._images) / recipe.batch)
@@ -203,14 +206,14 @@ class _Training:
         self.rows, self._start, self.best_state = state["rows"], state["start"], state["best_state"]
 
 
-def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500) -> tuple[float, float]:
+def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int | None = None) -> tuple[float, float]:
     """Mean cross-entropy and accuracy of a network in eval mode; its mode is restored.
 
     Args:
         model: from images [N, C, H, W] to outputs [N, classes] before the softmax.
         images: float [N, C, H, W], on any device.
         labels: int64 [N].
-        batch: images at a time.
+        batch: images at a time; by default up to 500, fewer of large ones.
 
     Examples:
         >>> import torch
@@ -222,6 +225,7 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int = 500)
     device = next((each.device for each in model.parameters()), images.device)
     loss = torch.zeros((), dtype=torch.float64)
     correct = 0
+    batch = batch or max(1, min(500, _NUMBERS // images[0].numel()))
     with mode(model, training=False), torch.inference_mode():
         for some, truth in zip(images.split(batch), labels.split(batch), strict=True):
             outputs, truth = model(some.to(device)), truth.to(device)

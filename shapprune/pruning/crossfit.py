@@ -76,11 +76,12 @@ class Judge:
             images = self._images[others]
             small, removed = self._maker.remove(self._orders_without(number, others), widths, images)
             counts.add(("removed", 0), *self._look(small, held))
-            repaired = {each: copy.deepcopy(small) for each in self._maker.copies}
+            repaired = {each: copy.deepcopy(small) for each in (self._maker.copies if number == 0 else (copies,))}
             for each, network in repaired.items():
                 self._maker.repair(network, removed, images, each)
                 counts.add(("repaired", each), *self._look(network, held))
-            copies = min(repaired, key=lambda each: counts.lost["repaired", each])
+            if number == 0:
+                copies = min(repaired, key=lambda each: counts.lost["repaired", each])
             small = repaired[copies]
             steps = round(self._maker.steps(small, images[:1]) * _TRIAL)
             tried = {}

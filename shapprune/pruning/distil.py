@@ -1,113 +1,119 @@
 """Distilling: train a smaller network on a few images to do what the whole one does. No labels.
 
-Source: Hinton, Vinyals and Dean 2015 (https://arxiv.org/abs/1503.02531) for outputs, Romero et al. 2015
-(https://arxiv.org/abs/1412.6550) for features.
+Source: Hinton, Vinyals and Dean 2015 (https://arxiv.org/abs/1503.02531) for outputs; Wang, Wu and Wu 2022
+(https://arxiv.org/abs/2206.10728) for features before pooling, with few images; Beyer et al. 2022
+(https://arxiv.org/abs/2106.05237) for images that are mixed, whose right outputs the whole network knows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from shapprune.core.checkpoint import load_checkpoint, save_checkpoint
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
+from shapprune.graph.cut import Cut, cut_at, trace
+from shapprune.graph.operations import Meaning
 from shapprune.graph.unit_graph import UnitGraph
-from shapprune.networks.augment import augment
+from shapprune.networks.augment import augment, darkest, mix
 from shapprune.networks.modes import mode
 from shapprune.networks.randomness import reproducible_convolutions
 from shapprune.pruning.divergence import divergence
 
-# How much the features before the last layer weigh beside the outputs.
+# How much the features weigh beside the outputs.
 _FEATURES = 10.0
 _BATCH = 50
 _EVERY = 100  # steps between checkpoints
 
 
-def distil(
-    small: nn.Module,
-    model: nn.Module,
-    graph: UnitGraph,
-    images: Tensor,
-    *,
-    steps: int,
-    rate: float,
-    augmentation: Sequence[str] = ("shift",),
-    kept: Tensor | None = None,
-    seed: int = 0,
-    checkpoint: Path | None = None,
-    progress: bool = False,
-) -> None:
-    """Train a smaller network, in place, to have the outputs and the last features of the network before.
+class Distilling:
+    """Trains a smaller network, in place, to have the outputs and the last features of the network before.
 
-    Adam runs with a cosine schedule; BatchNorms keep their statistics. Features are what the last layer reads. Their
-    squared error, as a share of their mean square, weighs ten times the Kullback-Leibler divergence of the outputs.
+    Adam runs with a cosine schedule; BatchNorms keep their statistics. Features are what the last layer reads, before
+    they are pooled (`last_features`). Their squared error, as a share of their mean square, weighs ten times the
+    Kullback-Leibler divergence of the outputs. Each image is mixed with another, up to half and half: the network
+    before says what is right for any image, so a hundred are not all that there are.
 
     Args:
         small: the network that has lost units.
-        model: the network before; it is left as it is.
-        graph: of the network before.
+        graph: of the network before, which is left as it is.
         images: calibration images, [N, ...].
         steps: how many, of 50 images each.
         rate: the first learning rate.
         augmentation: what may be done to the images: ``shift`` moves them, ``flip`` mirrors them.
-        kept: the features before the last layer that the smaller network still has; None for all.
+        kept: the inputs of the last layer that the smaller network still has; None for all.
         seed: of the order of images and their augmentation.
-        checkpoint: a file from which the same training continues after an interruption; the caller deletes it.
-        progress: report progress.
-
-    Raises:
-        ShapPruneError: the loss is no longer finite.
     """
-    training = _Distilling(small, model, graph, images, steps, rate, augmentation, kept, seed)
-    sums = [float(each.double().sum()) for each in (images, *small.state_dict().values())]
-    identity = f"{steps} {rate} {tuple(augmentation)} {seed} {sums}"
-    done = 0
-    with mode(small, training=False), mode(model, training=False), reproducible_convolutions(), torch.enable_grad():
-        if (saved := load_checkpoint(checkpoint, identity)) is not None:
-            done = saved["step"]
-            training.load_state(saved)
-        remaining = range(done, steps)
-        for step in track(remaining, "distilling") if progress else remaining:
-            training.step(step)
-            if (step + 1) % _EVERY == 0 and checkpoint is not None:
-                save_checkpoint(checkpoint, identity, {"step": step + 1, **training.state()})
-    training.finish()
-
-
-class _Distilling:
-    """A training under way."""
 
     def __init__(
         self,
         small: nn.Module,
-        model: nn.Module,
         graph: UnitGraph,
         images: Tensor,
+        *,
         steps: int,
         rate: float,
-        augmentation: Sequence[str],
-        kept: Tensor | None,
-        seed: int,
+        augmentation: Sequence[str] = ("shift",),
+        kept: Tensor | None = None,
+        seed: int = 0,
     ):
-        self._small, self._model, self._images = small, model, images
-        self._steps, self._rate, self._kept = steps, rate, kept
-        self._augmentation = augmentation if images.dim() == 4 else ()
-        self._last = last_layer(graph)
-        self._flags = [(each, each.requires_grad) for each in small.parameters()]
-        floating = [each for each in small.parameters() if each.is_floating_point()]
-        for each in floating:
-            each.requires_grad_(True)
-        self._optimizer = torch.optim.Adam(floating, lr=rate)
+        self._small, self._traced, self._images = small, graph.traced, images
+        self._steps, self._rate = steps, rate
+        self._augmentation = tuple(augmentation) if images.dim() == 4 else ()
+        features = last_features(graph)
+        self._whole, self._own = cut_at(graph.traced, features), _cut_as(small, features)
+        self._kept = None if kept is None else _kept_channels(graph, features, kept)
+        self._optimizer = torch.optim.Adam([each for each in small.parameters() if each.is_floating_point()], lr=rate)
         self._generator = torch.Generator(images.device).manual_seed(seed)
-        self._black = images.amin([0, *range(2, images.dim())]).view(1, -1, *[1] * (images.dim() - 2))
+        self._black = darkest(images)
         self._order = torch.empty(0, dtype=torch.long)
+        sums = [float(each.double().sum()) for each in (images, *small.state_dict().values())]
+        self._identity = f"{steps} {rate} {self._augmentation} {seed} {sums}"
 
-    def step(self, number: int) -> None:
+    def run(self, checkpoint: Path | None = None, progress: bool = False) -> None:
+        """Take all steps.
+
+        Args:
+            checkpoint: a file from which the same training continues after an interruption; the caller deletes it.
+            progress: report progress.
+
+        Raises:
+            ShapPruneError: the loss is no longer finite.
+        """
+        done = 0
+        with self._trainable():
+            if (saved := load_checkpoint(checkpoint, self._identity)) is not None:
+                done = saved["step"]
+                self._load_state(saved)
+            remaining = range(done, self._steps)
+            for step in track(remaining, "distilling") if progress else remaining:
+                self._step(step)
+                if (step + 1) % _EVERY == 0 and checkpoint is not None:
+                    save_checkpoint(checkpoint, self._identity, {"step": step + 1, **self._state()})
+
+    @contextmanager
+    def _trainable(self) -> Iterator[None]:
+        """Make the parameters of the smaller network ask for gradients, and hand them back as they came."""
+        flags = [(each, each.requires_grad) for each in self._small.parameters()]
+        modes = mode(self._small, training=False), mode(self._traced, training=False)
+        with modes[0], modes[1], reproducible_convolutions(), torch.enable_grad():
+            for group in self._optimizer.param_groups:
+                for each in group["params"]:
+                    each.requires_grad_(True)
+            try:
+                yield
+            finally:
+                for parameter, needed in flags:
+                    parameter.grad = None
+                    parameter.requires_grad_(needed)
+
+    def _step(self, number: int) -> None:
         """Take a step on the next images."""
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate * (1 + math.cos(math.pi * number / self._steps)) / 2
@@ -115,11 +121,13 @@ class _Distilling:
             self._order = torch.randperm(len(self._images), generator=self._generator, device=self._images.device)
         chosen, self._order = self._order[:_BATCH], self._order[_BATCH:]
         batch = augment(self._images[chosen], self._augmentation, self._black, self._generator)
+        if batch.is_floating_point():
+            batch = mix(batch, self._generator)
         with torch.no_grad():
-            features, outputs = _run(self._model, self._last, batch)
+            features, outputs = _run(self._whole, batch)
         if self._kept is not None:
-            features = features[..., self._kept]
-        own_features, own = _run(self._small, self._last, batch)
+            features = features[:, self._kept]
+        own_features, own = _run(self._own, batch)
         loss = divergence(outputs, own)
         loss = loss + _FEATURES * (own_features - features).square().mean() / features.square().mean().clamp_min(1e-12)
         if not torch.isfinite(loss):
@@ -128,7 +136,7 @@ class _Distilling:
         loss.backward()
         self._optimizer.step()
 
-    def state(self) -> dict[str, object]:
+    def _state(self) -> dict[str, object]:
         """All that the rest of the training depends on."""
         return {
             "model": self._small.state_dict(),
@@ -137,18 +145,12 @@ class _Distilling:
             "order": self._order,
         }
 
-    def load_state(self, state: dict[str, object]) -> None:
-        """Continue from a state that `state` returned."""
+    def _load_state(self, state: dict[str, object]) -> None:
+        """Continue from a state that `_state` returned."""
         self._small.load_state_dict(state["model"])  # type: ignore[arg-type]
         self._optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
         self._generator.set_state(state["generator"])  # type: ignore[arg-type]
         self._order = state["order"].to(self._images.device)  # type: ignore[attr-defined]
-
-    def finish(self) -> None:
-        """Hand the parameters back as they came, without gradients."""
-        for parameter, needed in self._flags:
-            parameter.grad = None
-            parameter.requires_grad_(needed)
 
 
 def last_layer(graph: UnitGraph) -> str:
@@ -157,12 +159,37 @@ def last_layer(graph: UnitGraph) -> str:
     return [nodes[node] for node in graph.traced.graph.nodes if node in nodes][-1]
 
 
-def _run(network: nn.Module, layer: str, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The inputs of a layer, and the outputs of the network."""
-    seen: list[Tensor] = []
-    hook = network.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    try:
-        outputs = network(images)
-    finally:
-        hook.remove()
-    return seen[-1], outputs
+def last_features(graph: UnitGraph) -> fx.Node:
+    """The value that the last layer reads, before it is pooled and flattened: [N, channels, ...].
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from shapprune.graph.unit_graph import UnitGraph
+        >>> from shapprune.pruning.distil import last_features
+        >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 2))
+        >>> last_features(UnitGraph(model, torch.rand(1, 1, 8, 8))).target  # the ReLU
+        '1'
+    """
+    (node,) = graph.calls[last_layer(graph)][-1].all_input_nodes
+    while graph.meaning(node) in (Meaning.POOLING, Meaning.FLATTEN):
+        node = node.all_input_nodes[0]
+    return node
+
+
+def _kept_channels(graph: UnitGraph, features: fx.Node, kept: Tensor) -> Tensor:
+    """The channels of the last features that are left, from the inputs of the last layer that are."""
+    inputs = graph.modules[last_layer(graph)].get_parameter("weight").shape[1]
+    return (kept // (inputs // graph.shapes[features][1])).unique()
+
+
+def _cut_as(small: nn.Module, node: fx.Node) -> Cut:
+    """Cut a smaller network at a value of the network before."""
+    twin = trace(small)
+    return cut_at(twin, next(each for each in twin.graph.nodes if each.name == node.name))
+
+
+def _run(cut: Cut, images: Tensor) -> tuple[Tensor, Tensor]:
+    """The features of images at a cut, and the outputs."""
+    values = cut.before(images)
+    return values[0], cut.after(*values)

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.criteria.catalog import lookup
 from shapprune.graph.counting import count_macs
-from shapprune.networks.augment import AUGMENTATIONS, augment
-from shapprune.pruning.distil import distil, last_layer
+from shapprune.networks.augment import AUGMENTATIONS, augment, darkest
+from shapprune.pruning.distil import Distilling, last_layer
 from shapprune.pruning.removal import remove_units
-from shapprune.pruning.repair import REPAIRS
-from shapprune.pruning.repair import repair as repair_network
+from shapprune.pruning.repair import REPAIRS, repair_by
 from shapprune.pruning.selection import RECONSTRUCTION, Structure
 
 # Copies of the images that the repair sees beside them, where that helps.
@@ -124,10 +123,11 @@ class Maker:
         """Repair a smaller network in place, with images and so many changed copies of each."""
         if copies and images.dim() == 4:
             generator = torch.Generator(images.device).manual_seed(self._how.seed)
-            black = images.amin((0, 2, 3)).view(1, -1, 1, 1)
-            changed = (augment(images, self._how.augmentation, black, generator) for _ in range(copies))
+            black, names = darkest(images), self._how.augmentation
+            changed = (augment(images, names, black, generator) for _ in range(copies))
             images = torch.cat([images, *changed])
-        repair_network(small, self._structure.model, removed, images, self._how.repair)
+        structure = self._structure
+        repair_by(small, structure.graph, structure.dependencies, removed, images, self._how.repair)
 
     def distil(
         self,
@@ -139,20 +139,19 @@ class Maker:
         checkpoint: Path | None = None,
         progress: bool = False,
     ) -> None:
-        """Distil a smaller network in place; see `shapprune.pruning.distil.distil`."""
-        distil(
+        """Distil a smaller network in place; see `shapprune.pruning.distil.Distilling`."""
+        names, kept = self._how.augmentation, self._kept_inputs(removed)
+        training = Distilling(
             small,
-            self._structure.model,
             self._structure.graph,
             images,
             steps=steps,
             rate=rate,
-            augmentation=self._how.augmentation,
-            kept=self._kept_features(removed),
+            augmentation=names,
+            kept=kept,
             seed=self._how.seed,
-            checkpoint=checkpoint,
-            progress=progress,
         )
+        training.run(checkpoint, progress)
 
     def steps(self, small: nn.Module, example: Tensor) -> int:
         """How many steps of distilling to take; 0 for none."""
@@ -163,7 +162,7 @@ class Maker:
         steps = int(self._how.minutes * 60 * _SPEED / (2.5 * 50 * macs))
         return 0 if steps < _STEPS[0] else min(steps, _STEPS[1])
 
-    def _kept_features(self, removed: Mapping[str, Sequence[int]]) -> Tensor | None:
+    def _kept_inputs(self, removed: Mapping[str, Sequence[int]]) -> Tensor | None:
         """The inputs of the last layer that are left; None if it has lost none."""
         last, gone = last_layer(self._structure.graph), []
         for layer, readers in self._structure.readers.items():

@@ -13,6 +13,9 @@ from shapprune.core.errors import ShapPruneError, unknown
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from shapprune.graph.dependents import Dependencies
+    from shapprune.graph.unit_graph import UnitGraph
+
 REPAIRS = ("none", "batchnorm", "least-squares")
 
 
@@ -57,17 +60,42 @@ def repair(
     if len(images) == 0:
         raise ShapPruneError(f"repair {how!r} got 0 images, it needs 1 or more")
 
+    from shapprune.graph.dependents import Dependencies
     from shapprune.graph.unit_graph import UnitGraph
+    from shapprune.networks.modes import mode
+
+    images = images.to(next(model.parameters()).device)
+    graph = UnitGraph(model, images[:2])
+    with mode(model, training=False):
+        repair_by(small, graph, Dependencies(graph.traced, images[:2]), units, images, how)
+    return small
+
+
+def repair_by(
+    small: nn.Module,
+    graph: UnitGraph,
+    dependencies: Dependencies,
+    units: Mapping[str, Sequence[int]],
+    images: Tensor,
+    how: str,
+) -> None:
+    """Repair as `repair` does, with what is known of the network before.
+
+    Args:
+        small: as for `repair`.
+        graph: of the network before, in eval mode.
+        dependencies: of its units.
+        units: as for `repair`.
+        images: as there, one or more.
+        how: as there.
+    """
     from shapprune.networks.modes import mode
     from shapprune.pruning.batchnorm import reestimate_statistics
     from shapprune.pruning.removal import find_readers
     from shapprune.pruning.sweep import sweep
 
-    images = images.to(next(model.parameters()).device)
-    graph = UnitGraph(model, images[:2])
-    with mode(small, training=False), mode(model, training=False):
+    with mode(small, training=False):
         if how == "batchnorm":
             reestimate_statistics(small, graph, find_readers(graph, small), images)
-        else:
-            sweep(small, graph, units, images)
-    return small
+        elif how == "least-squares":
+            sweep(small, graph, dependencies, units, images)

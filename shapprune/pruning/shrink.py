@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,17 +20,14 @@ from shapprune.graph.counting import count_bytes, count_macs, count_parameters
 from shapprune.graph.removing import copy_network
 from shapprune.networks.latency import measure_latency
 from shapprune.networks.modes import outside_inference
-from shapprune.pruning.allocation import uniform_within
-from shapprune.pruning.budget import MEASURES, Budget
+from shapprune.pruning.budget import Budget
 from shapprune.pruning.crossfit import Judge
 from shapprune.pruning.damage import Damage
 from shapprune.pruning.divergence import Agreement, run
-from shapprune.pruning.knapsack import Cost, fit_widths
 from shapprune.pruning.maker import How, Maker
-from shapprune.pruning.milliseconds import Milliseconds
 from shapprune.pruning.removal import kept_units
 from shapprune.pruning.selection import Selector, Structure
-from shapprune.pruning.target import Target
+from shapprune.pruning.widths import Widths
 
 
 @dataclass(frozen=True)
@@ -162,6 +158,7 @@ class Shrinker:
         images: calibration images, [N, ...].
         labels: of the images, or None.
         how: how it is made smaller.
+        damage: what another one with the same network, images and choices has measured; None to measure it.
 
     Attributes:
         before: what the network costs: macs, parameters, bytes and milliseconds.
@@ -171,7 +168,14 @@ class Shrinker:
             nothing can be removed from.
     """
 
-    def __init__(self, model: nn.Module, images: Tensor, labels: Tensor | None = None, how: How | None = None):
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor | None = None,
+        how: How | None = None,
+        damage: Mapping[str, Damage] | None = None,
+    ):
         self._how = how or How()
         if len(images) < 2:
             raise ShapPruneError(f"{len(images)} calibration images were given, 2 or more are needed")
@@ -192,35 +196,20 @@ class Shrinker:
         self._maker = Maker(self._structure, how)
         quiet = Selector(self._structure, how.criterion, how.options, how.aggregate, how.seed)
         self._judge = Judge(quiet, self._maker, self._images, self._labels, outputs, how.seed)
-        self._damage: dict[str, Damage] | None = None
-        self._milliseconds: Milliseconds | None = None
+        self._damage = damage
+        self._widths = Widths(self._structure, self._how, lambda: self.damage, self._images[:1])
         self.before = self._cost(self._model)
 
     @property
-    def damage(self) -> dict[str, Damage]:
+    def damage(self) -> Mapping[str, Damage]:
         """What the outputs lose when one layer loses units; measured once."""
         if self._damage is None:
             self._damage = self._selector.damage(self._images, self._labels)
         return self._damage
 
-    @property
-    def milliseconds(self) -> Milliseconds:
-        """How long the network takes with other widths; measured once."""
-        if self._milliseconds is None:
-            self._milliseconds = Milliseconds(self._structure, self._images[:1], self._how.progress)
-        return self._milliseconds
-
     def check(self, budget: Budget) -> None:
         """Raise if a budget cannot be met or the network is within it."""
-        if budget.measure in MEASURES:
-            measure, unit = MEASURES[budget.measure]
-            sizes = self._structure.sizes
-            limit = budget.limit(sizes.of({})[measure] / unit)
-            least = sizes.of({layer: min(units, self._how.multiple) for layer, units in sizes.full.items()})[measure]
-            if least > limit * unit:
-                raise ShapPruneError(
-                    f"{limit:,.6g} {budget.measure} cannot be met: with the least units there are {least / unit:,.6g}"
-                )
+        self._widths.check(budget)
 
     def shrink(self, budget: Budget, checkpoint: Path | None = None) -> Pruned:
         """Make the network fit a budget.
@@ -234,7 +223,7 @@ class Shrinker:
         """
         started, progress = time.perf_counter(), self._how.progress
         self.check(budget)
-        widths = self._widths(budget)
+        widths = self._widths.find(budget)
         judgement = self._judge.judge(widths, progress)
         small, removed = self._maker.remove(self._orders(), widths, self._images)
         self._maker.repair(small, removed, self._images, judgement.copies)
@@ -257,38 +246,6 @@ class Shrinker:
         if self._damage is not None or self._how.allocation == "damage":
             return {layer: each.order for layer, each in self.damage.items()}
         return self._selector.orders(self._images, self._labels)
-
-    def _widths(self, budget: Budget) -> dict[str, int]:
-        """How many units each group keeps."""
-        sizes, multiple = self._structure.sizes, self._how.multiple
-        if budget.ratio is not None:
-            return Target(ratio=budget.ratio, multiple=multiple).keep(sizes.full) or {}
-        if budget.milliseconds is not None:
-            limit = budget.limit(self.milliseconds.whole)
-            return self.milliseconds.fit(lambda aim: self._within(aim, self.milliseconds.estimate, budget), limit)
-        measure, unit = MEASURES[budget.measure]
-        limit = budget.limit(sizes.of({})[measure] / unit) * unit
-        names = list(self._structure.groups)
-
-        def cost(widths: np.ndarray) -> np.ndarray:
-            return sizes.of({name: widths[:, place] for place, name in enumerate(names)})[measure]
-
-        return self._within(limit, cost, budget)
-
-    def _within(self, limit: float, cost: Cost, budget: Budget) -> dict[str, int]:
-        """Widths whose cost is within a limit, by the allocation asked for."""
-        units, multiple = self._structure.sizes.full, self._how.multiple
-
-        def of(widths: Mapping[str, int]) -> float:
-            return float(cost(np.array([list(widths.values())]))[0])
-
-        uniform, least = uniform_within(units, of, limit, multiple)
-        if self._how.allocation == "uniform":
-            if uniform is None:
-                raise ShapPruneError(f"{budget} cannot be met: the same ratio of all layers leaves {least:,.6g}")
-            return uniform
-        table = {layer: self.damage[layer].table(multiple) for layer in units}
-        return fit_widths(table, cost, limit, uniform or {layer: min(table[layer]) for layer in units})
 
     def _kept(self, small: nn.Module) -> dict[str, list[int]]:
         kept, units_of = kept_units(small), self._structure.graph.units_of

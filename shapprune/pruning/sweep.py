@@ -21,8 +21,9 @@ from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.folding import scale_of
 from shapprune.pruning.ridge import fit_ridge
 
-# A refit looks at so many numbers (128 MiB as float64) and positions of an image: twice as many fitted no better.
-NUMBERS, POSITIONS = 2**24, 512
+# A refit looks at so many numbers (128 MiB as float64), positions of an image, and positions of all images: twice as
+# many fitted no better.
+NUMBERS, POSITIONS, ROWS = 2**24, 512, 51_200
 # Numbers in the largest value of a pass.
 PASS = 2**27
 # A share of a layer's outputs that is rounding, and not refitted.
@@ -32,7 +33,13 @@ _TINY = 1e-3
 
 
 @torch.no_grad()
-def sweep(small: nn.Module, graph: UnitGraph, units: Mapping[str, Sequence[int]], images: Tensor) -> None:
+def sweep(
+    small: nn.Module,
+    graph: UnitGraph,
+    dependencies: Dependencies,
+    units: Mapping[str, Sequence[int]],
+    images: Tensor,
+) -> None:
     """Fit the layers whose inputs have changed, in the order they run, so that outputs come near those before.
 
     Each fit is a ridge regression of what is missing from the outputs on the layer's inputs as they are in the smaller
@@ -44,6 +51,7 @@ def sweep(small: nn.Module, graph: UnitGraph, units: Mapping[str, Sequence[int]]
     Args:
         small: the network that has lost units, in eval mode; it is changed in place.
         graph: of the network before, in eval mode.
+        dependencies: of its units.
         units: layer -> indices of the units that left.
         images: calibration images, [N, ...].
 
@@ -52,13 +60,12 @@ def sweep(small: nn.Module, graph: UnitGraph, units: Mapping[str, Sequence[int]]
     """
     largest = max(shape[1:].numel() for shape in graph.shapes.values())
     images = images[: max(2, PASS // largest)]
-    _Sweep(small, graph, units, images).run()
+    _Sweep(small, graph, _gone(dependencies, units), images).run()
 
 
 class _Sweep:
-    def __init__(self, small: nn.Module, graph: UnitGraph, units: Mapping[str, Sequence[int]], images: Tensor):
+    def __init__(self, small: nn.Module, graph: UnitGraph, gone: Mapping[str, set[int]], images: Tensor):
         self._small, self._graph = small, graph
-        gone = _gone(graph, units, images)
         layers = (name for name in graph.calls if not graph.is_depthwise(name))
         self._kept = {name: _check_kept(small, name, graph.units_of(name), gone.get(name, set())) for name in layers}
         self._lockstep = Lockstep(graph.traced, small, images)
@@ -124,9 +131,8 @@ def _is_plain_sum(node: fx.Node) -> bool:
     return name in ("add", "iadd", "add_") and not node.kwargs.get("alpha")
 
 
-def _gone(graph: UnitGraph, units: Mapping[str, Sequence[int]], images: Tensor) -> dict[str, set[int]]:
+def _gone(dependencies: Dependencies, units: Mapping[str, Sequence[int]]) -> dict[str, set[int]]:
     """The outputs that layers have lost: those whose units left, and those that depend on them, as gates do."""
-    dependencies = Dependencies(graph.traced, images[:2])
     gone: dict[str, set[int]] = {}
     for layer, removed in units.items():
         for each in dependencies.of(layer) if len(removed) else ():
@@ -156,7 +162,7 @@ def _draw_positions(layer: Linear, outputs: Tensor) -> tuple[Tensor, Tensor]:
     images, positions, _ = outputs.shape
     width = max(outputs.shape[2], layer.weight[0].numel())
     chosen = torch.arange(0, images, 1 + images * width // NUMBERS)
-    some = min(positions, POSITIONS, max(1, NUMBERS // (len(chosen) * width)))
+    some = min(positions, POSITIONS, max(1, min(ROWS, NUMBERS // width) // len(chosen)))
     generator = torch.Generator().manual_seed(0)
     drawn = torch.stack([torch.randperm(positions, generator=generator)[:some] for _ in chosen])
     return chosen[:, None].to(outputs.device), drawn.to(outputs.device)

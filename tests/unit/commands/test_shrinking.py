@@ -12,6 +12,7 @@ from shapprune import ShapPruneError
 from shapprune.__main__ import main
 from shapprune.networks.storage import load
 from shapprune.pruning import distil
+from shapprune.pruning.selection import Selector
 from shapprune.pruning.shrink import Shrinker
 from tests.toys import ConvNetwork, ResidualNetwork, randomise
 from tests.unit.commands.files import facts_of, widths_of, write_images
@@ -111,7 +112,7 @@ def test_a_residual_stream_is_pruned(tmp_path, out, call):
 
 def test_distilling_continues_after_an_interruption(call, out, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(distil, "_EVERY", 10)
-    steps, step = [], distil._Distilling.step
+    steps, step = [], distil.Distilling._step
 
     def stop(self, number):
         steps.append(number)
@@ -121,7 +122,7 @@ def test_distilling_continues_after_an_interruption(call, out, tmp_path, monkeyp
         step(self, number)
 
     stop_at: list[int] = []
-    monkeypatch.setattr(distil._Distilling, "step", stop)
+    monkeypatch.setattr(distil.Distilling, "_step", stop)
     monkeypatch.setattr("shapprune.pruning.crossfit.RATES", (1e-3,))
     given = ["--ratio", 0.5, "--repair", "none", "--distil", 40]
     assert call("prune", *given, "--out", tmp_path / "whole") == 0
@@ -130,7 +131,7 @@ def test_distilling_continues_after_an_interruption(call, out, tmp_path, monkeyp
     stop_at[:] = [25]
     with pytest.raises(KeyboardInterrupt):
         call("prune", *given)
-    assert [file.name for file in out.iterdir()] == ["distilling.unfinished"]
+    assert sorted(file.name for file in out.iterdir()) == ["distilling.unfinished", "prune.unfinished"]
     steps[:] = []
     assert call("prune", *given) == 0
     assert steps[-20:] == list(range(20, 40))
@@ -138,6 +139,52 @@ def test_distilling_continues_after_an_interruption(call, out, tmp_path, monkeyp
     assert sorted(file.name for file in out.iterdir()) == ["model.json", "model.safetensors"]
     one, other = (load(folder / "model.safetensors", ConvNetwork).state_dict() for folder in (out, tmp_path / "whole"))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def count_damage(monkeypatch):
+    """A list that grows with each time that damage is measured."""
+    damage, measured = Selector.damage, []
+    monkeypatch.setattr(Selector, "damage", lambda self, *some: measured.append(1) or damage(self, *some))
+    return measured
+
+
+def test_budgets_that_were_met_are_not_met_again_after_an_interruption(call, out, tmp_path, monkeypatch, capsys):
+    given = ["--budgets", "75%", "0.5", "2k", "--distil", "none"]
+    assert call("prune", *given, "--out", tmp_path / "whole") == 0
+    shrink, made = Shrinker.shrink, []
+    measured = count_damage(monkeypatch)
+
+    def stop(self, budget, checkpoint=None):
+        if len(made) == 2:
+            made.clear()
+            raise KeyboardInterrupt
+        made.append(budget.amount)
+        return shrink(self, budget, checkpoint)
+
+    monkeypatch.setattr(Shrinker, "shrink", stop)
+    with pytest.raises(KeyboardInterrupt):
+        call("prune", *given)
+    assert (out / "prune.unfinished").exists()
+    assert call("prune", *given) == 0
+    assert (made, measured) == ([2000], [1])
+    assert "macs-75-percent: 0.75 of the MACs, made before the command was cut off" in capsys.readouterr().out
+    assert not (out / "prune.unfinished").exists()
+    for folder in ("macs-75-percent", "macs-2000"):
+        one, other = (load(each / folder / "model.safetensors", ConvNetwork) for each in (out, tmp_path / "whole"))
+        pairs = zip(one.parameters(), other.parameters(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
+    assert len((out / "tradeoff.csv").read_text().splitlines()) == 5
+
+
+def test_other_images_begin_anew(call, out, monkeypatch):
+    given = ["--macs", 0.5, "--distil", "none"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Shrinker, "shrink", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            call("prune", *given)
+    measured = count_damage(monkeypatch)
+    assert call("prune", *given, "--seed", 1) == 0
+    assert measured == [1]
 
 
 def test_several_budgets(call, out, capsys):
@@ -170,7 +217,8 @@ def test_several_budgets_of_another_measure_without_classes(call, flat, out, mon
     monkeypatch.setattr(Shrinker, "shrink", stop_second)
     with pytest.raises(KeyboardInterrupt):
         call("prune", *given, "25%")
-    assert not [file for file in out.iterdir() if file.is_file()]  # table and figure would be of other networks
+    files = [file.name for file in out.iterdir() if file.is_file()]
+    assert files == ["prune.unfinished"]  # table and figure would be of other networks
 
 
 def test_colours_are_mirrored_by_default(tmp_path, out, call):
@@ -195,6 +243,7 @@ def test_milliseconds_are_passed_on(call, out, monkeypatch, capsys):
     def refuse(self, budget, **options):
         raise ShapPruneError(f"{budget.measure} {budget.amount}")
 
+    monkeypatch.setattr(Shrinker, "check", lambda *_: None)
     monkeypatch.setattr(Shrinker, "shrink", refuse)
     assert call("prune", "--milliseconds", "80%", "--distil", "none") == 1
     assert "milliseconds 0.8" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shapprune.networks.augment import AUGMENTATIONS, PADDING, augment
+from shapprune.networks.augment import AUGMENTATIONS, PADDING, augment, darkest, mix
 from shapprune.networks.recipe import recipe_options
 
 BLACK = torch.tensor([-1.0, -2.0]).view(1, 2, 1, 1)
@@ -29,6 +29,7 @@ def test_a_batch_keeps_its_shape_and_follows_the_generator(name, images):
     before = images.clone()
     once = run(images, name)
     assert once.shape == images.shape
+    assert once.stride() == images.stride()
     assert torch.equal(once, run(images, name))
     assert not torch.equal(once, run(images, name, seed=1))
     assert torch.equal(images, before)
@@ -85,3 +86,21 @@ def test_a_rotation_turns_oblong_images_without_stretching_them(monkeypatch):
         total = turned.sum()
         distance = torch.hypot((turned * rows).sum() / total, (turned * columns).sum() / total)
         assert float(distance) == pytest.approx(8, abs=0.5)  # half a pixel: the interpolation's own error
+
+
+def test_mixing_gives_another_image_at_most_half(images):
+    tags = torch.eye(200).view(200, 200, 1)
+    mixed = mix(tags, torch.Generator().manual_seed(0)).squeeze(2)
+    torch.testing.assert_close(mixed.sum(1), torch.ones(200))
+    assert mixed.diagonal().min() >= 0.5
+    assert ((mixed > 0).sum(1) <= 2).all()
+    assert ((mixed > 0).sum(1) == 2).sum() > 190
+    assert torch.equal(mix(images, torch.Generator().manual_seed(1)), mix(images, torch.Generator().manual_seed(1)))
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 5), (4, 3, 5, 6)])
+def test_darkest_values_are_those_of_channels(shape):
+    values = torch.rand(shape)
+    found = darkest(values)
+    assert found.shape == (1, 3, *[1] * (len(shape) - 2))
+    torch.testing.assert_close(found.flatten(), values.transpose(0, 1).flatten(1).amin(1))
