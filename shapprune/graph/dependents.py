@@ -6,16 +6,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch_pruning as tp
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.graph.cut import trace
+from shapprune.graph.cut import node_shapes, trace
 from shapprune.graph.heads import trace_heads
-from shapprune.graph.operations import LAYERS, is_depthwise
-from shapprune.graph.outputs import tensors_of
+from shapprune.graph.operations import LAYERS, Meaning, is_depthwise, meaning_of_function
+from shapprune.graph.outputs import map_tensors, tensors_of
+from shapprune.graph.shapes import keeps_units
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
 
@@ -65,7 +67,7 @@ class Dependencies:
             self._graph = tp.DependencyGraph().build_dependency(
                 model,
                 example_inputs=example.clone(),
-                forward_fn=lambda _, images: list(tensors_of(traced(images)).values()),
+                forward_fn=lambda _, images: _Followed(traced, images).run(images),
             )
 
     def of(self, layer: str) -> list[Dependent]:
@@ -116,6 +118,34 @@ class Dependencies:
                 raise ShapPruneError(f"no units can be removed from {type(model).__name__}: {reason}") from error
             finally:
                 _learn(model, lambda name: name not in frozen)
+
+
+class _Followed(fx.Interpreter):
+    """Runs a network so that Torch-Pruning follows units no further than is known what becomes of them.
+
+    Where channels are shuffled or cut into chunks, for one, it would fail on the whole network. Such values are outputs
+    to it, and what is made of them is new; no unit that reaches them is removed.
+    """
+
+    def __init__(self, traced: fx.GraphModule, images: Tensor):
+        super().__init__(traced)
+        self._shapes, _ = node_shapes(traced, images)
+        self._ends: list[Tensor] = []
+
+    def run_node(self, n: fx.Node) -> object:
+        result = super().run_node(n)
+        if n.op not in ("call_function", "call_method") or not tensors_of(result) or self._is_known(n):
+            return result
+        self._ends += [value for each in n.all_input_nodes if isinstance(value := self.env[each], Tensor)]
+        return map_tensors(torch.Tensor.detach, result)
+
+    def _is_known(self, n: fx.Node) -> bool:
+        meaning = meaning_of_function(n)
+        return meaning is not Meaning.OTHER and keeps_units(n, meaning, self._shapes)
+
+    def run(self, *args: Any, **kwargs: Any) -> list[Tensor]:
+        outputs = super().run(*args, **kwargs)
+        return [each for each in (*tensors_of(outputs).values(), *self._ends) if each.requires_grad]
 
 
 def _learn(model: nn.Module, learns: Callable[[str], bool]) -> None:

@@ -73,7 +73,8 @@ def compare(small: nn.Module, graph: UnitGraph, removed: Mapping[str, Sequence[i
         traced = trace(small)
         _, outputs = node_shapes(traced, images)
     except ShapPruneError as error:
-        raise ShapPruneError(f"{name} does not run without these units: {error}") from error
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ShapPruneError(f"{name} does not run without these units: {reason}") from error
     expected = masked(graph, removed, images)
     if any(each.isnan().any() for each in tensors_of(expected).values()):
         raise ShapPruneError(

@@ -45,6 +45,19 @@ class Shuffled(Net):
         return x.view(x.size(0), 2, 3, 6, 6).transpose(1, 2).flatten(1, 2)
 
 
+class ShuffledLast(Net):
+    """Shuffled where Torch-Pruning itself would fail, behind layers that lose units."""
+
+    def __init__(self):
+        super().__init__()
+        self.two, self.last = nn.Conv2d(6, 6, 3), nn.Conv2d(6, 5, 1)
+
+    def head(self, x):
+        count, channels, height, width = x.size()
+        x = x.view(count, 2, channels // 2, height, width).transpose(1, 2).contiguous().view(count, -1, height, width)
+        return super().head(torch.relu(self.last(x)))
+
+
 class Chunked(Net):
     def between(self, x):
         one, other = x.chunk(2, 1)
@@ -138,6 +151,7 @@ KINDS = {
     "plain": (Net, ["one", "two", "three"], None, ""),
     "view of fixed size": (FixedView, ["one", "three"], "two", "shape '[-1, 20]' is invalid"),
     "shuffled channels": (Shuffled, ["two", "three"], "one", "into 'view'"),
+    "shuffled behind": (ShuffledLast, ["one", "last", "three"], "two", "into 'view'"),
     "chunks": (Chunked, ["two", "three"], "one", "into 'chunk'"),
     "tokens": (Tokens, ["one"], "three", "puts out (3, 16, 7) for 3 images, only [images, units] is supported"),
     "used twice": (Twice, ["three"], "two", "is used 2 times in one pass"),
