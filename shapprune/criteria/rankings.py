@@ -198,9 +198,7 @@ def _weights(game: LayerGame, own: bool = False) -> dict[str, Tensor]:
     if own and not has_own_weights(game.module):
         raise ShapPruneError(f"the weights of layer {game.layer!r} are computed from others, so they have no gradient")
     modules = [game.module] if own else [each for each in game.model.modules() if isinstance(each, LAYERS)]
-    wanted = {
-        id(each.weight) for each in modules if has_own_weights(each)
-    }  # a shared weight has the name of its first use
+    wanted = {id(each.weight) for each in modules if has_own_weights(each)}
     named = game.model.named_parameters()
     return {name: each.detach().requires_grad_(True) for name, each in named if id(each) in wanted}
 

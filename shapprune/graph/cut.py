@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, fx, nn
 
-from shapprune.core.errors import ShapPruneError
+from shapprune.core.errors import ShapPruneError, first_line
 from shapprune.graph.operations import keeps_forward, works_in_place
 from shapprune.graph.outputs import map_tensors
 from shapprune.networks.modes import mode
@@ -68,8 +68,7 @@ def trace(model: nn.Module, training: bool = False) -> fx.GraphModule:
         try:
             graph = _Tracer().trace(model, concrete_args=constants or None)
         except Exception as error:  # fx raises whatever the network's own code raises
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ShapPruneError(f"torch.fx cannot trace {name}: {reason}") from error
+            raise ShapPruneError(f"torch.fx cannot trace {name}: {first_line(error)}") from error
         _leave_out_unused(graph, dict(model.named_modules()))
         return fx.GraphModule(model, graph, class_name=name)
 
@@ -130,8 +129,9 @@ def node_values(
         try:
             outputs = Recorder(traced).run(images)
         except (RuntimeError, ValueError, TypeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ShapPruneError(f"the network fails on images of shape {tuple(images.shape)}: {reason}") from error
+            raise ShapPruneError(
+                f"the network fails on images of shape {tuple(images.shape)}: {first_line(error)}"
+            ) from error
     return found, map_tensors(lambda each: each, outputs)  # fx has dictionaries and lists of its own
 
 

@@ -121,7 +121,7 @@ def works_in_place(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     """
     if node.op == "call_module":
         return bool(getattr(modules[str(node.target)], "inplace", False))
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    name = name_of(node)
     operator = getattr(node.target, "__module__", "") == "_operator" and name in _IN_PLACE
     given = bool(node.kwargs.get("inplace")) or "out" in node.kwargs
     return node.op.startswith("call") and (operator or name.endswith("_") or given)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, fx, nn
 
-from shapprune.core.errors import ShapPruneError
+from shapprune.core.errors import ShapPruneError, first_line
 from shapprune.graph.cut import node_shapes, trace
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.heads import trace_heads
@@ -73,7 +73,7 @@ def compare(small: nn.Module, graph: UnitGraph, removed: Mapping[str, Sequence[i
         traced = trace(small)
         _, outputs = node_shapes(traced, images)
     except ShapPruneError as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        reason = first_line(error.__cause__ or error)
         raise ShapPruneError(f"{name} does not run without these units: {reason}") from error
     expected = masked(graph, removed, images)
     if any(each.isnan().any() for each in tensors_of(expected).values()):

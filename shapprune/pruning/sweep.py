@@ -15,7 +15,7 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.graph.cut import ignore_sizes
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.lockstep import Lockstep
-from shapprune.graph.operations import Meaning, weight_of
+from shapprune.graph.operations import Meaning, name_of, weight_of
 from shapprune.graph.rows import Linear, has_rows, input_rows, output_rows
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.folding import scale_of
@@ -127,8 +127,7 @@ class _Sweep:
 
 def _is_plain_sum(node: fx.Node) -> bool:
     """Whether a node adds its inputs with weights of one."""
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    return name in ("add", "iadd", "add_") and not node.kwargs.get("alpha")
+    return name_of(node) in ("add", "iadd", "add_") and not node.kwargs.get("alpha")
 
 
 def _gone(dependencies: Dependencies, units: Mapping[str, Sequence[int]]) -> dict[str, set[int]]:
