@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +17,14 @@ from shapprune.pruning.divergence import Agreement, agree, divergence, interval,
 from shapprune.pruning.maker import Maker
 from shapprune.pruning.selection import Selector
 
-# Learning rates that are tried for distilling.
-RATES = (2e-3, 1e-3, 5e-4, 2e-4)
 # Parts that images are split into; each is left out once.
 FOLDS = 4
-# Distilling is tried with this share of the steps.
-_TRIAL = 1 / 4
+# Learning rates of distilling: the next one is tried where the one before does not help.
+RATES = (1e-3, 2e-4)
+# Shares of the steps with which distilling is tried: without the first part of the images, and without each other one.
+_TRIALS = 1 / 2, 1 / 4
+# Changed copies of the images left out on which outputs are compared, as a few images say little.
+_COPIES = 8
 
 
 @dataclass(frozen=True)
@@ -66,38 +70,35 @@ class Judge:
             widths: first layer of each group -> how many units stay.
             progress: report progress.
         """
-        counts = _Counts(len(self._images))
+        counts, copies = _Counts(len(self._images)), 0
         rate: float | None = None
-        copies = 0
         numbers = range(len(self._folds))
         for number in track(numbers, "looking at images left out") if progress else numbers:
-            held = self._folds[number]
-            others = torch.cat([part for part in self._folds if part is not held])
+            first, held = number == 0, self._held(number)
+            others = torch.cat([part for part in self._folds if part is not self._folds[number]])
             images = self._images[others]
             small, removed = self._maker.remove(self._orders_without(number, others), widths, images)
-            counts.add(("removed", 0), *self._look(small, held))
-            repaired = {each: copy.deepcopy(small) for each in (self._maker.copies if number == 0 else (copies,))}
-            for each, network in repaired.items():
+            counts.add("removed", held.look(small))
+            repaired = {}
+            for each in self._maker.copies if first else (copies,):
+                network = copy.deepcopy(small)
                 self._maker.repair(network, removed, images, each)
-                counts.add(("repaired", each), *self._look(network, held))
-            if number == 0:
-                copies = min(repaired, key=lambda each: counts.lost["repaired", each])
-            small = repaired[copies]
-            steps = round(self._maker.steps(small, images[:1]) * _TRIAL)
-            tried = {}
-            if steps and (number == 0 or rate is not None):
-                rates = RATES if number == 0 or rate is None else (rate,)
-                tried = {each: self._distilled(small, removed, images, held, steps, each) for each in rates}
-                rate = min(tried, key=lambda each: tried[each][1])
-                counts.add(("distilled", 0), *tried[rate])
-                if counts.lost["distilled", 0] >= counts.lost["repaired", copies]:
-                    rate = None
-        same = {"removed": counts.same["removed", 0]}
-        if self._maker.repairs:
-            same["repaired"] = counts.same["repaired", copies]
-        if rate is not None:
-            same["distilled"] = counts.same["distilled", 0]
-        return Judgement({stage: interval(count, counts.total) for stage, count in same.items()}, copies, rate)
+                repaired[each] = network, held.look(network)
+            if first:
+                copies = min(repaired, key=lambda each: repaired[each][1].lost)
+            small, look = repaired[copies]
+            counts.add("repaired", look)
+            steps = self._maker.steps(small, images[:1])
+            rates = RATES if first else () if rate is None else (rate,)
+            for tried in rates if steps else ():
+                distilled = self._distilled(small, removed, images, round(steps * _TRIALS[not first]), tried)
+                found = held.look(distilled)
+                if not first or found.lost < look.lost:
+                    rate = tried
+                    counts.add("distilled", found)
+                    break
+        stages = ["removed", *["repaired"] * self._maker.repairs, *["distilled"] * (rate is not None)]
+        return Judgement({stage: interval(counts.same[stage], counts.total) for stage in stages}, copies, rate)
 
     def _orders_without(self, number: int, others: Tensor) -> dict[str, list[int]]:
         if number not in self._orders:
@@ -105,28 +106,58 @@ class Judge:
             self._orders[number] = self._selector.orders(self._images[others], labels)
         return self._orders[number]
 
-    def _look(self, network: nn.Module, places: Tensor) -> tuple[float, float]:
-        """On how many of some images a network agrees with the whole one, and the sum of its divergences."""
-        outputs = run(network, self._images[places])
-        same = agree(self._outputs[places], outputs).double().reshape(len(places), -1).mean(1)
-        return float(same.sum()), float(divergence(self._outputs[places], outputs)) * len(places)
+    def _held(self, number: int) -> _Held:
+        images = self._images[self._folds[number]]
+        changed = self._maker.with_copies(images, _COPIES)
+        model = self._selector.structure.model
+        return _Held(images, self._outputs[self._folds[number]], changed, run(model, changed))
 
     def _distilled(
-        self,
-        small: nn.Module,
-        removed: Mapping[str, Sequence[int]],
-        images: Tensor,
-        held: Tensor,
-        steps: int,
-        rate: float,
-    ) -> tuple[float, float]:
-        """What `_look` says of a network that was distilled; of one that diverged that it agrees nowhere."""
+        self, small: nn.Module, removed: Mapping[str, Sequence[int]], images: Tensor, steps: int, rate: float
+    ) -> nn.Module | None:
+        """A copy of a network, distilled; None if it diverged."""
         network = copy.deepcopy(small)
         try:
             self._maker.distil(network, removed, images, steps, rate)
         except ShapPruneError:
-            return 0.0, float("inf")
-        return self._look(network, held)
+            return None
+        return network
+
+
+class _Look(NamedTuple):
+    """What a network does on images left out.
+
+    Attributes:
+        same: on how many of them it agrees with the whole network.
+        lost: the divergence of its outputs from those of the whole network, on them and on changed copies.
+    """
+
+    same: float
+    lost: float
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Images that were left out, and what the whole network says of them.
+
+    Attributes:
+        images: [N, ...].
+        outputs: of the whole network.
+        changed: the same images and changed copies of them.
+        changed_outputs: of the whole network for these.
+    """
+
+    images: Tensor
+    outputs: Tensor
+    changed: Tensor
+    changed_outputs: Tensor
+
+    def look(self, network: nn.Module | None) -> _Look:
+        """Look at a network; one that diverged agrees nowhere."""
+        if network is None:
+            return _Look(0.0, math.inf)
+        same = agree(self.outputs, run(network, self.images)).double().reshape(len(self.images), -1).mean(1)
+        return _Look(float(same.sum()), float(divergence(self.changed_outputs, run(network, self.changed))))
 
 
 @dataclass
@@ -135,15 +166,12 @@ class _Counts:
 
     Attributes:
         total: how many images there are.
-        same: stage and copies of the images -> on how many a network agrees with the whole one.
-        lost: the same -> the sum of its divergences.
+        same: stage -> on how many a network agrees with the whole one.
     """
 
     total: int
-    same: dict[tuple[str, int], float] = field(default_factory=dict)
-    lost: dict[tuple[str, int], float] = field(default_factory=dict)
+    same: dict[str, float] = field(default_factory=dict)
 
-    def add(self, stage: tuple[str, int], same: float, lost: float) -> None:
+    def add(self, stage: str, look: _Look) -> None:
         """Add what was found on some images."""
-        self.same[stage] = self.same.get(stage, 0.0) + same
-        self.lost[stage] = self.lost.get(stage, 0.0) + lost
+        self.same[stage] = self.same.get(stage, 0.0) + look.same

@@ -29,23 +29,25 @@ from shapprune.pruning.divergence import divergence
 # How much the features weigh beside the outputs.
 _FEATURES = 10.0
 _BATCH = 50
+# The share of the steps over which the learning rate rises. Without it high rates destroy what the repair has left.
+_WARMUP = 0.1
 _EVERY = 100  # steps between checkpoints
 
 
 class Distilling:
     """Trains a smaller network, in place, to have the outputs and the last features of the network before.
 
-    Adam runs with a cosine schedule; BatchNorms keep their statistics. Features are what the last layer reads, before
-    they are pooled (`last_features`). Their squared error, as a share of their mean square, weighs ten times the
-    Kullback-Leibler divergence of the outputs. Each image is mixed with another, up to half and half: the network
-    before says what is right for any image, so a hundred are not all that there are.
+    Adam runs with a short warm-up and a cosine schedule; BatchNorms keep their statistics. Features are what the last
+    layer reads, before they are pooled (`last_features`). Their squared error, as a share of their mean square, weighs
+    ten times the Kullback-Leibler divergence of the outputs. Each image is mixed with another, up to half and half: the
+    network before says what is right for any image, so a hundred are not all that there are.
 
     Args:
         small: the network that has lost units.
         graph: of the network before, which is left as it is.
         images: calibration images, [N, ...].
         steps: how many, of 50 images each.
-        rate: the first learning rate.
+        rate: the highest learning rate.
         augmentation: what may be done to the images: ``shift`` moves them, ``flip`` mirrors them.
         kept: the inputs of the last layer that the smaller network still has; None for all.
         seed: of the order of images and their augmentation.
@@ -115,8 +117,9 @@ class Distilling:
 
     def _step(self, number: int) -> None:
         """Take a step on the next images."""
+        rise = min(1, (number + 1) / (_WARMUP * self._steps))
         for group in self._optimizer.param_groups:
-            group["lr"] = self._rate * (1 + math.cos(math.pi * number / self._steps)) / 2
+            group["lr"] = self._rate * rise * (1 + math.cos(math.pi * number / self._steps)) / 2
         if not len(self._order):
             self._order = torch.randperm(len(self._images), generator=self._generator, device=self._images.device)
         chosen, self._order = self._order[:_BATCH], self._order[_BATCH:]

@@ -121,13 +121,17 @@ class Maker:
 
     def repair(self, small: nn.Module, removed: Mapping[str, Sequence[int]], images: Tensor, copies: int) -> None:
         """Repair a smaller network in place, with images and so many changed copies of each."""
-        if copies and images.dim() == 4:
-            generator = torch.Generator(images.device).manual_seed(self._how.seed)
-            black, names = darkest(images), self._how.augmentation
-            changed = (augment(images, names, black, generator) for _ in range(copies))
-            images = torch.cat([images, *changed])
-        structure = self._structure
+        structure, images = self._structure, self.with_copies(images, copies)
         repair_by(small, structure.graph, structure.dependencies, removed, images, self._how.repair)
+
+    def with_copies(self, images: Tensor, copies: int) -> Tensor:
+        """Images and so many changed copies of each, where something may be done to them."""
+        if not copies or images.dim() != 4 or not self._how.augmentation:
+            return images
+        generator = torch.Generator(images.device).manual_seed(self._how.seed)
+        black, names = darkest(images), self._how.augmentation
+        changed = (augment(images, names, black, generator) for _ in range(copies))
+        return torch.cat([images, *changed])
 
     def distil(
         self,
