@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, NullFormatter
 
+from benchmarks.draw_speed import runs_of, speed_by_layer
 from benchmarks.quality import AGGREGATES, BASELINE, CONVERGED, FAMILIES, RUN, SHARED
 from shapprune.core.files import whole
 from shapprune.workflow.figures.budgets import budget_tradeoff
@@ -29,8 +30,6 @@ from shapprune.workflow.figures.styles import OKABE_ITO, Style, criterion_styles
 
 _NEAR_ONE = 1.005  # just above 1: where the axis of correlations would be endless
 _SPEARMAN_TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 1)
-_BAR = 0.2  # inches
-_LINE = 36  # bars beside each other
 _CONVERGED = Style("converged (left: half to half)", 0, True, "black", (0, (1, 1)))
 
 
@@ -132,7 +131,7 @@ def markdown(summary: pd.DataFrame) -> Iterator[str]:
         " converged values: mean and least of the layers; overlap: share of the lowest quarter of the units in common;"
         " AUC: area under the loss curve of held-out images, lower is better, and its standard deviation over repeats."
     )
-    for title, rows in _runs(summary):
+    for title, rows in runs_of(summary):
         about = rows.iloc[0]
         halves = ", ".join(f"{how}: {some['split_half'].iloc[0]:.3f}" for how, some in rows.groupby("aggregate"))
         yield f"\n## {title}\n"
@@ -187,7 +186,7 @@ def quality_against_cost(summary: pd.DataFrame) -> Figure:
         summary: rows of `summarise` of one aggregate.
     """
     require(summary, "estimators")
-    runs, styles = list(_runs(summary)), _styles()
+    runs, styles = list(runs_of(summary)), _styles()
     figure, panels = grid(2 * len(runs), columns=2, size=(3.4, 2.1))
     for (title, rows), left, right in zip(runs, panels[::2], panels[1::2], strict=True):
         rows = rows.assign(each=rows["evaluations"] / rows["layers"])
@@ -222,73 +221,6 @@ def _draw_estimator(axes: Axes, rows: pd.DataFrame, value: str, style: Style) ->
         axes.plot(rows["each"], rows[value], **style.line)
     elif not rows.empty:
         axes.axhline(rows[value].iloc[0], **{**style.line, "marker": ""})
-
-
-@styled()
-def speed_by_layer(table: pd.DataFrame) -> Figure:
-    """How much faster the engine is than the baseline, a bar a layer and one for all, a panel a network.
-
-    Args:
-        table: rows of ``speed.csv``.
-    """
-    require(table, "speed")
-    lines = list(_lines(list(_runs(table))))
-    figure = Figure(figsize=(_BAR * _LINE + 1.2, 2.9 * len(lines)))
-    first = None
-    for part, runs in zip(figure.subfigures(len(lines), 1, squeeze=False)[:, 0], lines, strict=True):
-        widths = [len(rows) for _, rows in runs]
-        spare = max(1, _LINE - sum(widths))  # so that bars are of one width everywhere
-        panels = part.subplots(1, len(runs) + 1, width_ratios=[*widths, spare])
-        panels[-1].set_axis_off()
-        panels[0].set_ylabel("times faster")
-        for axes, (title, rows) in zip(panels, runs, strict=False):
-            first = first or axes
-            axes.sharey(first)
-            _draw_bars(axes, rows)
-            axes.set_title(title, loc="left")
-    figure.suptitle("The engine and TorchPruner's walk at the same orders", x=0.01, ha="left")
-    return figure
-
-
-def _draw_bars(axes: Axes, rows: pd.DataFrame) -> None:
-    places = np.arange(len(rows))
-    colours = np.where(rows["layer"] == "all", OKABE_ITO[0], OKABE_ITO[5])
-    axes.bar(places, rows["ratio"] - 1, 0.72, bottom=1, color=colours)
-    for place, ratio in zip(places, rows["ratio"], strict=True):
-        text = f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
-        axes.annotate(text, (place, max(ratio, 1)), (0, 2), textcoords="offset points", ha="center", fontsize=6)
-    axes.axhline(1, color="black", linewidth=0.7)
-    axes.set_xticks(places, rows["layer"], rotation=90)
-    axes.set_xlim(-0.7, len(rows) - 0.3)
-    axes.tick_params(axis="x", length=0)
-    axes.grid(visible=False, axis="x")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(PLAIN)
-
-
-def _lines(runs: list[tuple[str, pd.DataFrame]]) -> Iterator[list[tuple[str, pd.DataFrame]]]:
-    """Runs that fit beside each other, in their order."""
-    line: list[tuple[str, pd.DataFrame]] = []
-    for run in runs:
-        if line and sum(len(rows) for _, rows in [*line, run]) > _LINE:
-            yield line
-            line = []
-        line.append(run)
-    yield line
-
-
-def _runs(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows of each run under the name of its network, and what it differs in where the network comes again."""
-    columns = [column for column in (*RUN, "permutations") if column in table]
-    runs = [rows for _, rows in table.groupby(columns, sort=False, dropna=False)]
-    for rows in runs:
-        about = rows.iloc[0]
-        same = pd.concat([each for each in runs if each["net"].iloc[0] == about["net"]])
-        differs = [name for name in ("weights", "images", "permutations") if name in rows and same[name].nunique() > 1]
-        words = [about[name] if name == "weights" else f"{name}: {about[name]}" for name in differs]
-        yield ", ".join([about["net"], *words]), rows
 
 
 def _styles() -> dict[str, Style]:

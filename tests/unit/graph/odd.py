@@ -1,0 +1,112 @@
+"""Small networks with an oddity each, for the tests of what can be removed."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+SIDE = (1, 8, 8)
+
+
+class Net(nn.Module):
+    """Two convolutions and two linear layers; subclasses change what lies between."""
+
+    def __init__(self, conv=nn.Conv2d, linear=nn.Linear):
+        super().__init__()
+        self.one, self.two = conv(1, 6, 3), conv(6, 5, 3)
+        self.three, self.out = linear(5 * 4, 7), linear(7, 3)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.two(self.between(torch.relu(self.one(x))))))
+
+    def between(self, x):
+        return x
+
+    def head(self, x):
+        x = torch.flatten(F.max_pool2d(x, 2), 1)
+        return self.out(torch.relu(self.three(x)))
+
+
+class FixedView(Net):
+    def head(self, x):
+        return self.out(torch.relu(self.three(F.max_pool2d(x, 2).view(-1, 5 * 2 * 2))))
+
+
+class Shuffled(Net):
+    def between(self, x):
+        return x.view(x.size(0), 2, 3, 6, 6).transpose(1, 2).flatten(1, 2)
+
+
+class ShuffledLast(Net):
+    """Shuffled where Torch-Pruning itself would fail, behind layers that lose units."""
+
+    def __init__(self):
+        super().__init__()
+        self.two, self.last = nn.Conv2d(6, 6, 3), nn.Conv2d(6, 5, 1)
+
+    def head(self, x):
+        count, channels, height, width = x.size()
+        x = x.view(count, 2, channels // 2, height, width).transpose(1, 2).contiguous().view(count, -1, height, width)
+        return super().head(torch.relu(self.last(x)))
+
+
+class Chunked(Net):
+    def between(self, x):
+        one, other = x.chunk(2, 1)
+        return torch.cat([other, one], 1)
+
+
+class Tokens(Net):
+    """A linear layer on tokens, of which the output is the mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.three, self.out = nn.Linear(5, 7), nn.Linear(7, 3)
+
+    def head(self, x):
+        return self.out(self.three(x.flatten(2).transpose(1, 2)).mean(1))
+
+
+class Twice(Net):
+    """Its first layer is plain; two further ones are one and the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.two = nn.Conv2d(6, 6, 3, padding=1)
+        self.three = nn.Linear(6 * 9, 7)
+
+    def between(self, x):
+        return self.two(x)
+
+
+class Inside(Net):
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 1, batch_first=True)
+
+    def head(self, x):
+        x = F.max_pool2d(x, 2).flatten(2)
+        return super().head(
+            self.attention(x, x, x)[0].reshape(-1, 5, 2, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        )
+
+
+class Renamed(nn.Conv2d):
+    """Nothing but another name, as many libraries have."""
+
+
+class Standardised(nn.Conv2d):
+    def forward(self, x):
+        return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
+
+
+class Half(nn.Linear):
+    """A linear layer with one more argument."""
+
+    def __init__(self, inputs, outputs, scale=0.5):
+        super().__init__(inputs, outputs)
+        self.scale = scale
+
+    def forward(self, x):
+        return super().forward(x) * self.scale
