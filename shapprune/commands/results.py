@@ -17,7 +17,7 @@ from shapprune.commands.opening import Opened
 from shapprune.core.errors import ShapPruneError
 from shapprune.gpu.device import machine_facts
 from shapprune.graph.counting import count_bytes, count_macs, count_parameters
-from shapprune.graph.outputs import agree
+from shapprune.graph.outputs import are_close
 from shapprune.networks.export import export_onnx
 from shapprune.networks.latency import measure_latency
 from shapprune.networks.modes import mode
@@ -44,7 +44,7 @@ def try_storage(model: nn.Module, opened: Opened) -> None:
     with tempfile.TemporaryDirectory() as folder, torch.no_grad(), mode(model, training=False):
         save(model, path := Path(folder) / MODEL)
         back = load(path, lambda: opened.checkpoint.fresh(opened.data.shape)).to(opened.device)
-        if not agree(back(opened.example), model(opened.example)):
+        if not are_close(back(opened.example), model(opened.example)):
             raise ShapPruneError(
                 f"{opened.checkpoint.architecture} cannot be saved: loaded again, it computes something else; part of"
                 " it is not in its state_dict()"

@@ -18,7 +18,7 @@ from torch import Tensor, fx
 from shapprune.core.errors import ShapPruneError
 from shapprune.game.tail import make_ready
 from shapprune.graph.cut import cut_at
-from shapprune.graph.outputs import agree, map_tensors
+from shapprune.graph.outputs import are_close, map_tensors
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
 
@@ -132,7 +132,7 @@ class Entry(ABC):
         except RuntimeError:
             found = None
         expected = map_tensors(lambda each: each[twice], outputs)
-        if not agree(found, expected):
+        if not are_close(found, expected):
             raise ShapPruneError(
                 "the network cannot be cut here: the part after the cut depends on the size of the batch"
             )

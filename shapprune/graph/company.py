@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.cut import PerImage, node_values
-from shapprune.graph.outputs import agree, map_tensors, tensors_of
+from shapprune.graph.outputs import are_close, map_tensors, tensors_of
 
 _PLAIN = (int, float, str, type(None), slice, torch.dtype, torch.device)
 
@@ -65,9 +65,9 @@ class Company:
         if any(each.isnan().any() for each in tensors_of(self._outputs).values()):
             raise ShapPruneError(f"{name} puts out nan for the first images; look at its weights and the images")
         beside = map_tensors(lambda each: each[:2] if each.dim() else each, self._beside)
-        if agree(beside, self._outputs):
+        if are_close(beside, self._outputs):
             return
-        if not agree(node_values(self._traced, self._images, _describe)[1], self._outputs):
+        if not are_close(node_values(self._traced, self._images, _describe)[1], self._outputs):
             raise ShapPruneError(
                 f"{name} puts out other numbers each time in eval mode; F.dropout needs training=self.training"
             )

@@ -68,7 +68,7 @@ def find_difference(found: object, expected: object) -> float:
     return max((_differ(one[where], other[where]) for where in other), default=0.0)
 
 
-def agree(found: object, expected: object) -> bool:
+def are_close(found: object, expected: object) -> bool:
     """Whether outputs are the same but for rounding."""
     digits = [torch.finfo(each.dtype).eps for each in tensors_of(expected).values() if each.is_floating_point()]
     return find_difference(found, expected) <= max(_TOLERANCE, *(_ROUNDINGS * each for each in digits), 0)

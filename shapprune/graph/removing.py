@@ -12,7 +12,7 @@ from shapprune.core.errors import ShapPruneError, first_line
 from shapprune.graph.cut import node_shapes, trace
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.heads import trace_heads
-from shapprune.graph.outputs import agree, find_difference, map_tensors, tensors_of
+from shapprune.graph.outputs import are_close, find_difference, map_tensors, tensors_of
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
@@ -80,11 +80,11 @@ def compare(small: nn.Module, graph: UnitGraph, removed: Mapping[str, Sequence[i
         raise ShapPruneError(
             f"{name} puts out nan, so that nothing can be compared; look at its weights and the images"
         )
-    if agree(outputs, expected):
+    if are_close(outputs, expected):
         if graph.has_heads and trace_heads(small, traced, images) is None:
             raise ShapPruneError(f"a head that {name} uses in training only reads these units, and cannot do without")
         return
-    if not agree(masked(graph, removed, images), expected):
+    if not are_close(masked(graph, removed, images), expected):
         raise ShapPruneError(
             f"{name} puts out other numbers each time in eval mode, so that nothing can be compared; F.dropout needs"
             " training=self.training"

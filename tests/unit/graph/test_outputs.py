@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from shapprune.graph.outputs import agree, find_difference
+from shapprune.graph.outputs import are_close, find_difference
 
 ONE, NAN = torch.tensor([1.0, -4.0]), torch.tensor([torch.nan, 1.0])
 
@@ -32,10 +32,10 @@ ONE, NAN = torch.tensor([1.0, -4.0]), torch.tensor([torch.nan, 1.0])
 )
 def test_difference_as_a_share_of_the_largest(found, expected, difference):
     assert find_difference(found, expected) == pytest.approx(difference)
-    assert agree(found, expected) == (difference == 0)
+    assert are_close(found, expected) == (difference == 0)
 
 
 def test_numbers_of_few_digits_round_by_more():
     one, other = torch.tensor([1.0, 1.0]), torch.tensor([1.0, 1.0078125])
-    assert not agree(other, one)
-    assert agree(other.bfloat16(), one.bfloat16())
+    assert not are_close(other, one)
+    assert are_close(other.bfloat16(), one.bfloat16())
