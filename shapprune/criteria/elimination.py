@@ -15,7 +15,7 @@ weights; Kurtic et al. 2023 (https://arxiv.org/abs/2302.04089) for structures of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,26 +58,18 @@ class Elimination:
         order: the units from the first to leave to the last, [n].
         lost: share of the variance of the readers' outputs that is lost with the first j units gone, [n + 1]; the mean
             of the readers.
-        weights: number of units left -> the weights of each reader fitted to them, float64 [features, outputs].
     """
 
     order: list[int]
     lost: list[float]
-    weights: dict[int, list[Tensor]]
 
 
-def eliminate(
-    readings: Sequence[Reading],
-    ridge: float = 0.01,
-    keep: Collection[int] = (),
-    order: Sequence[int] | None = None,
-) -> Elimination:
+def eliminate(readings: Sequence[Reading], ridge: float = 0.01, order: Sequence[int] | None = None) -> Elimination:
     """Let the units leave one after the other, always the one that the readers miss least.
 
     Args:
         readings: of one or more layers that read the same units.
         ridge: in units of the mean variance of a reader's inputs.
-        keep: numbers of units left for which the weights are wanted.
         order: the units from the first to leave to the last, if another order is wanted.
 
     Examples:
@@ -86,25 +78,19 @@ def eliminate(
         >>> rows = torch.tensor([[1.0, 1, 0], [2, 2, 1], [-3, -3, -1]], dtype=torch.double)  # units 0 and 1 are twins
         >>> weights, places = torch.ones(3, 1, dtype=torch.double), torch.tensor([[0], [1], [2]])
         >>> reading = Reading(rows.T @ rows, torch.zeros(3), weights, torch.ones(1), places)
-        >>> found = eliminate([reading], ridge=1e-6, keep=[2])
-        >>> found.order[0] in (0, 1), found.weights[2][0].round().squeeze().tolist() in ([2, 0, 1], [0, 2, 1])
-        (True, True)
+        >>> found = eliminate([reading], ridge=1e-6)
+        >>> found.order[0] in (0, 1), [round(each, 2) for each in found.lost[:2]]
+        (True, [0.0, 0.0])
     """
-    units = len(readings[0].places)
     states = [_State(reading, ridge) for reading in readings]
-    left, leaving, lost, weights = list(range(units)), list[int](), [0.0], dict[int, list[Tensor]]()
-    stops = sorted({count for count in keep if 0 < count <= units}, reverse=True)
+    left, leaving, lost = list(range(len(readings[0].places))), list[int](), [0.0]
     while left:
-        if stops and len(left) == stops[0]:
-            weights[stops.pop(0)] = [state.weights.clone() for state in states]
         rises = torch.stack([state.rises() for state in states]).mean(0)
         many = max(1, len(left) // _ONE_BY_ONE)
-        if stops:
-            many = min(many, len(left) - stops[0])
         if order is None:
             gone = rises.argsort(stable=True)[:many].tolist()
         else:
-            gone = [left.index(int(unit)) for unit in order[units - len(left) :][:many]]
+            gone = [left.index(int(unit)) for unit in order[len(leaving) :][:many]]
         for place in gone:
             leaving.append(left[place])
             lost.append(lost[-1] + float(rises[place]))
@@ -112,7 +98,43 @@ def eliminate(
             state.remove(gone)
         away = set(gone)
         left = [unit for place, unit in enumerate(left) if place not in away]
-    return Elimination(leaving, lost, weights)
+    return Elimination(leaving, lost)
+
+
+def fit_to_fewer(
+    readings: Sequence[Reading], order: Sequence[int], widths: Collection[int], ridge: float = 0.01
+) -> Iterator[tuple[int, list[Tensor]]]:
+    """Fit the readers to fewer and fewer units.
+
+    Args:
+        readings: as for `eliminate`.
+        order: the units from the first to leave to the last.
+        widths: numbers of units left.
+        ridge: as there.
+
+    Yields:
+        A number of units left, from the most to the least, and the weights of each reader fitted to them, float64
+        [features, outputs]; they change as the iteration goes on.
+
+    Examples:
+        >>> import torch
+        >>> from shapprune.criteria.elimination import Reading, fit_to_fewer
+        >>> rows = torch.tensor([[1.0, 1, 0], [2, 2, 1], [-3, -3, -1]], dtype=torch.double)  # units 0 and 1 are twins
+        >>> weights, places = torch.ones(3, 1, dtype=torch.double), torch.tensor([[0], [1], [2]])
+        >>> reading = Reading(rows.T @ rows, torch.zeros(3), weights, torch.ones(1), places)
+        >>> [(width, one.round().flatten().tolist()) for width, (one,) in fit_to_fewer([reading], [0, 1, 2], [2], 1e-6)]
+        [(2, [0.0, 2.0, 1.0])]
+    """
+    states = [_State(reading, ridge) for reading in readings]
+    left = list(range(len(order)))
+    for width in sorted(widths, reverse=True):
+        away = {int(unit) for unit in order[len(order) - len(left) : len(order) - width]}
+        gone = [place for place, unit in enumerate(left) if unit in away]
+        if gone:
+            for state in states:
+                state.remove(gone)
+        left = [unit for unit in left if unit not in away]
+        yield width, [state.weights for state in states]
 
 
 class _State:
@@ -190,9 +212,9 @@ class _Rows:
         self._inverse = torch.cholesky_inverse(torch.linalg.cholesky(ridged))
 
     def blocks(self, places: Tensor) -> Tensor:
-        some = self._rows[:, places].permute(1, 0, 2)  # [n, rows, k]
+        some, solved = (each[:, places].permute(1, 0, 2) for each in (self._rows, self._inverse @ self._rows))
         one = torch.eye(places.shape[1], dtype=some.dtype, device=some.device)
-        return (one - some.mT @ (self._inverse @ some)) / self._strength
+        return (one - some.mT @ solved) / self._strength
 
     def columns(self, places: Tensor) -> Tensor:
         found = self._rows.mT @ (self._inverse @ self._rows[:, places]) / -self._strength

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shapprune.criteria.elimination import Elimination, Reading
+from shapprune.criteria.elimination import Reading
 from shapprune.graph.cut import cut_at
 from shapprune.graph.outputs import map_tensors
 from shapprune.graph.unit_graph import UnitGraph
@@ -94,19 +94,21 @@ class DamageMeter:
         self._whole = run(self._model, images, _BATCH)
 
     @torch.no_grad()
-    def measure(self, readings: Mapping[str, Reading], found: Elimination) -> dict[int, float]:
-        """Measure the damage of a layer at all numbers of units for which an elimination has kept the weights.
+    def measure(
+        self, readings: Mapping[str, Reading], fits: Iterable[tuple[int, Sequence[Tensor]]]
+    ) -> dict[int, float]:
+        """Measure the damage of a layer at some numbers of units.
 
         Args:
             readings: the layers that read its units, in the order they run, and how.
-            found: the order in which the units leave, and the weights of these layers.
+            fits: numbers of units left, and the weights of these layers fitted to them.
 
         Returns:
             Number of units left -> divergence in nats; for all units 0.
         """
         after, values = self._cut(list(readings))
-        measured = {len(found.order): 0.0}
-        for width, weights in found.weights.items():
+        measured = {len(next(iter(readings.values())).places): 0.0}
+        for width, weights in fits:
             with self._changed(readings, weights):
                 outputs = torch.cat([after(*map_tensors(torch.clone, batch)) for batch in values])
             measured[width] = float(divergence(self._whole, outputs))

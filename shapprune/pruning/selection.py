@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
-from shapprune.criteria.elimination import Reading, eliminate
+from shapprune.criteria.elimination import Reading, eliminate, fit_to_fewer
 from shapprune.criteria.reconstruction import Readers
 from shapprune.criteria.scoring import score
 from shapprune.game.layer_game import LayerGame
@@ -169,9 +169,9 @@ class Selector:
         meter, found = DamageMeter(self.structure.model, held), {}
         for layer, reads in self._readings(fitted):
             keep = levels(self.structure.sizes.full[layer], self.multiple)
-            eliminated = eliminate(reads, **options, keep=keep, order=orders[layer])
             names = (each.name for each in self.structure.readers[layer])
-            found[layer] = meter.measure(dict(zip(names, reads, strict=True)), eliminated)
+            fits = fit_to_fewer(reads, orders[layer], keep, **options)
+            found[layer] = meter.measure(dict(zip(names, reads, strict=True)), fits)
         return found
 
     def _scored(self, images: Tensor, labels: Tensor | None) -> dict[str, list[int]]:

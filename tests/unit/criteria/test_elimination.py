@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shapprune.criteria.elimination import Reading, eliminate
+from shapprune.criteria.elimination import Reading, eliminate, fit_to_fewer
 
 RIDGE = 0.3
 
@@ -44,11 +44,14 @@ def fitted(found, x, gone):
 @pytest.mark.parametrize("k", [1, 2])
 def test_weights_and_losses_are_those_of_fits_from_scratch(rows, k):
     found, x = reading(k=k, rows=rows if k == 2 else rows - 1)
-    result = eliminate([found], RIDGE, keep=range(1, 6))
-    for left in range(1, 6):
+    result = eliminate([found], RIDGE)
+    seen = []
+    for left, (own,) in fit_to_fewer([found], result.order, range(1, 6), RIDGE):
         weights, lost = fitted(found, x, result.order[: 5 - left])
-        torch.testing.assert_close(result.weights[left][0], weights)
+        torch.testing.assert_close(own, weights)
         assert result.lost[5 - left] == pytest.approx(lost)
+        seen.append(left)
+    assert seen == [5, 4, 3, 2, 1]
     assert result.lost[0] == 0
     assert sorted(result.order) == list(range(5))
 
@@ -69,17 +72,21 @@ def test_each_step_takes_the_unit_that_is_missed_least(seed):
 
 def test_an_order_that_is_given_is_kept():
     found, x = reading()
-    result = eliminate([found], RIDGE, keep=[2], order=[3, 1, 0, 4, 2])
+    result = eliminate([found], RIDGE, order=[3, 1, 0, 4, 2])
     assert result.order == [3, 1, 0, 4, 2]
-    torch.testing.assert_close(result.weights[2][0], fitted(found, x, [3, 1, 0])[0])
+    assert result.lost[3] == pytest.approx(fitted(found, x, [3, 1, 0])[1])
 
 
-def test_many_units_leave_several_at_a_time_but_stop_where_weights_are_wanted():
-    found, x = reading(units=150, k=1, rows=400)
-    result = eliminate([found], RIDGE, keep=[149, 101])
-    assert sorted(result.order) == list(range(150))
-    for left in (149, 101):
-        torch.testing.assert_close(result.weights[left][0], fitted(found, x, result.order[: 150 - left])[0])
+@pytest.mark.parametrize("rows", [100, 400])  # fewer and more than features
+def test_many_units_leave_several_at_a_time(rows):
+    found, x = reading(units=150, k=1, rows=rows)
+    order = eliminate([found], RIDGE).order
+    assert sorted(order) == list(range(150))
+    seen = []
+    for left, (weights,) in fit_to_fewer([found], order, [101, 149], RIDGE):
+        torch.testing.assert_close(weights, fitted(found, x, order[: 150 - left])[0])
+        seen.append(left)
+    assert seen == [149, 101]
 
 
 def test_constant_and_dead_inputs_are_no_error():
