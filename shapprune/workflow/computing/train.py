@@ -15,8 +15,9 @@ from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.builders import builder_of
 from shapprune.networks.randomness import seeded
 from shapprune.networks.recipe import Recipe
-from shapprune.networks.storage import fetch_weights, load_weights, save
+from shapprune.networks.storage import fetch_weights, save
 from shapprune.networks.training import evaluate, fit
+from shapprune.networks.weights import load_weights
 from shapprune.workflow.store.work import Work, columns
 
 
