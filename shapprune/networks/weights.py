@@ -83,7 +83,8 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     Names may differ from the network's as `name_as` says.
 
     Raises:
-        ShapPruneError: the file does not exist, does not hold weights, or has other tensors than the network.
+        ShapPruneError: the file does not exist, does not hold weights, has other tensors than the network, or some of
+            them hold numbers that are not finite.
     """
     weights = read_weights(path)
     own = model.state_dict()
@@ -91,6 +92,10 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     counters = {name: each for name, each in own.items() if name.endswith(BATCHES)}
     modules = [name for name, _ in model.named_modules(remove_duplicate=False)]
     fill(model, counters | naming.apply(own, weights.tensors), path, naming.apply(modules, weights.versions))
+    learned = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    for name, each in model.state_dict().items():  # a mask may well hold infinite numbers
+        if each.isnan().any() or (name in learned and each.isinf().any()):
+            raise ShapPruneError(f"{name} in {path} holds numbers that are not finite, so the network cannot work")
     return model.eval()
 
 

@@ -138,6 +138,25 @@ def test_modules_are_told_in_which_form_their_tensors_are(prefix, tmp_path):
         assert torch.equal(back[0].weight, sign * model[0].weight)
 
 
+class Masked(nn.Linear):
+    """Has a mask of infinite numbers, as attention has."""
+
+    def __init__(self, value=float("-inf")):
+        super().__init__(2, 2)
+        self.register_buffer("mask", torch.tensor([0.0, value]))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(value, tmp_path):
+    weights = Masked().state_dict()
+    torch.save(weights, tmp_path / "net.pth")
+    load_weights(Masked(), tmp_path / "net.pth")
+    for broken in (weights | {"bias": torch.tensor([0, value])}, weights | {"mask": torch.tensor([0, float("nan")])}):
+        torch.save(broken, tmp_path / "net.pth")
+        with pytest.raises(ShapPruneError, match=r"^(bias|mask) in \S*net\.pth holds numbers that are not finite"):
+            load_weights(Masked(), tmp_path / "net.pth")
+
+
 def test_what_holds_no_weights_is_told(tmp_path):
     path = tmp_path / "net.pth"
     for content, message in (
