@@ -6,6 +6,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,9 @@ class _Unread:
         pass
 
     def __setstate__(self, state: object) -> None:
+        pass
+
+    def __setitem__(self, key: object, value: object) -> None:
         pass
 
 
@@ -105,18 +109,40 @@ def _read(path: Path) -> Any:
     if begins[8:] == b"{":  # the header of safetensors, behind its length
         return load_file(path)
     strangers = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipfile.is_zipfile(path) else []
-    stand_ins = torch.serialization.safe_globals([_stand_in(name) for name in strangers])
-    with stand_ins, path.open("rb") as file, warnings.catch_warnings():
+    filled: dict[str, type] = {}  # those that are filled as the lists or dictionaries that they derive from
+    while True:
+        stand_ins = [_stand_in(name, filled.get(name)) for name in strangers]
+        try:
+            return _load(path, stand_ins)
+        except pickle.UnpicklingError as error:
+            said = re.search(r"Can only (\w+) .* but got <class '(.+)'>", str(error))
+            if said is None or said[2] in filled or said[2] not in strangers:
+                raise
+            filled[said[2]] = OrderedDict if "SETITEM" in said[1] else list
+
+
+def _load(path: Path, stand_ins: Sequence[type]) -> Any:
+    with (
+        torch.serialization.safe_globals(list(stand_ins)),
+        path.open("rb") as file,
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")  # what torch warns of ends in an error, which is told
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
-def _stand_in(name: str) -> type:
-    """A class that torch takes for the class or function of that name."""
+def _stand_in(name: str, filled: type | None) -> type:
+    """A class that torch takes for the class or function of that name.
+
+    Args:
+        name: with its module.
+        filled: makes what is put in the place of its objects; by default they stay what they are, empty.
+    """
     module, _, leaf = name.rpartition(".")
-    if name == "collections.defaultdict":  # is filled in a way that only dictionaries are
-        return type(leaf, (), {"__module__": module, "__new__": lambda *_: {}})
-    return type(leaf, (_Unread,), {"__module__": module})
+    content: dict[str, Any] = {"__module__": module}
+    if filled is not None:
+        content["__new__"] = lambda *_: filled()
+    return type(leaf, (_Unread,), content)
 
 
 def _find_reason(path: Path, error: Exception) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import datetime
+import functools
 import os
 import pathlib
 import pickle
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 
 import numpy as np
 import pytest
@@ -39,6 +41,18 @@ class Stranger:
         self.value = 3
 
 
+class Settings(dict):
+    """A dictionary with attributes, as packages for configurations have it."""
+
+    def __init__(self, **values):
+        super().__init__(values)
+        self.__dict__.update(values)
+
+
+class Names(list):
+    """A list of one's own."""
+
+
 class Program:
     """Runs when it is unpickled as usual."""
 
@@ -64,6 +78,11 @@ BESIDE = {
     "array of numpy": np.arange(3),
     "path": pathlib.PurePosixPath("runs"),
     "dictionary with a default": defaultdict(list, loss=[1.0]),
+    "dictionary of one's own": Settings(lr=0.1, inner=Settings(a=1)),
+    "list of one's own": Names("ab"),
+    "queue": deque([1, 2], maxlen=3),
+    "part of a function": functools.partial(max, 3),
+    "date": datetime.datetime(2020, 1, 1),
     "frozenset": frozenset([1]),
     "class": torch.optim.SGD,
     "object": Stranger(),
