@@ -97,8 +97,9 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     modules = [name for name, _ in model.named_modules(remove_duplicate=False)]
     fill(model, counters | naming.apply(own, weights.tensors), path, naming.apply(modules, weights.versions))
     learned = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    for name, each in model.state_dict().items():  # a mask may well hold infinite numbers
-        if each.isnan().any() or (name in learned and each.isinf().any()):
+    for name, each in model.state_dict().items():
+        strange = ~each.isfinite() if name in learned else each.isnan()  # a mask may well hold infinite numbers
+        if strange.any():
             raise ShapPruneError(f"{name} in {path} holds numbers that are not finite, so the network cannot work")
     return model.eval()
 
@@ -158,10 +159,12 @@ def _find_reason(path: Path, error: Exception) -> str:
     cut_off = begins.startswith(b"PK") and not zipfile.is_zipfile(path)
     if cut_off or isinstance(error, EOFError | SafetensorError) or "unexpected EOF" in text:
         return "it is damaged, or was not written or copied to its end"
-    if isinstance(error, pickle.UnpicklingError) and begins.startswith((b"PK", b"\x80")):
-        what = said[said.lastindex or 0].partition(". ")[0].removesuffix(".") if said else first_line(error)
-        return f"there is more in it than is read without running code ({what}); torch.save the state_dict() alone"
-    return f"it is no file of torch.save or safetensors, it begins with {begins!r}"
+    if not begins.startswith((b"PK", b"\x80")):
+        return f"it is no file of torch.save or safetensors, it begins with {begins!r}"
+    if not isinstance(error, pickle.UnpicklingError):
+        return f"torch says: {first_line(error)}"
+    what = said[said.lastindex or 0].partition(". ")[0].removesuffix(".") if said else first_line(error)
+    return f"there is more in it than is read without running code ({what}); torch.save the state_dict() alone"
 
 
 def _weights_in(content: object, key: str = "") -> Iterator[tuple[str, Mapping[str, Tensor]]]:

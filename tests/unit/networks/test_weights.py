@@ -198,6 +198,11 @@ def bytes_of(tmp_path, **options) -> bytes:
     return (tmp_path / "whole.pth").read_bytes()
 
 
+def bytes_of_arrays(tmp_path) -> bytes:
+    np.savez(tmp_path / "arrays.npz", weight=np.ones(2))
+    return (tmp_path / "arrays.npz").read_bytes()
+
+
 UNREADABLE = {
     "empty": (lambda _: b"", "it is empty"),
     "page": (lambda _: b"<!DOCTYPE html>", "it is no file of torch.save or safetensors, it begins with b'<!DOCTYPE"),
@@ -207,6 +212,7 @@ UNREADABLE = {
         lambda folder: bytes_of(folder, _use_new_zipfile_serialization=False)[:-10],
         "it is damaged, or was not written or copied to its end",
     ),
+    "arrays": (bytes_of_arrays, "torch says: .*file in archive"),
     "plain pickle": (
         lambda _: pickle.dumps({"weight": np.ones(2)}),
         "more in it than is read without running code .*; torch.save the state_dict",
