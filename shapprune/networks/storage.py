@@ -99,7 +99,7 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
         The network in eval mode, with ``kept_units`` as it was saved.
 
     Raises:
-        ShapPruneError: a file is missing or damaged, or belongs to another architecture.
+        ShapPruneError: a file is missing, was changed or belongs to another architecture.
 
     Examples:
         A network that lost units is loaded by the function that builds the original:
@@ -118,14 +118,20 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
         (Linear(in_features=4, out_features=4, bias=True), {'0': [0, 4, 6, 7]})
     """
     path = Path(path)
+    beside = manifest_of(path)
+    if missing := [each for each in (path, beside) if not each.is_file()]:
+        raise ShapPruneError(
+            f"there is no file {missing[0]}; shapprune.save writes a network as {path} and {beside.name}"
+        )
     try:
-        manifest = json.loads(manifest_of(path).read_text())
+        manifest = json.loads(beside.read_text())
         expected, kept = manifest["sha256"], manifest["kept"]
-        found = checksum(path, "sha256")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ShapPruneError(f"the network {path} or its manifest is missing or damaged ({error!r})") from error
-    if found != expected:
-        raise ShapPruneError(f"{path} is damaged: its SHA-256 is {found}, but {expected} in its manifest")
+        raise ShapPruneError(f"{beside} is no manifest of shapprune.save, or is damaged ({error!r})") from error
+    if (found := checksum(path, "sha256")) != expected:
+        raise ShapPruneError(
+            f"{path} was changed or damaged after it was saved: its SHA-256 is {found}, but {expected} in {beside.name}"
+        )
     state = load_file(path)
     model = build()
     fit(model, state)

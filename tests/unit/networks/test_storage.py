@@ -162,14 +162,17 @@ def test_damage_is_refused(stored):
     content = bytearray(stored.read_bytes())
     content[-1] ^= 1
     stored.write_bytes(content)
-    with pytest.raises(ShapPruneError, match=f"{stored} is damaged: its SHA-256 is"):
+    with pytest.raises(ShapPruneError, match=f"{stored} was changed or damaged after it was saved: its SHA-256 is"):
         load(stored, lenet5)
-    stored.with_suffix(".json").write_text("{")
-    with pytest.raises(ShapPruneError, match="manifest is missing or damaged"):
-        load(stored, lenet5)
-    stored.with_suffix(".json").unlink()
-    with pytest.raises(ShapPruneError, match="manifest is missing or damaged"):
-        load(stored, lenet5)
+    beside = stored.with_suffix(".json")
+    for content in ("{", '{"classes": 3}', '["cat", "dog"]'):
+        beside.write_text(content)
+        with pytest.raises(ShapPruneError, match=rf"{beside} is no manifest of shapprune\.save, or is damaged"):
+            load(stored, lenet5)
+    for missing in (beside, stored):
+        missing.unlink()
+        with pytest.raises(ShapPruneError, match=f"there is no file {missing}; shapprune.save writes"):
+            load(stored, lenet5)
 
 
 @pytest.fixture
