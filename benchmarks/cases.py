@@ -20,8 +20,8 @@ from shapprune.data.sets import DATASETS, load
 from shapprune.gpu.device import DEVICES, choose_device
 from shapprune.networks.builders import build
 from shapprune.networks.randomness import seeded
-from shapprune.networks.storage import load_weights
 from shapprune.networks.tables import layer_table
+from shapprune.networks.weights import load_weights
 
 DATA = {"lenet5": "fashion-mnist-sample", "fmnist_cnn": "fashion-mnist-sample", "mlp": "fashion-mnist-sample"}
 

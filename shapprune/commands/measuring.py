@@ -83,7 +83,7 @@ def check_fit(model: nn.Module, example: Tensor, images: UserImages) -> int:
 
     Raises:
         ShapPruneError: it fails on the images, returns no numbers for each, for classes no row of numbers for each, it
-            has fewer outputs than classes, or more than folders of classes tell of.
+            puts out nan, has fewer outputs than classes, or more than folders of classes tell of.
     """
     with torch.inference_mode(), mode(model, training=False):
         try:
@@ -96,6 +96,10 @@ def check_fit(model: nn.Module, example: Tensor, images: UserImages) -> int:
     if not isinstance(outputs, Tensor) or outputs.dim() < 2 or (labels and outputs.dim() > 2):
         found = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ShapPruneError(f"the network returns {found}, a row of one number a class is needed for each image")
+    if outputs.isnan().any():
+        raise ShapPruneError(
+            f"the network puts out nan for the first images of {images.name}; look at its weights and the images"
+        )
     highest = max((int(each.max()) for each in labels), default=0)
     if highest >= outputs.shape[1]:
         raise ShapPruneError(

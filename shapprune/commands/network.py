@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +15,12 @@ from torch import Size, nn
 
 from shapprune.commands.arguments import read_mapping
 from shapprune.commands.channels import channels_taken, find_channels
-from shapprune.core.errors import ShapPruneError
-from shapprune.core.files import checksum, read_json
+from shapprune.core.errors import ShapPruneError, few
+from shapprune.core.files import checksum
 from shapprune.networks.builders import build, build_own
-from shapprune.networks.storage import load, load_weights, manifest_of, read_weights
+from shapprune.networks.state_dicts import name_as
+from shapprune.networks.storage import load, manifest_of
+from shapprune.networks.weights import load_weights, read_weights
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Checkpoint:
         architecture: a name, or ``package.module:function``.
         options: of the builder.
         manifest: what `shapprune.save` has written beside the file; empty where there is none.
-        shapes: of all tensors in the file.
+        shapes: name in the file -> shape, of all tensors.
     """
 
     path: Path
@@ -53,9 +57,10 @@ class Checkpoint:
             size: height and width of an image.
         """
         model = self.fresh((3, *size))
+        shapes = name_as(model, self.shapes, self.path)
         if ":" in self.architecture:
-            return find_channels(model, size, self.shapes)
-        return channels_taken(model, 3, size, self.shapes)  # grey images would have made another network
+            return find_channels(model, size, shapes)
+        return channels_taken(model, 3, size, shapes)  # grey images would have made another network
 
     def network(self, shape: tuple[int, ...]) -> nn.Module:
         """Build the network with its weights, in eval mode, also where units were removed from it.
@@ -78,7 +83,7 @@ class Checkpoint:
         if ":" in self.architecture or "classes" in self.options:
             return model
         *_, last = model.state_dict()  # the bias of the output layer
-        classes = self.shapes.get(last) or [0]
+        classes = name_as(model, self.shapes, self.path).get(last) or [0]
         return build_network(self.architecture, {"classes": classes[0], **self.options}, shape) if classes[0] else model
 
 
@@ -89,10 +94,11 @@ def open_checkpoint(arguments: argparse.Namespace) -> Checkpoint:
         ShapPruneError: there is no such file, it holds no weights, or nothing says what builds the network.
     """
     path: Path = arguments.checkpoint
-    shapes = {name: tensor.shape for name, tensor in read_weights(path).items()}
-    beside = manifest_of(path)
-    content = read_json(beside) if path.suffix == ".safetensors" and beside.exists() else {}
-    manifest = content if "kept" in content else {}  # another program's file has no such key
+    weights = read_weights(path)
+    if weights.others:
+        print(f"{path}: the weights {weights.key} are taken, not {few(weights.others)}", file=sys.stderr)
+    shapes = {name: tensor.shape for name, tensor in weights.tensors.items()}
+    manifest = _read_manifest(path)
     builder = manifest.get("network", {})
     architecture = arguments.architecture or builder.get("architecture")
     if architecture is None:
@@ -101,6 +107,25 @@ def open_checkpoint(arguments: argparse.Namespace) -> Checkpoint:
     if arguments.options is None and architecture == builder.get("architecture"):
         options = builder.get("options", {})
     return Checkpoint(path, architecture, options, manifest, shapes)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """Read what `shapprune.save` has written beside a file; empty where there is nothing, or a file of others.
+
+    Raises:
+        ShapPruneError: what is there is no JSON, so that nothing says whether it is that.
+    """
+    beside = manifest_of(path)
+    if path.suffix != ".safetensors" or not beside.exists():
+        return {}
+    try:
+        content = json.loads(beside.read_text())
+    except (OSError, ValueError) as error:
+        raise ShapPruneError(
+            f"{beside} cannot be read as JSON, and would be the manifest of {path.name} ({error}); mend it, or rename"
+            " one of them if it is something else"
+        ) from error
+    return content if isinstance(content, dict) and "kept" in content else {}
 
 
 def build_network(architecture: str, options: Mapping[str, Any], shape: tuple[int, ...]) -> nn.Module:

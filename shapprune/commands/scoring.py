@@ -17,7 +17,7 @@ from torch import Tensor
 from shapprune.commands.arguments import COALITION_GRADIENT, read_criterion
 from shapprune.commands.opening import Opened, open_network
 from shapprune.commands.parts import LabelledPart
-from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.errors import ShapPruneError, because, unknown
 from shapprune.core.files import read_json
 from shapprune.criteria.scoring import score
 from shapprune.game.layer_game import LayerGame
@@ -106,13 +106,14 @@ def open_scoring(arguments: argparse.Namespace) -> Scoring:
         raise opened.data.classes_missing("a score by the loss", f"give {opened.data.name}/CLASS/IMAGE.png")
     found = prunable_layers(opened.model, opened.example, coupled=True)
     layers = [each for each in found if each.group and (each.coupled is None or arguments.coupled)]
+    left = {each.name: _reason(each) for each in found if each not in layers}
     if not layers:
-        raise ShapPruneError("no layer of this network can lose units; python -m shapprune layers says why")
+        raise ShapPruneError(f"no layer of this network can lose units ({because(left) or 'it has no hidden layer'})")
     return Scoring(
         **{each.name: getattr(opened, each.name) for each in fields(opened)},
         units={each.name: each.units for each in layers},
         groups=list(dict.fromkeys(each.group for each in layers)),
-        left={each.name: _reason(each) for each in found if each not in layers},
+        left=left,
         criterion=criterion,
         options=options,
         payoff=payoff,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class ShapPruneError(Exception):
@@ -44,6 +44,19 @@ def few(names: Sequence[str], most: int = 6) -> str:
     """
     more = len(names) - most
     return ", ".join(names[:most]) + f" and {more} more" * (more > 0)
+
+
+def because(reasons: Mapping[str, str], most: int = 3) -> str:
+    """The first of some names, each with the reason that there is for it, and how many more there are.
+
+    Examples:
+        >>> from shapprune.core.errors import because
+        >>> because({"conv1": "it is skipped", "fc": "it has one unit only"})
+        'conv1: it is skipped; fc: it has one unit only'
+    """
+    named = [f"{name}: {reason}" for name, reason in reasons.items()]
+    more = len(named) - most
+    return "; ".join([*named[:most], *([f"and {more} more"] if more > 0 else [])])
 
 
 def first_line(error: BaseException) -> str:

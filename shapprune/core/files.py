@@ -77,7 +77,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     try:
         return dict(json.loads(Path(path).read_text()))
     except (OSError, ValueError, TypeError) as error:
-        raise ShapPruneError(f"{path} is missing or damaged ({error}); delete it and run again") from error
+        raise ShapPruneError(f"{path} is missing or damaged ({error}); make it again") from error
 
 
 def _numbers(content: object, key: str = "") -> Iterator[tuple[str, float]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError, first_line, suggestion
+from shapprune.core.operators import with_operators
 
 
 def resolve_function(text: str, kind: str) -> Callable[..., Any]:
@@ -21,7 +22,7 @@ def resolve_function(text: str, kind: str) -> Callable[..., Any]:
         kind: what the function is for, e.g. ``"data set"``; used in error messages.
 
     Raises:
-        ShapPruneError: no colon in the name, no such module, no such function in it.
+        ShapPruneError: no colon in the name, no such module, one that fails, no such function in it.
     """
     module_name, _, name = text.partition(":")
     if module_name.endswith(".py") or not all(each.isidentifier() for each in (*module_name.split("."), name)):
@@ -30,12 +31,16 @@ def resolve_function(text: str, kind: str) -> Callable[..., Any]:
     if here not in sys.path:
         sys.path.append(here)  # last, so that it does not hide an installed package
     try:
-        module = importlib.import_module(module_name)
+        module = with_operators(lambda: importlib.import_module(module_name))
     except ModuleNotFoundError as error:
         raise ShapPruneError(
             f"{kind} {text!r} cannot be imported: there is no module {error.name!r} in {here} or among the"
             " installed packages"
         ) from error
+    except ShapPruneError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever is wrong with it
+        raise ShapPruneError(f"{kind} {text!r} cannot be imported: it failed in {_where(error)}") from error
     function = getattr(module, name, None)
     if function is not None and not callable(function):
         raise ShapPruneError(f"{kind} {text!r} is a {type(function).__name__}, not a function that returns it")
@@ -67,15 +72,19 @@ def call_function(text: str, kind: str, options: Mapping[str, Any] | None = None
     except ValueError:  # it is written in C, and has no signature
         pass
     try:
-        return function(**arguments)
+        return with_operators(lambda: function(**arguments))
     except ShapPruneError:
         raise
     except Exception as error:  # whatever is wrong with it
-        *_, last = traceback.extract_tb(error.__traceback__)
-        raise ShapPruneError(
-            f"{kind} {text!r} failed in {last.filename}, line {last.lineno}, with {type(error).__name__}:"
-            f" {first_line(error)}"
-        ) from error
+        raise ShapPruneError(f"{kind} {text!r} failed in {_where(error)}") from error
+
+
+def _where(error: BaseException) -> str:
+    """File and line of an error, its kind and what it says."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    file, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
+    said = error.msg if isinstance(error, SyntaxError) else first_line(error)
+    return f"{file}, line {line}, with {type(error).__name__}: {said}"
 
 
 def _hint(module_name: str, name: str) -> str:

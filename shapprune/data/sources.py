@@ -124,7 +124,7 @@ def _read_idx(name: str, folder: Path) -> Arrays | None:
         # Two zeros, 8 for unsigned bytes, the number of dimensions, then each of them as four bytes.
         header = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes()
         if not content.startswith(header) or len(content) != len(header) + np.prod(shape):
-            raise ShapPruneError(f"{plain} is damaged: it does not hold {shape[0]} items; delete it and run again")
+            raise ShapPruneError(f"{plain} is damaged: it does not hold {shape[0]} items; move it away and run again")
         arrays.append(np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape))
     return arrays[0][:, None], arrays[1], arrays[2][:, None], arrays[3]
 
@@ -149,7 +149,7 @@ def _read_cifar_python(folder: Path) -> Arrays | None:
         train, test = (torchvision.datasets.CIFAR10(folder, train=part) for part in (True, False))
     except RuntimeError as error:
         raise ShapPruneError(
-            f"{folder / 'cifar-10-batches-py'} is damaged or not complete; delete it and run again"
+            f"{folder / 'cifar-10-batches-py'} is damaged or not complete; move it away and run again"
         ) from error
     images = [part.data.transpose(0, 3, 1, 2) for part in (train, test)]
     labels = [np.array(part.targets, np.uint8) for part in (train, test)]
@@ -178,5 +178,5 @@ def _read_pictures(folder: Path) -> Arrays | None:
 def _check_md5(path: Path, expected: str) -> None:
     if (found := checksum(path, "md5")) != expected:
         raise ShapPruneError(
-            f"{path} is damaged: its MD5 is {found}, not the published {expected}; delete it and run again"
+            f"{path} is damaged: its MD5 is {found}, not the published {expected}; move it away and run again"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +57,6 @@ def build_own(architecture: str, options: Mapping[str, Any]) -> nn.Module:
     """
     from torch import nn
 
-    if architecture.startswith("torchvision."):
-        importlib.import_module("shapprune.data.vision")  # torchvision may not be importable without it
     if isinstance(resolve_function(architecture, "architecture"), nn.Module):
         raise ShapPruneError(f"architecture {architecture!r} is a network; name a function that builds it")
     model = call_function(architecture, "architecture", options)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import pickle
 import shutil
 import urllib.parse
 import urllib.request
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 from torch import Tensor, nn
@@ -23,6 +20,7 @@ from torch import Tensor, nn
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import check_finite, checksum, whole, write_json
 from shapprune.networks.resizing import fit
+from shapprune.networks.state_dicts import fill
 
 _ENDING = ".safetensors"
 _RESERVED = {"tensors", "sha256", "kept"}
@@ -101,7 +99,7 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
         The network in eval mode, with ``kept_units`` as it was saved.
 
     Raises:
-        ShapPruneError: a file is missing or damaged, or belongs to another architecture.
+        ShapPruneError: a file is missing, was changed or belongs to another architecture.
 
     Examples:
         A network that lost units is loaded by the function that builds the original:
@@ -120,66 +118,25 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
         (Linear(in_features=4, out_features=4, bias=True), {'0': [0, 4, 6, 7]})
     """
     path = Path(path)
+    beside = manifest_of(path)
+    if missing := [each for each in (path, beside) if not each.is_file()]:
+        raise ShapPruneError(
+            f"there is no file {missing[0]}; shapprune.save writes a network as {path} and {beside.name}"
+        )
     try:
-        manifest = json.loads(manifest_of(path).read_text())
+        manifest = json.loads(beside.read_text())
         expected, kept = manifest["sha256"], manifest["kept"]
-        found = checksum(path, "sha256")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ShapPruneError(f"the network {path} or its manifest is missing or damaged ({error!r})") from error
-    if found != expected:
-        raise ShapPruneError(f"{path} is damaged: its SHA-256 is {found}, but {expected} in its manifest")
+        raise ShapPruneError(f"{beside} is no manifest of shapprune.save, or is damaged ({error!r})") from error
+    if (found := checksum(path, "sha256")) != expected:
+        raise ShapPruneError(
+            f"{path} was changed or damaged after it was saved: its SHA-256 is {found}, but {expected} in {beside.name}"
+        )
     state = load_file(path)
     model = build()
     fit(model, state)
-    _refuse_mismatch(model, state, path)
-    versions = OrderedDict(state)
-    versions._metadata = getattr(model.state_dict(), "_metadata", {})  # type: ignore[attr-defined]
-    model.load_state_dict(versions)  # in the form in which this network's modules write their tensors
+    fill(model, state, path)
     model.kept_units = kept  # type: ignore[assignment]
-    return model.eval()
-
-
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read the weights in a safetensors or PyTorch file (``.pth``, ``.th``, ``.pt``), without running code from it.
-
-    A dictionary in ``state_dict`` or ``model`` is unwrapped, and the prefix ``module.`` of parallel training is
-    removed.
-
-    Raises:
-        ShapPruneError: the file does not exist or does not hold weights.
-    """
-    path = Path(path)
-    try:
-        if path.suffix == _ENDING:
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise ShapPruneError(f"there are no weights at {path}") from error
-    except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError, SafetensorError) as error:
-        raise ShapPruneError(
-            f"{path} cannot be read as weights alone: it is damaged, or holds a whole network as a pickle, which is"
-            " not loaded because it could run code; save its state_dict() instead"
-        ) from error
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-    if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
-        raise ShapPruneError(f"{path} does not hold weights: a dictionary of tensors, or one in 'state_dict'")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
-
-
-def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
-    """Load a weights file (see `read_weights`) into a network, and put it into eval mode.
-
-    Raises:
-        ShapPruneError: the file does not exist, does not hold weights, or has other tensors than the network.
-    """
-    # Files from before PyTorch 0.4.1 lack these counters. Only BatchNorms without a momentum use them.
-    counters = {name: each for name, each in model.state_dict().items() if name.endswith("num_batches_tracked")}
-    state = counters | read_weights(path)
-    _refuse_mismatch(model, state, Path(path))
-    model.load_state_dict(state)
     return model.eval()
 
 
@@ -209,18 +166,3 @@ def fetch_weights(url: str, sha256: str, folder: str | Path) -> Path:
         if (found := checksum(temporary, "sha256")) != sha256.lower():
             raise ShapPruneError(f"{url} was refused: its SHA-256 is {found}, not {sha256}")
     return path
-
-
-def _refuse_mismatch(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Raise unless a model and a file have the same tensors; name the first that differs."""
-    own = model.state_dict()
-    for name in [*own, *state]:
-        if name not in state:
-            raise ShapPruneError(f"{path} is of another architecture: it has no tensor {name}")
-        if name not in own:
-            raise ShapPruneError(f"{path} is of another architecture: the network has no tensor {name}")
-        if own[name].shape != state[name].shape:
-            raise ShapPruneError(
-                f"{path} is of another architecture: {name} is {list(state[name].shape)} in the file, but"
-                f" {list(own[name].shape)} in the network"
-            )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shapprune.core.errors import ShapPruneError
+from shapprune.core.errors import ShapPruneError, because
 from shapprune.core.progress import track
 from shapprune.criteria.elimination import Reading, eliminate, fit_to_fewer
 from shapprune.criteria.reconstruction import Readers
@@ -80,7 +80,7 @@ class Structure:
                 except ShapPruneError as error:
                     left_whole |= dict.fromkeys(layer.group, str(error))
         if not groups:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in left_whole.items()) or "it has no hidden layer"
+            reasons = because(left_whole) or "it has no hidden layer"
             raise ShapPruneError(f"no units of {type(model).__name__} can leave ({reasons})")
         sizes = Sizes(model, graph, dependencies, list(groups))
         return cls(model, graph, dependencies, groups, readers, left_whole, sizes)

@@ -72,6 +72,4 @@ def read_scores(path: str | Path) -> UnitScores:
             draws = torch.from_numpy(arrays["draws"]) if "draws" in arrays else None
         return UnitScores(values, manifest["method"], manifest["evaluations"], manifest["seconds"], draws)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ShapPruneError(
-            f"scores {path} are missing or damaged ({error}); delete the folder and score again"
-        ) from error
+        raise ShapPruneError(f"scores {path} are missing or damaged ({error}); score the layer again") from error

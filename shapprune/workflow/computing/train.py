@@ -7,16 +7,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from shapprune.core.errors import ShapPruneError
 from shapprune.data.prepared import ImageSet, arrays_md5, splits, tensors
 from shapprune.gpu.device import choose_device, machine_facts
 from shapprune.graph.counting import count_macs, count_parameters
+from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.builders import builder_of
 from shapprune.networks.randomness import seeded
 from shapprune.networks.recipe import Recipe
-from shapprune.networks.storage import fetch_weights, load_weights, save
+from shapprune.networks.storage import fetch_weights, save
 from shapprune.networks.training import evaluate, fit
+from shapprune.networks.weights import load_weights
 from shapprune.workflow.store.work import Work, columns
 
 
@@ -61,17 +64,21 @@ def _make_network(
     training, held_back = splits(len(image_set.train_labels), validation)
     held = tensors(image_set, "train", held_back)
     make = builder_of(network, image_set.info)
+    example = tensors(image_set, "train", training[:2])[0]
     history: list[dict[str, float]] = []
     if "train" in network:
         with seeded(seed):
             model = make()
+        _check_layers(model, network, example)
         recipe = Recipe(**network["train"])
         train = tensors(image_set, "train", training)
         history = fit(model, *train, *held, recipe, seed=seed, device=device, checkpoint=checkpoint)
     else:
+        model = make()
+        _check_layers(model, network, example)
         weights = network["weights"]
         path = weights if isinstance(weights, str) else fetch_weights(**weights, folder="data/raw/weights")
-        model = load_weights(make(), path).to(device)
+        model = load_weights(model, path).to(device)
     model.eval()
     test_images, test_labels = tensors(image_set, "test")
     validation_loss, validation_accuracy = evaluate(model, *held)
@@ -90,3 +97,18 @@ def _make_network(
         **machine_facts(device),
     }
     return model, facts
+
+
+def _check_layers(model: nn.Module, network: Mapping[str, Any], example: Tensor) -> None:
+    """Raise unless a network of one's own has the layers that the configuration lists, before anything long."""
+    layers = network.get("layers")
+    if not isinstance(layers, Mapping):  # those of a known architecture were checked with the configuration
+        return
+    graph = UnitGraph(model, example)
+    for layer, units in layers.items():
+        graph.start(layer)
+        if (found := graph.units_of(layer)) != units:
+            raise ShapPruneError(
+                f"layer {layer!r} of {network['architecture']} has {found} units, but 'layers' says {units}; python -m"
+                " shapprune layers lists them"
+            )

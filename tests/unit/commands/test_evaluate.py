@@ -67,13 +67,20 @@ def test_classes_are_mapped_by_the_names_in_a_manifest(made, call, out, tmp_path
     assert "other has a class 'd' that the network has not: its classes are a, b, c" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("value", "loss"), [("nan", "nan"), ("inf", "nan"), ("3e38", "inf")])
-def test_a_loss_that_is_not_finite_is_an_error(made, tmp_path, capsys, value, loss):
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("nan", "output.bias in .* holds numbers that are not finite"),
+        ("inf", "output.bias in .* holds numbers that are not finite"),
+        ("3e38", "the loss of the network on 15 images is inf: "),
+    ],
+)
+def test_a_loss_that_is_not_finite_is_an_error(made, tmp_path, capsys, value, message):
     weights = torch.load(made / "net.pth")["state_dict"]
     weights["output.bias"] = torch.tensor([float(value), 0.0, -float(value)])
     torch.save(weights, tmp_path / "net.pth")
     given = ["--model", tmp_path / "net.pth", "--architecture", TOY, "--data", made / "photos"]
     assert main(["evaluate", *map(str, given)]) == 1
     said = capsys.readouterr()
-    assert f"the loss of the network on 15 images is {loss}: " in said.err
+    assert re.search(message, said.err)
     assert said.out == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -56,3 +57,37 @@ def test_the_other_layers_lose_units(network, how, call, tmp_path, out, monkeypa
 
 
 score = Scoring.score
+
+
+class Tokens(nn.Module):
+    """Its hidden layer works on the places of a map."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.hidden, self.out = nn.Conv2d(1, 4, 4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.hidden(self.patches(x).flatten(2).transpose(1, 2))).mean(1))
+
+
+class Undefined(ConvNetwork):
+    """Puts out what is no number, though its weights are numbers."""
+
+    def forward(self, x):
+        return super().forward(x).abs().neg().log()
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (Tokens, r"\(patches: its units go .*; hidden: linear layer 'hidden' puts out .*, only \[images, units\] is"),
+        (Undefined, r"the network puts out nan for the first images of \S*photos; look at its weights"),
+    ],
+)
+@pytest.mark.parametrize(
+    "how", [["score"], ["prune", "--ratio", "0.5", "--sequential"], ["prune", "--parameters", "90%"]], ids=" ".join
+)
+def test_networks_that_are_refused_say_why(network, how, message, call, tmp_path, capsys):
+    torch.save(network().state_dict(), tmp_path / "net.pth")
+    assert call(*how, "--checkpoint", tmp_path / "net.pth", "--architecture", f"{__name__}:{network.__name__}") == 1
+    assert re.search(message, capsys.readouterr().err)

@@ -77,7 +77,17 @@ def test_a_missing_function_is_named_with_its_neighbours(working_folder):
         resolve_function("resolve_typo:laod", "data set")
 
 
-def test_an_error_inside_the_module_is_not_hidden(working_folder):
-    (working_folder / "resolve_broken.py").write_text("1 / 0\n")
-    with pytest.raises(ZeroDivisionError):
-        resolve_function("resolve_broken:load", "data set")
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("\n1 / 0\n", "line 2, with ZeroDivisionError: division by zero"),
+        ("x = 1\ndef load(:\n", "line 2, with SyntaxError: invalid syntax"),
+        ("from os import nothing\n", "line 1, with ImportError: cannot import name 'nothing'"),
+        ("import sys\nsys.exit('usage: train.py')\n", "line 2, with SystemExit: usage"),
+    ],
+)
+def test_a_module_that_fails_is_named_with_the_line(code, message, working_folder):
+    name = f"resolve_broken_{abs(hash(code))}"
+    (working_folder / f"{name}.py").write_text(code)
+    with pytest.raises(ShapPruneError, match=rf"cannot be imported: it failed in \S*{name}\.py, {message}"):
+        resolve_function(f"{name}:load", "data set")

@@ -12,9 +12,9 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.data.prepared import tensors
 from shapprune.data.sets import DATASETS, load
 from shapprune.networks.builders import build, builder_of
-from shapprune.networks.storage import load_weights
 from shapprune.networks.tables import ARCHITECTURES, layer_table
 from shapprune.networks.training import evaluate
+from shapprune.networks.weights import load_weights
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 

@@ -13,9 +13,9 @@ from shapprune.data.sets import load
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.builders import build
 from shapprune.networks.efficientnet import same_padding
-from shapprune.networks.storage import load_weights, read_weights
 from shapprune.networks.tables import lite0_blocks
 from shapprune.networks.training import evaluate
+from shapprune.networks.weights import load_weights, read_weights
 from shapprune.pruning.removal import mask_units
 from tests.toys import images, randomise
 
@@ -98,7 +98,7 @@ def test_removed_units_are_masked_units(small, layers):
 
 @pytest.mark.data
 def test_it_has_the_tensors_of_the_public_weights(data_folder):
-    model, state = build("efficientnet_lite0", IMAGENET, 1000), read_weights(data_folder / WEIGHTS)
+    model, state = build("efficientnet_lite0", IMAGENET, 1000), read_weights(data_folder / WEIGHTS).tensors
     assert {name: each.shape for name, each in model.state_dict().items()} == {
         name: each.shape for name, each in state.items()
     }
