@@ -121,8 +121,8 @@ class Maker:
 
     def repair(self, small: nn.Module, removed: Mapping[str, Sequence[int]], images: Tensor, copies: int) -> None:
         """Repair a smaller network in place, with images and so many changed copies of each."""
-        structure, images = self._structure, self.with_copies(images, copies)
-        repair_by(small, structure.graph, structure.dependencies, removed, images, self._how.repair)
+        structure, seen = self._structure, self.with_copies(images, copies)
+        repair_by(small, structure.graph, structure.dependencies, removed, seen, self._how.repair, len(images))
 
     def with_copies(self, images: Tensor, copies: int) -> Tensor:
         """Images and so many changed copies of each, where something may be done to them."""

@@ -78,6 +78,7 @@ def repair_by(
     units: Mapping[str, Sequence[int]],
     images: Tensor,
     how: str,
+    originals: int | None = None,
 ) -> None:
     """Repair as `repair` does, with what is known of the network before.
 
@@ -88,6 +89,7 @@ def repair_by(
         units: as for `repair`.
         images: as there, one or more.
         how: as there.
+        originals: how many images come before copies of them, if there are any.
     """
     from shapprune.networks.modes import mode
     from shapprune.pruning.batchnorm import reestimate_statistics
@@ -98,4 +100,4 @@ def repair_by(
         if how == "batchnorm":
             reestimate_statistics(small, graph, find_readers(graph, small), images)
         elif how == "least-squares":
-            sweep(small, graph, dependencies, units, images)
+            sweep(small, graph, dependencies, units, images, originals)

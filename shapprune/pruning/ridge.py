@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -17,13 +17,17 @@ STRENGTHS = tuple(10.0**power for power in range(-7, 4))
 FOLDS = 5
 
 
-def fit_ridge(inputs: Tensor, targets: Tensor, intercept: bool) -> tuple[Tensor, Tensor] | None:
+def fit_ridge(
+    inputs: Tensor, targets: Tensor, intercept: bool, originals: Tensor | None = None
+) -> tuple[Tensor, Tensor] | None:
     """Fit targets by inputs with the strength that is best for images left out.
 
     Args:
         inputs: [N, P, features] of N images at P positions.
         targets: [N, P, units].
         intercept: whether there is one; it is not shrunk.
+        originals: int [N], the image that each is a copy of, as an image is left out with its copies; by default each
+            is one of its own.
 
     Returns:
         The weights, float64 [features, units], and the intercepts, [units]; None if 0 is better for images left out. A
@@ -37,29 +41,92 @@ def fit_ridge(inputs: Tensor, targets: Tensor, intercept: bool) -> tuple[Tensor,
         >>> round(weights.item(), 3), round(intercepts.item(), 3)
         (2.0, 1.0)
     """
-    axes = principal_axes(inputs) if inputs.shape[0] * inputs.shape[1] < inputs.shape[2] else None
-    rows = inputs.double() if axes is None else inputs.double() @ axes
-    parts = [_Sums.of(rows[fold::FOLDS], targets[fold::FOLDS].double()) for fold in range(min(FOLDS, len(rows)))]
-    whole = functools.reduce(_Sums.joined, parts)
+    images = torch.arange(len(inputs), device=inputs.device) if originals is None else originals
+    parts = [(images % FOLDS == fold).nonzero().flatten() for fold in range(FOLDS)]
+    parts = [part for part in parts if len(part)]
+    few = inputs.shape[0] * inputs.shape[1] < inputs.shape[2]
+    found = (_Few if few else _Many)(inputs.double(), targets.double(), intercept, parts)
     best = STRENGTHS[len(STRENGTHS) // 2]
     if len(parts) > 1:
-        errors = torch.zeros(len(STRENGTHS), dtype=torch.float64)
-        for part in parts:
-            fit = _Fit(whole.without(part), intercept, inputs.shape[2])
-            errors += torch.tensor([part.error(*fit.solve(strength)) for strength in STRENGTHS])
-        if float(errors.min()) >= float(whole.squares):
+        errors = found.errors()
+        if float(errors.min()) >= float(targets.double().square().sum()):
             return None
         best = STRENGTHS[int(errors.argmin())]
-    weights, intercepts = _Fit(whole, intercept, inputs.shape[2]).solve(best)
-    return weights if axes is None else axes @ weights, intercepts
+    return found.solve(best)
 
 
-def principal_axes(inputs: Tensor) -> Tensor:
-    """The directions in which a few rows, [N, P, features], spread: float64 [features, N x P].
+class _Many:
+    """A regression on more rows than there are features: by sums over the rows of each part of the images."""
 
-    A ridge regression is the same in these axes, and has fewer features.
+    def __init__(self, inputs: Tensor, targets: Tensor, intercept: bool, parts: Sequence[Tensor]):
+        self._parts = [_Sums.of(inputs[part], targets[part]) for part in parts]
+        self._whole = functools.reduce(_Sums.joined, self._parts)
+        self._intercept = intercept
+
+    def errors(self) -> Tensor:
+        """The squared errors on images left out for each of `STRENGTHS`, with the others fitted."""
+        errors = torch.zeros(len(STRENGTHS), dtype=torch.float64)
+        for part in self._parts:
+            fit = _Fit(self._whole.without(part), self._intercept)
+            errors += torch.tensor([part.error(*fit.solve(strength)) for strength in STRENGTHS])
+        return errors
+
+    def solve(self, strength: float) -> tuple[Tensor, Tensor]:
+        """The weights, [features, units], and the intercepts, [units], by all images."""
+        return _Fit(self._whole, self._intercept).solve(strength)
+
+
+class _Few:
+    """A regression on fewer rows than there are features: by the products of the rows with each other.
+
+    What a fit without some rows does on these follows from the fit to all: with residuals r and their share H of the
+    matrix that makes fitted values of targets, the errors are (1 - H)^-1 r.
     """
-    return torch.linalg.qr(inputs.double().flatten(0, 1).mT).Q
+
+    def __init__(self, inputs: Tensor, targets: Tensor, intercept: bool, parts: Sequence[Tensor]):
+        self._intercept, self._features = intercept, inputs.shape[2]
+        count, positions = inputs.shape[:2]
+        places = torch.arange(count * positions, device=inputs.device).reshape(count, positions)
+        self._parts = [places[part].flatten() for part in parts]
+        x, y = inputs.flatten(0, 1), targets.flatten(0, 1)
+        self._center, self._shift = x.mean(0) * intercept, y.mean(0) * intercept
+        self._rows = x - self._center
+        self._eigenvalues, self._vectors = _eigen(self._rows @ self._rows.mT)
+        self._targets = self._vectors.mT @ (y - self._shift)
+        self._unit = float(self._eigenvalues.sum()) / self._features or 1.0
+
+    def errors(self) -> Tensor:
+        """The squared errors on images left out for each of `STRENGTHS`, with the others fitted."""
+        errors, rows = torch.zeros(len(STRENGTHS), dtype=torch.float64), len(self._rows)
+        for part in self._parts:
+            own, unit = self._vectors[part], self._unit_without(part)
+            for place, strength in enumerate(STRENGTHS):
+                kept = self._eigenvalues / (self._eigenvalues + strength * unit)
+                residuals = own @ ((1 - kept)[:, None] * self._targets)
+                others = torch.eye(len(part), dtype=own.dtype, device=own.device) - (own * kept) @ own.mT
+                errors[place] += float(torch.linalg.solve(others - self._intercept / rows, residuals).square().sum())
+        return errors
+
+    def _unit_without(self, part: Tensor) -> float:
+        """The mean eigenvalue of the other rows."""
+        some = self._rows[part]
+        squares = self._rows.square().sum() - some.square().sum()
+        if self._intercept:  # their mean is taken away from them
+            squares -= some.sum(0).square().sum() / (len(self._rows) - len(part))
+        return float(squares) / self._features or 1.0
+
+    def solve(self, strength: float) -> tuple[Tensor, Tensor]:
+        """The weights, [features, units], and the intercepts, [units], by all images."""
+        shares = 1 / (self._eigenvalues + strength * self._unit)
+        weights = self._rows.mT @ (self._vectors @ (shares[:, None] * self._targets))
+        return weights, self._shift - self._center @ weights
+
+
+def _eigen(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """The eigenvalues and vectors of products; beside the smallest ridge, rounding in place of a zero would count."""
+    eigenvalues, vectors = torch.linalg.eigh(gram)
+    eigenvalues[eigenvalues < 1e-12 * eigenvalues[-1]] = 0
+    return eigenvalues, vectors
 
 
 @dataclass(frozen=True)
@@ -109,15 +176,13 @@ class _Sums:
 class _Fit:
     """Ridge regressions of all strengths on the same rows."""
 
-    def __init__(self, sums: _Sums, intercept: bool, features: int):
+    def __init__(self, sums: _Sums, intercept: bool):
         self._center = sums.inputs / sums.count * intercept
         self._shift = sums.targets / sums.count * intercept
         gram = sums.gram - sums.count * torch.outer(self._center, self._center)
-        self._eigenvalues, self._vectors = torch.linalg.eigh(gram)
-        # Beside the smallest ridge, a rounding error in place of a zero would count.
-        self._eigenvalues[self._eigenvalues < 1e-12 * self._eigenvalues[-1]] = 0
+        self._eigenvalues, self._vectors = _eigen(gram)
         self._cross = self._vectors.mT @ (sums.cross - sums.count * torch.outer(self._center, self._shift))
-        self._unit = float(self._eigenvalues.sum()) / features or 1.0  # all inputs may be the same
+        self._unit = float(self._eigenvalues.sum()) / len(gram) or 1.0  # all inputs may be the same
 
     def solve(self, strength: float) -> tuple[Tensor, Tensor]:
         """The weights, [features, units], and the intercepts, [units]."""

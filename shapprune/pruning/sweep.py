@@ -39,6 +39,7 @@ def sweep(
     dependencies: Dependencies,
     units: Mapping[str, Sequence[int]],
     images: Tensor,
+    originals: int | None = None,
 ) -> None:
     """Fit the layers whose inputs have changed, in the order they run, so that outputs come near those before.
 
@@ -54,18 +55,22 @@ def sweep(
         dependencies: of its units.
         units: layer -> indices of the units that left.
         images: calibration images, [N, ...].
+        originals: how many of them come first and are no copies; all others are copies of these in the same order,
+            again and again. By default there are no copies.
 
     Raises:
         ShapPruneError: ``small`` is not the network before without these units.
     """
     largest = max(shape[1:].numel() for shape in graph.shapes.values())
     images = images[: max(2, PASS // largest)]
-    _Sweep(small, graph, _gone(dependencies, units), images).run()
+    _Sweep(small, graph, _gone(dependencies, units), images, originals or len(images)).run()
 
 
 class _Sweep:
-    def __init__(self, small: nn.Module, graph: UnitGraph, gone: Mapping[str, set[int]], images: Tensor):
-        self._small, self._graph = small, graph
+    def __init__(
+        self, small: nn.Module, graph: UnitGraph, gone: Mapping[str, set[int]], images: Tensor, originals: int
+    ):
+        self._small, self._graph, self._originals = small, graph, originals
         layers = (name for name in graph.calls if not graph.is_depthwise(name))
         self._kept = {name: _check_kept(small, name, graph.units_of(name), gone.get(name, set())) for name in layers}
         self._lockstep = Lockstep(graph.traced, small, images)
@@ -95,7 +100,8 @@ class _Sweep:
             missing -= layer.bias
         norm = self._graph.norm_behind(name)
         if missing.norm() > _ROUNDING * wanted.norm():
-            fitted = fit_ridge(rows, missing, intercept=self._graph.takes_intercept(name))
+            copied = images[:, 0] % self._originals
+            fitted = fit_ridge(rows, missing, self._graph.takes_intercept(name), copied)
             if fitted is not None:
                 change, shift = fitted
                 layer.weight.add_(change.mT.reshape(layer.weight.shape))

@@ -113,9 +113,9 @@ def test_a_refit_looks_at_no_more_than_it_may(monkeypatch):
     sizes = []
     ridge = sweep.fit_ridge
 
-    def note(seen, missing, intercept):
+    def note(seen, missing, *others):
         sizes.append(tuple(seen.shape))
-        return ridge(seen, missing, intercept)
+        return ridge(seen, missing, *others)
 
     monkeypatch.setattr(sweep, "fit_ridge", note)
     removed_and_repaired(model, units, x, "least-squares")
