@@ -3,7 +3,7 @@
     python -m benchmarks.torchvision_networks resnet18 densenet121 --budget
     python -m benchmarks.torchvision_networks all --out results/benchmarks/torchvision.csv
 
-Weights are random, BatchNorms too. Every layer that is listed is scored by `taylor`, and loses three units together with
+Weights are random, BatchNorms too. Every listed layer is scored by `taylor`, and loses three units together with
 all others; what is left is compared with the network whose units are zero. A network that is in the table already is
 not looked at again. A table in Markdown is written beside it.
 """
