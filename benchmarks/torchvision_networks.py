@@ -111,7 +111,7 @@ def look(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Any]:
         "reasons": "; ".join(f"{number} x {kind}" for kind, number in whole.most_common()),
         "scored": scored,
         "removed": sum(map(len, chosen.values())),
-        "difference": difference,
+        "difference": difference if chosen else "",
     }
 
 
