@@ -143,6 +143,8 @@ def _sources_of_sums(graph: UnitGraph, group: set[str]) -> set[str]:
             if not all(_only_scales(graph, other, node) for other in others):
                 raise _tied(node)
         elif meaning is Meaning.JOIN and not flattened and len(inputs) == 1:
+            if any(not _is_computed(graph, each) for each in others):
+                raise ShapPruneError(f"its units go on into {node.name!r}, side by side with what no layer puts out")
             before = node.all_input_nodes[: node.all_input_nodes.index(inputs[0])]
             zero[node] = zero[inputs[0]] + sum(graph.shapes[each][1] for each in before)
             continue
@@ -179,6 +181,20 @@ def _sources(graph: UnitGraph, node: fx.Node) -> set[str]:
     if meaning is Meaning.SCALE:
         return _sources(graph, max(node.all_input_nodes, key=lambda each: graph.shapes[each].numel()))
     raise _tied(node)
+
+
+def _is_computed(graph: UnitGraph, node: fx.Node) -> bool:
+    """Whether parameters have a say in a value; Torch-Pruning knows the channels of no other, as of the images."""
+    ahead, seen = [node], {node}
+    while ahead:
+        each = ahead.pop()
+        module = graph.modules[str(each.target)] if each.op == "call_module" else None
+        if each.op == "get_attr" or (module is not None and any(True for _ in module.parameters())):
+            return True
+        new = [other for other in each.all_input_nodes if other not in seen]
+        ahead += new
+        seen.update(new)
+    return False
 
 
 def _only_scales(graph: UnitGraph, gate: fx.Node, product: fx.Node) -> bool:

@@ -57,6 +57,18 @@ class Chunked(Net):
         return torch.cat([other, one], 1)
 
 
+class JoinedImages(Net):
+    """The images lie beside the units of a layer, as in a dense network."""
+
+    def __init__(self):
+        super().__init__()
+        self.two = nn.Conv2d(7, 5, 3)
+
+    def forward(self, x):
+        one = torch.relu(self.one(x))
+        return self.head(torch.relu(self.two(torch.cat([one, F.avg_pool2d(x, 3, 1)], 1))))
+
+
 class Tokens(Net):
     """A linear layer on tokens, of which the output is the mean."""
 
