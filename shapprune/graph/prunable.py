@@ -41,7 +41,7 @@ class PrunableLayer:
 def prunable_layers(model: nn.Module, example: Tensor, coupled: bool = False) -> list[PrunableLayer]:
     """The layers of a network whose units can be removed, in the order they run. The output layer is never among them.
 
-    A unit of each is removed from a copy on trial, and the outputs are compared with those of the masked network.
+    Some units of each are removed from a copy on trial, and the outputs are compared with those of the masked network.
 
     Args:
         model: any network of one input that torch.fx can trace.

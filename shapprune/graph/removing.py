@@ -98,7 +98,7 @@ def compare(small: nn.Module, graph: UnitGraph, removed: Mapping[str, Sequence[i
 def find_refused(model: nn.Module, graph: UnitGraph, groups: Iterable[Group], example: Tensor) -> dict[Group, str]:
     """Find the groups that cannot lose a unit, by trying, and why.
 
-    A unit of every group leaves at once; where that fails, groups are tried by halves.
+    Units of every group leave at once, the first, a middle and the last; where that fails, groups are tried by halves.
     """
     groups = list(groups)
     if not groups:
@@ -111,7 +111,8 @@ def find_refused(model: nn.Module, graph: UnitGraph, groups: Iterable[Group], ex
 
 
 def _refused(model: nn.Module, graph: UnitGraph, groups: list[Group], example: Tensor) -> dict[Group, str]:
-    chosen = {group: [graph.units_of(group[0]) // 2] for group in groups}
+    units = {group: graph.units_of(group[0]) for group in groups}
+    chosen = {group: sorted({0, count // 2, count - 1})[: count - 1] for group, count in units.items()}
     try:
         small = copy_network(model)
         cut_units(small, chosen, example)
