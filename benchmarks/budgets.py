@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +28,7 @@ from torch import Tensor, nn
 
 from benchmarks.asym_in_change import AsymInChange
 from benchmarks.cases import arguments, open_network
-from shapprune.core.tables import write_table
+from shapprune.core.tables import read_rows, write_table
 from shapprune.data.prepared import draw_images, tensors
 from shapprune.gpu.device import choose_device
 from shapprune.graph.counting import count_macs
@@ -83,10 +82,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/budgets.csv"))
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    rows: list[dict[str, Any]] = []
-    if given.out.exists():
-        with given.out.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+    rows: list[dict[str, Any]] = [*read_rows(given.out)]
     done = {_key(row) for row in rows}
     for network in given.networks:
         for row in measure(network, given, done):

@@ -15,7 +15,6 @@ What is in the table already is not measured again, so a run that was cut off go
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +28,7 @@ from benchmarks.cases import Case, arguments, make_case
 from shapprune import LayerGame, score, shapley
 from shapprune.core.files import whole
 from shapprune.core.progress import track
-from shapprune.core.tables import write_table
+from shapprune.core.tables import read_rows, write_table
 from shapprune.criteria.catalog import CATALOG
 from shapprune.oracle.agreement import bottom_overlap, spearman
 from shapprune.shapley import UnitScores
@@ -159,10 +158,7 @@ class Table:
 
     def __init__(self, path: Path):
         self._path = path
-        self.rows: dict[Key, Row] = {}
-        if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                self.rows = {tuple(row[column] for column in KEY): row for row in csv.DictReader(file)}
+        self.rows: dict[Key, Row] = {tuple(row[column] for column in KEY): row for row in read_rows(path)}
 
     def write(self) -> None:
         """Write the file."""

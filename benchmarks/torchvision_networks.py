@@ -11,7 +11,6 @@ not looked at again. A table in Markdown is written beside it.
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import time
 from collections import Counter
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from shapprune import LayerGame, PrunableLayer, ShapPruneError, prunable_layers, prune, remove_units, score
-from shapprune.core.tables import write_table
+from shapprune.core.tables import read_rows, write_table
 from shapprune.data.vision import torchvision
 from shapprune.graph.outputs import find_difference
 from shapprune.networks.modes import mode
@@ -51,10 +50,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/torchvision.csv"))
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    rows: list[Mapping[str, Any]] = []
-    if given.out.exists():
-        with given.out.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+    rows: list[Mapping[str, Any]] = [*read_rows(given.out)]
     for name in known if "all" in given.networks else given.networks:
         found = next((row for row in rows if row["net"] == name), None)
         if found and (found["share"] != "" or not given.budget):

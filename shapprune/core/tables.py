@@ -24,3 +24,11 @@ def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Mapping
                 raise ValueError(f"columns {sorted(row)} of a row are not {sorted(columns)}")
             check_finite(row, path)
             writer.writerow(row)
+
+
+def read_rows(path: str | Path) -> list[dict[str, str]]:
+    """The rows of a table that is gone on with; none where there is no file yet."""
+    if not Path(path).exists():
+        return []
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -50,15 +50,12 @@ class Judge:
         maker: makes smaller networks.
         images: calibration images, [N, ...].
         labels: of the images, or None.
-        outputs: of the whole network for the images.
         seed: of the parts.
     """
 
-    def __init__(
-        self, selector: Selector, maker: Maker, images: Tensor, labels: Tensor | None, outputs: Tensor, seed: int
-    ):
+    def __init__(self, selector: Selector, maker: Maker, images: Tensor, labels: Tensor | None, seed: int):
         self._selector, self._maker = selector, maker
-        self._images, self._labels, self._outputs = images, labels, outputs
+        self._images, self._labels = images, labels
         places = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed)).to(images.device)
         self._folds = places.split(-(-len(images) // FOLDS))
         self._orders: dict[int, dict[str, list[int]]] = {}  # fold -> orders found without it
@@ -70,7 +67,7 @@ class Judge:
             widths: first layer of each group -> how many units stay.
             progress: report progress.
         """
-        counts, copies = _Counts(len(self._images)), 0
+        same, copies = dict.fromkeys(("removed", "repaired", "distilled"), 0.0), 0
         rate: float | None = None
         numbers = range(len(self._folds))
         for number in track(numbers, "looking at images left out") if progress else numbers:
@@ -78,7 +75,7 @@ class Judge:
             others = torch.cat([part for part in self._folds if part is not self._folds[number]])
             images = self._images[others]
             small, removed = self._maker.remove(self._orders_without(number, others), widths, images)
-            counts.add("removed", held.look(small))
+            same["removed"] += held.look(small).same
             repaired = {}
             for each in self._maker.copies if first else (copies,):
                 network = copy.deepcopy(small)
@@ -87,7 +84,7 @@ class Judge:
             if first:
                 copies = min(repaired, key=lambda each: repaired[each][1].lost)
             small, look = repaired[copies]
-            counts.add("repaired", look)
+            same["repaired"] += look.same
             steps = self._maker.steps(small, images[:1])
             rates = RATES if first else () if rate is None else (rate,)
             for tried in rates if steps else ():
@@ -95,10 +92,10 @@ class Judge:
                 found = held.look(distilled)
                 if not first or found.lost < look.lost:
                     rate = tried
-                    counts.add("distilled", found)
+                    same["distilled"] += found.same
                     break
         stages = ["removed", *["repaired"] * self._maker.repairs, *["distilled"] * (rate is not None)]
-        return Judgement({stage: interval(counts.same[stage], counts.total) for stage in stages}, copies, rate)
+        return Judgement({stage: interval(same[stage], len(self._images)) for stage in stages}, copies, rate)
 
     def _orders_without(self, number: int, others: Tensor) -> dict[str, list[int]]:
         if number not in self._orders:
@@ -107,10 +104,9 @@ class Judge:
         return self._orders[number]
 
     def _held(self, number: int) -> _Held:
-        images = self._images[self._folds[number]]
-        changed = self._maker.with_copies(images, _COPIES)
-        model = self._selector.structure.model
-        return _Held(images, self._outputs[self._folds[number]], changed, run(model, changed))
+        fold = self._folds[number]
+        images = self._maker.with_copies(self._images[fold], _COPIES)
+        return _Held(len(fold), images, run(self._selector.structure.model, images))
 
     def _distilled(
         self, small: nn.Module, removed: Mapping[str, Sequence[int]], images: Tensor, steps: int, rate: float
@@ -141,37 +137,19 @@ class _Held:
     """Images that were left out, and what the whole network says of them.
 
     Attributes:
-        images: [N, ...].
+        count: how many of the images are no copies; these come first.
+        images: [N, ...], and changed copies of them.
         outputs: of the whole network.
-        changed: the same images and changed copies of them.
-        changed_outputs: of the whole network for these.
     """
 
+    count: int
     images: Tensor
     outputs: Tensor
-    changed: Tensor
-    changed_outputs: Tensor
 
     def look(self, network: nn.Module | None) -> _Look:
         """Look at a network; one that diverged agrees nowhere."""
         if network is None:
             return _Look(0.0, math.inf)
-        same = agree(self.outputs, run(network, self.images)).double().reshape(len(self.images), -1).mean(1)
-        return _Look(float(same.sum()), float(divergence(self.changed_outputs, run(network, self.changed))))
-
-
-@dataclass
-class _Counts:
-    """Sums over images that were left out.
-
-    Attributes:
-        total: how many images there are.
-        same: stage -> on how many a network agrees with the whole one.
-    """
-
-    total: int
-    same: dict[str, float] = field(default_factory=dict)
-
-    def add(self, stage: str, look: _Look) -> None:
-        """Add what was found on some images."""
-        self.same[stage] = self.same.get(stage, 0.0) + look.same
+        outputs = run(network, self.images)
+        same = agree(self.outputs[: self.count], outputs[: self.count]).double().reshape(self.count, -1).mean(1)
+        return _Look(float(same.sum()), float(divergence(self.outputs, outputs)))

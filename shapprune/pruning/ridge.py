@@ -45,11 +45,12 @@ def fit_ridge(
     parts = [(images % FOLDS == fold).nonzero().flatten() for fold in range(FOLDS)]
     parts = [part for part in parts if len(part)]
     few = inputs.shape[0] * inputs.shape[1] < inputs.shape[2]
-    found = (_Few if few else _Many)(inputs.double(), targets.double(), intercept, parts)
+    targets = targets.double()
+    found = (_Few if few else _Many)(inputs.double(), targets, intercept, parts)
     best = STRENGTHS[len(STRENGTHS) // 2]
     if len(parts) > 1:
         errors = found.errors()
-        if float(errors.min()) >= float(targets.double().square().sum()):
+        if float(errors.min()) >= float(targets.square().sum()):
             return None
         best = STRENGTHS[int(errors.argmin())]
     return found.solve(best)

@@ -195,7 +195,7 @@ class Shrinker:
         )
         self._maker = Maker(self._structure, how)
         quiet = Selector(self._structure, how.criterion, how.options, how.aggregate, how.seed)
-        self._judge = Judge(quiet, self._maker, self._images, self._labels, outputs, how.seed)
+        self._judge = Judge(quiet, self._maker, self._images, self._labels, how.seed)
         self._damage = damage
         self._widths = Widths(self._structure, self._how, lambda: self.damage, self._images[:1])
         self.before = self._cost(self._model)
