@@ -8,12 +8,12 @@ from math import comb
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import gammaln
 
 from shapprune.shapley.enumeration import sets_by_rank, sets_of_sizes
 
 _RANKED = 2**63  # integers can number this many sets; of more, a million random ones repeat with a chance of 1e-7
 _ROWS = 1024  # sets drawn at a time
+_MOST_SETS = 10**304  # counted; a float holds no more than 1.8e308
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,7 @@ def _independent(units: int, draws: int, paired: bool, chances: np.ndarray, repe
     coming = draws * chances * (2 if paired else 1)
     if repeated:
         return _Sampling(draw, coming, np.zeros(units - 1))
-    sizes = np.arange(1, units)
-    sets = np.exp(np.minimum(gammaln(units + 1) - gammaln(sizes + 1) - gammaln(units - sizes + 1), 700))
+    sets = np.array([float(min(comb(units, size), _MOST_SETS)) for size in range(1, units)])
     share = -np.expm1(draws * np.log1p(-coming / draws / sets))
     return _Sampling(draw, np.where(coming < 1e-9 * sets, coming, share * sets), share)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError
@@ -108,6 +107,8 @@ class UnitScores:
         other = torch.empty_like(order)  # the last to be removed, the first to be kept
         other[order[:cut]], other[order[cut:]] = order[cut], order[cut - 1]
         spread = (moved - moved[:, other]).std(0, correction=1) / len(moved) ** 0.5
+        from scipy.special import stdtrit  # it is slow to import, and few jobs need it
+
         limit = float(stdtrit(len(moved) - 1, (1 + CONFIDENCE) / 2))  # a quantile of Student's t
         return ~((scores - scores[other]).abs() > limit * spread)
 
