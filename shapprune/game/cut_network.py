@@ -16,6 +16,7 @@ from shapprune.game.engine import Entry
 from shapprune.game.masked import MaskedEntry
 from shapprune.game.payoffs import Payoff
 from shapprune.game.summed import SummedEntry
+from shapprune.graph.layout import Layout
 from shapprune.graph.outputs import map_tensors
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
@@ -67,7 +68,8 @@ class CutNetwork:
         self._graph.company.require_independence()
         self.outputs = self._graph.outputs
         self._site = self._graph.site(layer, site)
-        self._gates = self._graph.past_pooling(self._site)
+        self._layout = self._graph.layout(layer)
+        self._gates = self._graph.past_pooling(self._site, self._layout.axis)
         self.units: int = self._graph.units_of(layer)
         self.module: nn.Module = self._graph.modules[layer]
         self.norm = self._graph.norm_of(layer)
@@ -88,14 +90,14 @@ class CutNetwork:
 
     def _masked_at(self, node: fx.Node) -> MaskedEntry:
         with mode(self.model, training=False), at_precision("fp32", self.device):
-            entry = MaskedEntry(self._graph, node, self.images, self._images_at_once())
+            entry = MaskedEntry(self._graph, node, self.images, self._images_at_once(), self._layout)
             entry.check(self.outputs)
         return entry
 
     @cached_property
     def summed(self) -> SummedEntry | None:
         """The entry behind the next layer, or None where the network cannot be entered there."""
-        following = self._graph.next_linear(self._gates)
+        following = self._graph.next_linear(self._gates) if self._layout == Layout() else None
         if following is None:
             return None
         cache_bytes = self.batching.memory // 2
@@ -111,7 +113,7 @@ class CutNetwork:
 
     def _sizes(self) -> list[int]:
         """The size of every value of the network for one image."""
-        return [shape[1:].numel() for shape in self._graph.shapes.values() if len(shape)]
+        return [self._graph.numbers_of(node) for node in self._graph.shapes]
 
     def _images_at_once(self) -> int:
         return self.batching.images(max(self._sizes()))

@@ -70,16 +70,16 @@ class Entry(ABC):
 
     def __init__(self, graph: UnitGraph, node: fx.Node, images: Tensor, rows: int, need_values: bool):
         self.cut = cut_at(graph.traced, node, graph.company.sizes)
-        self._has_rows = [True, *(graph.company.has_rows(each) for each in self.cut.beside)]
+        self._rows = [graph.company.rows_of(each) for each in (node, *self.cut.beside)]  # of an image
         self.shape = graph.shapes[node][1:]
-        self.numbers = max(graph.shapes[each][1:].numel() for each in self.cut.nodes if each in graph.shapes)
+        self.numbers = max(graph.numbers_of(each) for each in self.cut.nodes if each in graph.shapes)
         self.passing: list[Tensor | object] = []
         with torch.no_grad(), mode(graph.traced, training=False):
             wanted = make_ready(self.cut, graph.shapes, images.is_cuda)
             if need_values or self.cut.crossing:
                 parts = [self.cut.before(some) for some in images.split(rows)]
-                for each, has_rows in zip(zip(*parts, strict=True), self._has_rows, strict=True):
-                    self.passing.append(torch.cat(each) if has_rows else each[0])
+                for each, of_image in zip(zip(*parts, strict=True), self._rows, strict=True):
+                    self.passing.append(torch.cat(each) if of_image else each[0])
         # If no convolution follows, the maps are small; those are fastest to make with their channels last.
         self.channels_last = len(self.shape) == 3 and wanted is not False
         if wanted:
@@ -109,8 +109,8 @@ class Entry(ABC):
             examples: the example of each row, int [rows].
         """
         beside = [
-            select_rows(each, examples) if has_rows and isinstance(each, Tensor) else each
-            for each, has_rows in zip(self.passing[1:], self._has_rows[1:], strict=True)
+            _select(each, examples, of_image) if of_image and isinstance(each, Tensor) else each
+            for each, of_image in zip(self.passing[1:], self._rows[1:], strict=True)
         ]
         return self.cut.after(entering, *beside)
 
@@ -136,6 +136,13 @@ class Entry(ABC):
             raise ShapPruneError(
                 "the network cannot be cut here: the part after the cut depends on the size of the batch"
             )
+
+
+def _select(values: Tensor, examples: Tensor, of_image: int) -> Tensor:
+    """The rows of some examples, of values with so many rows an image."""
+    if of_image == 1:
+        return select_rows(values, examples)
+    return values.unflatten(0, (-1, of_image)).index_select(0, examples).flatten(0, 1)
 
 
 def select_rows(values: Tensor, rows: Tensor) -> Tensor:

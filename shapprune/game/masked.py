@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from shapprune.game.engine import Entry, Walks, select_rows
+from shapprune.graph.layout import Layout
 from shapprune.graph.unit_graph import UnitGraph
 
 
@@ -17,18 +18,20 @@ class MaskedEntry(Entry):
 
     Args:
         graph: the network.
-        node: the value that is multiplied by the gates, [N, n, ...].
+        node: the value that is multiplied by the gates.
         images: the scoring images, [N, ...].
         rows: how many images go through the part before the cut together.
+        layout: where the units lie in the value.
 
     Attributes:
-        values: the values with no unit removed, [N, n, ...].
+        values: the values with no unit removed, [N, n, ...], units on the second axis wherever the network has them.
     """
 
-    def __init__(self, graph: UnitGraph, node: fx.Node, images: Tensor, rows: int):
+    def __init__(self, graph: UnitGraph, node: fx.Node, images: Tensor, rows: int, layout: Layout):
         super().__init__(graph, node, images, rows, need_values=True)
         assert isinstance(self.passing[0], Tensor)
-        self.values: Tensor = self.passing[0]
+        self._layout = layout
+        self.values: Tensor = layout.split(self.passing[0])
 
     def without(self, units: Tensor) -> MaskedEntry:
         """The same entry with some units zero in every coalition, int [k]."""
@@ -46,6 +49,9 @@ class MaskedEntry(Entry):
 
     def enter(self, values: Tensor, gates: Tensor) -> Tensor:  # noqa: D102
         return (values[:, None] * gates.reshape(*gates.shape, *[1] * (values.dim() - 2))).flatten(0, 1)
+
+    def run(self, entering: Tensor, examples: Tensor) -> object:  # noqa: D102
+        return super().run(self._layout.join(entering), examples)
 
     def walks(self, values: Tensor) -> Walks:  # noqa: D102
         return MaskedWalks(values)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.graph.cut import Cut, cut_at, node_shapes, trace
+from shapprune.graph.cut import Cut, cut_at, node_shapes
+from shapprune.graph.tracing import trace
 from shapprune.networks.modes import mode
 
 # Numbers that are kept for an image, in units of those of the image itself.
@@ -40,7 +41,7 @@ class SharedBeginning:
         self._device = next((each.device for each in model.parameters()), images.device)
         self._modules = dict(model.named_modules())
         try:
-            self._traced: fx.GraphModule | None = trace(model)
+            self._traced: fx.GraphModule | None = trace(model, images[:2])
         except ShapPruneError:
             self._traced = None  # then nothing is shared
             return
@@ -74,7 +75,7 @@ class SharedBeginning:
         """The last value that both networks have, that alone decides the outputs, and the small network cut there."""
         if self._traced is None:
             return None
-        traced = trace(small)
+        traced = trace(small, self._images[:2])
         nodes, modules = list(traced.graph.nodes), dict(small.named_modules())
         if [node.name for node in nodes] != [node.name for node in self._nodes]:
             return None

@@ -43,7 +43,7 @@ class Company:
         >>> import torch
         >>> from torch import nn
         >>> from shapprune.graph.company import Company
-        >>> from shapprune.graph.cut import trace
+        >>> from shapprune.graph.tracing import trace
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, track_running_stats=False))
         >>> Company(trace(model), torch.rand(2, 4)).require_independence()
         Traceback (most recent call last):
@@ -88,17 +88,19 @@ class Company:
                     continue
         return found
 
-    def has_rows(self, node: fx.Node) -> bool:
-        """Whether a value is a tensor with one row an image, to be chosen by them; else it is the same for all images.
+    def rows_of(self, node: fx.Node) -> int:
+        """How many rows of a tensor an image has, side by side; 0 where a value is the same for all images.
 
         Raises:
             ShapPruneError: it follows the images in another way.
         """
         two, three = self._two[node], self._three[node]
         if two == three:
-            return False
-        if isinstance(two, _Shape) and isinstance(three, _Shape) and (3, *two.axes[1:]) == three.axes:
-            return True
+            return 0
+        if isinstance(two, _Shape) and isinstance(three, _Shape) and two.axes[1:] == three.axes[1:]:
+            rows, rest = divmod(two.axes[0], 2)
+            if rest == 0 and three.axes[0] == 3 * rows:
+                return rows
         raise ShapPruneError(
             f"the network cannot be cut here: {node.name!r} crosses the cut, and images are not its first axis"
         )

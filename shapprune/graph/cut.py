@@ -1,107 +1,28 @@
 """Cut a network in two at any value of its graph, so that the part before runs once and the part after often.
 
-torch.fx records the graph, so the network needs no edits. Other values that cross the cut, as skip connections do, are
+The network needs no edits (`shapprune.graph.tracing`). Other values that cross the cut, as skip connections do, are
 computed with the part before.
 """
 
 from __future__ import annotations
 
-import copy
-import inspect
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from shapprune.core.errors import ShapPruneError, first_line
-from shapprune.graph.operations import keeps_forward, works_in_place
+from shapprune.graph.operations import name_of
 from shapprune.graph.outputs import map_tensors
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
 
 T = TypeVar("T")
-# Kinds of networks that hide their operations -> where the network itself is.
-_COMPILED = {
-    "ScriptModule": "from which torch.jit made it",
-    "OptimizedModule": "from which torch.compile made it, its _orig_mod",
-    "DataParallel": "inside it, its module",
-    "DistributedDataParallel": "inside it, its module",
-}
-
-
-def trace(model: nn.Module, training: bool = False) -> fx.GraphModule:
-    """Record the graph of a network as it runs in eval mode. Modules and parameters are shared, not copied.
-
-    Args:
-        model: a network of one input; further arguments have their defaults.
-        training: take the turns of training mode, as to heads that are used in training only.
-
-    Raises:
-        ShapPruneError: torch.fx cannot trace the model (with its reason), or the model takes more than one input.
-    """
-    name = type(model).__name__
-    for kind, cure in _COMPILED.items():
-        if any(each.__name__ == kind for each in type(model).__mro__):
-            raise ShapPruneError(f"torch.fx cannot trace {name}; give the network {cure}")
-    needed, constants = [], {}
-    for key, parameter in inspect.signature(model.forward).parameters.items():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        if parameter.default is parameter.empty:
-            needed.append(key)
-        else:
-            constants[key] = parameter.default
-    if not needed and constants:  # forward(x=None): the first argument takes the images
-        needed.append(next(iter(constants)))
-        del constants[needed[0]]
-    if len(needed) > 1:
-        raise ShapPruneError(
-            f"{name} takes {len(needed)} inputs ({', '.join(needed)}), only networks of one input can be cut"
-        )
-    with mode(model, training), _attributes_kept(model):
-        try:
-            graph = _Tracer().trace(model, concrete_args=constants or None)
-        except Exception as error:  # fx raises whatever the network's own code raises
-            raise ShapPruneError(f"torch.fx cannot trace {name}: {first_line(error)}") from error
-        _leave_out_unused(graph, dict(model.named_modules()))
-        return fx.GraphModule(model, graph, class_name=name)
-
-
-def _leave_out_unused(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> None:
-    """Leave out what a network keeps for others to look at, and its outputs do not depend on."""
-    for node in reversed(graph.nodes):
-        if not node.users and node.op not in ("placeholder", "output") and not works_in_place(node, modules):
-            graph.erase_node(node)
-
-
-class _Tracer(fx.Tracer):
-    """Records known modules as one operation, also those of a subclass that keeps their forward."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return super().is_leaf_module(m, module_qualified_name) or keeps_forward(m)
-
-
-@contextmanager
-def _attributes_kept(model: nn.Module) -> Iterator[None]:
-    """Take back, after the block, what a traced forward sets: attributes of modules, and items of their containers."""
-    before = [(module, dict(vars(module))) for module in model.modules()]
-    containers = [each for _, own in before for each in own.values() if isinstance(each, dict | list | set)]
-    items = [(each, copy.copy(each)) for each in containers]
-    try:
-        yield
-    finally:
-        for module, own in before:
-            vars(module).clear()
-            vars(module).update(own)
-        for each, kept in items:
-            each.clear()
-            each.extend(kept) if isinstance(each, list) else each.update(kept)
 
 
 def node_values(
@@ -145,7 +66,7 @@ def ignore_sizes(users: Iterable[fx.Node]) -> list[fx.Node]:
     """Those users of a value that read its numbers and not only its size."""
 
     def only_size(node: fx.Node) -> bool:
-        return (node.op == "call_method" and node.target in ("size", "dim")) or (
+        return name_of(node) in ("size", "dim", "sym_size", "sym_numel") or (
             node.op == "call_function"
             and node.target is getattr
             and node.args[1] in ("shape", "device", "dtype", "ndim")
@@ -203,7 +124,8 @@ def cut_at(traced: fx.GraphModule, site: fx.Node, sizes: Mapping[fx.Node, object
     Examples:
         >>> import torch
         >>> from torch import nn
-        >>> from shapprune.graph.cut import cut_at, trace
+        >>> from shapprune.graph.cut import cut_at
+        >>> from shapprune.graph.tracing import trace
         >>> model, images = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.rand(5, 4)
         >>> traced = trace(model)
         >>> relu = next(node for node in traced.graph.nodes if node.target == "1")

@@ -13,11 +13,12 @@ import torch_pruning as tp
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.graph.cut import node_shapes, trace
+from shapprune.graph.cut import node_shapes
 from shapprune.graph.heads import trace_heads
 from shapprune.graph.operations import LAYERS, Meaning, is_depthwise, meaning_of_function
 from shapprune.graph.outputs import map_tensors, tensors_of
 from shapprune.graph.shapes import keeps_units
+from shapprune.graph.tracing import trace
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
 
@@ -62,7 +63,7 @@ class Dependencies:
         self._model = model
         self._names = {module: name for name, module in model.named_modules()}
         with self._followed():
-            traced = trace(model)  # it leaves out where a forward pass wants no gradients
+            traced = trace(model, example)  # it leaves out where a forward pass wants no gradients
             traced = trace_heads(model, traced, example) or traced
             self._graph = tp.DependencyGraph().build_dependency(
                 model,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.graph.cut import node_shapes, trace
+from shapprune.graph.cut import node_shapes
 from shapprune.graph.operations import LAYERS
+from shapprune.graph.tracing import trace
 
 
 def trace_heads(model: nn.Module, traced: fx.GraphModule, images: Tensor) -> fx.GraphModule | None:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.graph.cut import trace
 from shapprune.graph.operations import works_in_place
+from shapprune.graph.tracing import trace
 
 
 class Lockstep:
@@ -36,7 +36,7 @@ class Lockstep:
 
     def __init__(self, traced: fx.GraphModule, small: nn.Module, images: Tensor):
         self._nodes = list(traced.graph.nodes)
-        twin = trace(small)
+        twin = trace(small, images[:2])
         twins = list(twin.graph.nodes)
         if [node.name for node in twins] != [node.name for node in self._nodes]:
             raise ShapPruneError(f"{type(small).__name__} is not the network before without some of its units")

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
+from torch._ops import OpOverload
 
 _IN_PLACE = ("iadd", "isub", "imul", "itruediv", "iand", "ior")
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -124,7 +125,7 @@ def works_in_place(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     name = name_of(node)
     operator = getattr(node.target, "__module__", "") == "_operator" and name in _IN_PLACE
     given = bool(node.kwargs.get("inplace")) or "out" in node.kwargs
-    return node.op.startswith("call") and (operator or name.endswith("_") or given)
+    return node.op.startswith("call") and (operator or (name.endswith("_") and not name.endswith("__")) or given)
 
 
 def meaning_of_module(module: nn.Module) -> Meaning:
@@ -155,5 +156,7 @@ def name_of(node: fx.Node) -> str:
     """The name of the function or method that a node calls; max-poolings have it in torch.nn.functional alone."""
     if isinstance(node.target, str):
         return node.target
+    if isinstance(node.target, OpOverload):  # aten::add.Tensor
+        return node.target._schema.name.partition("::")[2]
     name = getattr(node.target, "__name__", "")
     return name if name != "boolean_dispatch" else next(key for key, each in vars(F).items() if each is node.target)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, first_line
-from shapprune.graph.cut import node_shapes, trace
+from shapprune.graph.cut import node_shapes
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.heads import trace_heads
 from shapprune.graph.outputs import are_close, find_difference, map_tensors, tensors_of
+from shapprune.graph.tracing import trace
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
@@ -70,7 +71,7 @@ def compare(small: nn.Module, graph: UnitGraph, removed: Mapping[str, Sequence[i
     """
     name, images = type(small).__name__, _with_noise(example)
     try:
-        traced = trace(small)
+        traced = trace(small, images)
         _, outputs = node_shapes(traced, images)
     except ShapPruneError as error:
         reason = first_line(error.__cause__ or error)

@@ -48,6 +48,35 @@ def keeps_units(
     return after[1] == before[1] and (meaning is not Meaning.POOLING or _pools_positions(node, len(before), module))
 
 
+def keeps_last(
+    node: fx.Node, meaning: Meaning, shapes: Mapping[fx.Node, torch.Size], module: nn.Module | None = None
+) -> bool:
+    """Whether an operation has the meaning of its name for units on the last axis, as neurons of tokens are.
+
+    The arguments are those of `keeps_units`.
+    """
+    inputs = [each for each in node.all_input_nodes if each in shapes]
+    after = shapes.get(node)
+    if not inputs or after is None:
+        return False
+    if meaning is Meaning.MIXES:
+        return isinstance(module, nn.Linear)
+    if meaning is Meaning.ADD:
+        return keeps_units(node, meaning, shapes, module)
+    if meaning is Meaning.SCALE:
+        return len(inputs) > 1 and all(shapes[each] == after for each in inputs)
+    if meaning in (Meaning.ZERO, Meaning.ACTIVATION):
+        return shapes[inputs[0]] == after and getattr(module, "num_parameters", 1) == 1  # a PReLU has axis 1
+    return meaning is Meaning.POOLING and _is_dropout(node, module)
+
+
+def _is_dropout(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether an operation leaves all numbers where they are."""
+    if module is not None:
+        return isinstance(module, nn.Dropout | nn.Identity)
+    return name_of(node) in ("dropout", "contiguous")
+
+
 def _pools_positions(node: fx.Node, axes: int, module: nn.Module | None) -> bool:
     """Whether pooling, padding and the like look at each unit by itself, of a value of so many axes."""
     if module is not None:

@@ -8,9 +8,11 @@ from typing import NamedTuple
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.graph.attention import Attention, find_attentions
 from shapprune.graph.company import Company
-from shapprune.graph.cut import ignore_sizes, node_shapes, trace
+from shapprune.graph.cut import ignore_sizes, node_shapes
 from shapprune.graph.heads import trace_heads
+from shapprune.graph.layout import Layout
 from shapprune.graph.operations import (
     LAYERS,
     Meaning,
@@ -20,7 +22,8 @@ from shapprune.graph.operations import (
     meaning_of_module,
     places_of,
 )
-from shapprune.graph.shapes import keeps_units
+from shapprune.graph.shapes import keeps_last, keeps_units
+from shapprune.graph.tracing import trace
 
 SITES = ("output", "norm", "activation")
 
@@ -51,8 +54,10 @@ class UnitGraph:
         shapes: shape of every tensor for the example.
         outputs: what the network returns for the example.
         modules: the network's modules by name.
-        layers: the names of all convolutions and linear layers, those first that run, in the order they run.
-        calls: name of each of them that runs as an operation of its own -> the nodes that call it.
+        layers: the names of all convolutions and linear layers, and of modules with attention, whose units are heads:
+            those first that run, in the order they run.
+        calls: name of each convolution or linear layer that runs as an operation of its own -> the nodes that call it.
+        attentions: name of each module with attention -> where its heads are.
 
     Raises:
         ShapPruneError: the network cannot be traced, or fails on the example.
@@ -73,15 +78,21 @@ class UnitGraph:
     """
 
     def __init__(self, model: nn.Module, example: Tensor):
-        self.traced = trace(model)
+        self.traced = trace(model, example)
         self.shapes, self.outputs = node_shapes(self.traced, example)
         self.modules = dict(model.named_modules())
+        self.attentions = find_attentions(self.traced.graph.nodes, self.shapes)
+        attending = {each.node: name for name, each in self.attentions.items()}
         self.calls: dict[str, list[fx.Node]] = {}
+        running = []
         for node in self.traced.graph.nodes:
             if node.op == "call_module" and self._is_layer(str(node.target)):
                 self.calls.setdefault(str(node.target), []).append(node)
+                running.append(str(node.target))
+            elif node in attending:
+                running.append(attending[node])
         found = [name for name, module in self.modules.items() if isinstance(module, LAYERS)]
-        self.layers = list(dict.fromkeys([*self.calls, *found]))
+        self.layers = list(dict.fromkeys([*running, *found]))
         self._images, self._few = len(example), example[:2]
 
     @cached_property
@@ -102,7 +113,9 @@ class UnitGraph:
         return is_depthwise(self.modules[name])
 
     def units_of(self, name: str) -> int:
-        """How many units, channels or neurons, layer ``name`` has."""
+        """How many units, channels, neurons or heads, layer ``name`` has."""
+        if name in self.attentions:
+            return self.attentions[name].units
         module = self.modules[name]
         return int(module.out_features if isinstance(module, nn.Linear) else module.out_channels)
 
@@ -112,14 +125,32 @@ class UnitGraph:
             if name not in self.layers:
                 raise unknown("layer", name, self.layers)
 
+    def numbers_of(self, node: fx.Node) -> int:
+        """How many numbers a value has for one image."""
+        shape = self.shapes[node]
+        return shape[1:].numel() if len(shape) and shape[0] == self._images else shape.numel() // self._images
+
+    def layout(self, name: str) -> Layout:
+        """Where the units of layer ``name`` lie at its site.
+
+        Raises:
+            ShapPruneError: as `start`.
+        """
+        shape = self.shapes[self.start(name)]
+        if name in self.attentions:
+            return self.attentions[name].layout(shape[0] // self._images)
+        return Layout(-1 if isinstance(self.modules[name], nn.Linear) and len(shape) > 2 else 1)
+
     def start(self, name: str) -> fx.Node:
         """The node that calls layer ``name``.
 
         Raises:
             ShapPruneError: there is no such layer, it does not run by itself, it is used more than once, or its output
-                is no [N, units, ...].
+                is no [N, units, ...] of a convolution, no [N, ..., units] of a linear layer, no [N, heads, ...].
         """
         self.require(name)
+        if name in self.attentions:
+            return self._attending(self.attentions[name])
         if name not in self.calls:
             raise ShapPruneError(self._why_not_called(name))
         if len(self.calls[name]) > 1:
@@ -128,13 +159,25 @@ class UnitGraph:
             )
         (node,) = self.calls[name]
         module, shape = self.modules[name], self.shapes[node]
-        if len(shape) != places_of(module) + 2 or shape[0] != self._images:
-            kind = "linear layer" if isinstance(module, nn.Linear) else "convolution"
-            allowed = ", ".join(["images", "units", *["positions"] * places_of(module)])
+        linear = isinstance(module, nn.Linear)
+        fits = len(shape) >= 2 if linear else len(shape) == places_of(module) + 2
+        if not fits or shape[0] != self._images:
+            kind = "linear layer" if linear else "convolution"
+            axes = ["images", "...", "units"] if linear else ["images", "units", *["positions"] * places_of(module)]
+            allowed = ", ".join(axes)
             raise ShapPruneError(
                 f"{kind} {name!r} puts out {tuple(shape)} for {self._images} images, only [{allowed}] is supported"
             )
         return node
+
+    def _attending(self, attention: Attention) -> fx.Node:
+        rows = self.shapes[attention.node][0]
+        if rows == 0 or rows % self._images:
+            raise ShapPruneError(
+                f"attention {attention.name!r} puts out {tuple(self.shapes[attention.node])} for {self._images} images,"
+                " only [images, heads, tokens, numbers] is supported"
+            )
+        return attention.node
 
     def _why_not_called(self, name: str) -> str:
         """Why a layer is no operation of the network's graph."""
@@ -160,9 +203,12 @@ class UnitGraph:
         if site not in SITES:
             raise unknown("site", site, SITES)
         node = found = self.start(name)
+        if name in self.attentions:
+            return node
+        axis = self.layout(name).axis
         while site != "output" and len(users := ignore_sizes(node.users)) == 1:
             (node,) = users
-            meaning = self.meaning(node)
+            meaning = self.meaning(node, axis)
             if meaning in (Meaning.ZERO, Meaning.ACTIVATION, Meaning.DEPTHWISE) and site == "norm":
                 break
             if meaning in (Meaning.NORM, Meaning.ZERO, Meaning.ACTIVATION, Meaning.DEPTHWISE):
@@ -199,14 +245,14 @@ class UnitGraph:
         """Whether layer ``name`` has a bias, or a BatchNorm behind it whose running mean can take one."""
         return getattr(self.modules[name], "bias", None) is not None or self.norm_behind(name) is not None
 
-    def past_pooling(self, site: fx.Node) -> fx.Node:
+    def past_pooling(self, site: fx.Node, axis: int = 1) -> fx.Node:
         """The last value behind a site with only pooling and dropout between.
 
         A gate of 0 or more on a unit may be applied there instead, because pooling works on each unit by itself and
         commutes with the gate. There are fewer numbers. And the gradient in a closed gate is right: before a
         max-pooling all positions of a closed unit tie at 0, and autograd picks one of them instead of the largest.
         """
-        while len(users := ignore_sizes(site.users)) == 1 and self.meaning(users[0]) is Meaning.POOLING:
+        while len(users := ignore_sizes(site.users)) == 1 and self.meaning(users[0], axis) is Meaning.POOLING:
             (site,) = users
         return site
 
@@ -240,12 +286,14 @@ class UnitGraph:
                 return NextLinear(module, norm, users[0])
         return NextLinear(module, None, node)
 
-    def meaning(self, node: fx.Node) -> Meaning:
-        """What an operation does to units."""
+    def meaning(self, node: fx.Node, axis: int = 1) -> Meaning:
+        """What an operation does to units that lie on an axis of its inputs, 1 or -1."""
         if node.op == "output":
             return Meaning.OUTPUT
         module = self.modules[str(node.target)] if node.op == "call_module" else None
         meaning = meaning_of_function(node) if module is None else meaning_of_module(module)
+        if axis == -1:
+            return meaning if keeps_last(node, meaning, self.shapes, module) else Meaning.OTHER
         if module is not None and meaning not in (Meaning.POOLING, Meaning.FLATTEN):
             return meaning  # units of such modules lie on the second axis, whatever their shapes
         return meaning if keeps_units(node, meaning, self.shapes, module) else Meaning.OTHER

@@ -18,8 +18,9 @@ from torch import Tensor, fx, nn
 from shapprune.core.checkpoint import load_checkpoint, save_checkpoint
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
-from shapprune.graph.cut import Cut, cut_at, trace
+from shapprune.graph.cut import Cut, cut_at
 from shapprune.graph.operations import Meaning
+from shapprune.graph.tracing import trace
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.augment import augment, darkest, mix
 from shapprune.networks.modes import mode

@@ -9,7 +9,8 @@ from torch import nn
 
 from shapprune import LayerGame, ShapPruneError, prunable_layers, prune, remove_units, score
 from shapprune.graph.company import Company
-from shapprune.graph.cut import PerImage, trace
+from shapprune.graph.cut import PerImage
+from shapprune.graph.tracing import trace
 from shapprune.pruning.removal import mask_units
 from tests.toys import images, labels
 

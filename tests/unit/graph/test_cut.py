@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from shapprune import ShapPruneError
-from shapprune.graph.cut import cut_at, ignore_sizes, node_shapes, trace
+from shapprune.graph.cut import cut_at, ignore_sizes, node_shapes
+from shapprune.graph.tracing import trace
 from tests.toys import ConvNetwork, ResidualNetwork, images, randomise
 
 

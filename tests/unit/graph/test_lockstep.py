@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from shapprune import ShapPruneError, remove_units
-from shapprune.graph.cut import trace
 from shapprune.graph.lockstep import Lockstep
+from shapprune.graph.tracing import trace
 from tests.toys import ConvNetwork, ResidualNetwork, images, randomise
 
 

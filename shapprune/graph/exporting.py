@@ -1,0 +1,172 @@
+"""Record a network's graph by torch.export, with its layers as one operation each, as torch.fx records them.
+
+torch.export runs the network's own code, so it follows what torch.fx cannot: decisions on sizes, arguments that are
+None, decorated methods. What it records are ATen operations on parameters; those that are the whole of a layer or of a
+BatchNorm become a call of the module again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from shapprune.core.errors import ShapPruneError, first_line
+from shapprune.graph.operations import LAYERS, has_own_weights, keeps_forward, name_of
+
+_KINDS = (*LAYERS, nn.modules.batchnorm._BatchNorm)
+# Operations that are all that such a module does -> where its weight and bias are among the arguments.
+_LAYERS = {"linear": (1, 2), "conv1d": (1, 2), "conv2d": (1, 2), "conv3d": (1, 2), "batch_norm": (1, 2)}
+
+
+def export(model: nn.Module, images: Tensor) -> fx.GraphModule:
+    """Record the graph of a network in eval mode. Modules and parameters are shared, not copied.
+
+    Args:
+        model: a network of one input, in eval mode.
+        images: what it takes, [N, ...], N > 1; N may be another one later, the other sizes may not.
+
+    Returns:
+        A graph of modules and ATen operations. What the network returns as a dataclass is a dictionary.
+
+    Raises:
+        ShapPruneError: torch.export cannot follow the network.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from shapprune.graph.exporting import export
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+        >>> traced = export(model, torch.rand(2, 4))
+        >>> [str(node.target) for node in traced.graph.nodes if node.op == "call_module"]
+        ['0', '1', '2']
+    """
+    images = images if len(images) > 1 else torch.cat([images, images])
+    try:
+        with _without_shortcuts(model), torch.no_grad():
+            program = torch.export.export(
+                model, (images,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},), strict=False
+            )
+    except Exception as error:  # it raises whatever the network's own code raises
+        raise ShapPruneError(
+            f"torch.export cannot follow {type(model).__name__}: {first_line(error)}; a network that returns tensors"
+            " and takes its turns by sizes and options only can be followed"
+        ) from error
+    return _Lifted(model, program).module()
+
+
+@contextlib.contextmanager
+def _without_shortcuts(model: nn.Module) -> Iterator[None]:
+    """Let attention be made of its parts, and language models return no cache, inside the block."""
+    config = getattr(model, "config", None)
+    cached = getattr(config, "use_cache", None)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    if cached:
+        config.use_cache = False  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        if cached:
+            config.use_cache = cached  # type: ignore[union-attr]
+
+
+class _Lifted:
+    """Makes a graph of modules from an exported one.
+
+    Args:
+        model: the network.
+        program: what torch.export made of it.
+    """
+
+    def __init__(self, model: nn.Module, program: torch.export.ExportedProgram):
+        self._model, self._program = model, program
+        self._modules = dict(model.named_modules())
+        self._owner = {id(each): name for name, module in self._modules.items() for each in module._parameters.values()}
+        self._graph = fx.Graph()
+        self._copied: dict[fx.Node, Any] = {}
+        self._root: dict[str, Any] = {}
+
+    def module(self) -> fx.GraphModule:
+        """The graph module."""
+        given = {each.arg.name: each for each in self._program.graph_signature.input_specs}
+        inside = dict(self._program.graph_module.named_children())
+        for node in self._program.graph.nodes:
+            if node.op == "placeholder":
+                self._copied[node] = self._input(node, given[node.name])
+            elif node.op == "get_attr":
+                self._root[node.target] = inside[node.target]
+                self._copied[node] = self._graph.get_attr(node.target)
+            elif node.op == "output":
+                outputs = pytree.tree_unflatten(list(node.args[0]), self._program.call_spec.out_spec)
+                self._graph.output(fx.node.map_arg(_plain(outputs), self._copied.__getitem__))
+            else:
+                self._copied[node] = self._operation(node)
+        for node in self._graph.nodes:
+            if node.op == "call_module":
+                self._root[str(node.target)] = self._modules[str(node.target)]
+        return fx.GraphModule(self._root, self._graph, class_name=type(self._model).__name__)
+
+    def _input(self, node: fx.Node, spec: Any) -> fx.Node:
+        if spec.target is None:
+            return self._graph.placeholder(node.name)
+        owner, _, leaf = spec.target.rpartition(".")
+        if owner in self._modules and hasattr(self._modules[owner], leaf):
+            self._root[spec.target] = getattr(self._modules[owner], leaf)
+        else:  # a constant of the code
+            self._root[spec.target] = self._program.constants[spec.target]
+        return self._graph.get_attr(spec.target)
+
+    def _operation(self, node: fx.Node) -> fx.Node:
+        name = self._layer(node)
+        if name is None:
+            copied = self._graph.node_copy(node, self._copied.__getitem__)
+        else:
+            copied = self._graph.call_module(name, (self._copied[node.all_input_nodes[0]],))
+        copied.meta = {"nn_module_stack": node.meta.get("nn_module_stack", {})}
+        return copied
+
+    def _layer(self, node: fx.Node) -> str | None:
+        """The layer that an operation with its weights is."""
+        places = _LAYERS.get(name_of(node))
+        if places is None:
+            return None
+        found = [self._parameter(node.args[place]) for place in places if place < len(node.args)]
+        weights = [each for each in found if each is not None]
+        for name in (scope_of(node), *(self._owner.get(id(each)) for each in weights[:1])):
+            module = self._modules.get(name or "")
+            if (
+                module is None
+                or not isinstance(module, _KINDS)
+                or not (keeps_forward(module) and has_own_weights(module))
+            ):
+                continue
+            own = [each for each in (module.weight, module.bias) if each is not None]
+            if list(map(id, own)) == list(map(id, weights)):
+                return name
+        return None
+
+    def _parameter(self, node: object) -> Any:
+        """What a node stands for, if it is a parameter."""
+        copied = self._copied[node] if isinstance(node, fx.Node) else None
+        return None if copied is None or copied.op != "get_attr" else self._root[copied.target]
+
+
+def scope_of(node: fx.Node) -> str:
+    """The module in whose forward pass an operation is, by its name in the network."""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    return str(stack[-1][0]).partition("@")[0] if stack else ""
+
+
+def _plain(outputs: Any) -> Any:
+    """Outputs with dictionaries in place of dataclasses that are dictionaries too."""
+    if isinstance(outputs, dict):
+        return {key: _plain(each) for key, each in outputs.items()}
+    if isinstance(outputs, tuple | list) and not hasattr(outputs, "_fields"):
+        return type(outputs)(map(_plain, outputs))
+    return outputs
