@@ -40,8 +40,9 @@ def make_ready(cut: Cut, shapes: Mapping[fx.Node, torch.Size], cuda: bool) -> bo
     _fold_norms(rest)
     channels_last: dict[str, bool] = {}
     calls = Counter(node.target for node in cut.nodes[1:] if node.op == "call_module")
+    shared = {str(node.target).rpartition(".")[0] for node in rest.graph.nodes if node.op == "get_attr"}
     for node in cut.nodes[1:]:
-        if node.op != "call_module":
+        if node.op != "call_module" or node.target in shared:
             continue
         name, module = str(node.target), rest.get_submodule(str(node.target))
         # Of exactly these types: a subclass may compute its weight in each call.

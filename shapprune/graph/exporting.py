@@ -16,7 +16,14 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from shapprune.core.errors import ShapPruneError, first_line
-from shapprune.graph.operations import LAYERS, has_own_weights, keeps_forward, name_of
+from shapprune.graph.operations import (
+    LAYERS,
+    has_own_weights,
+    is_own_activation,
+    keeps_forward,
+    name_of,
+    works_in_place,
+)
 
 _KINDS = (*LAYERS, nn.modules.batchnorm._BatchNorm)
 # Operations that are all that such a module does -> where its weight and bias are among the arguments.
@@ -88,6 +95,7 @@ class _Lifted:
         self._model, self._program = model, program
         self._modules = dict(model.named_modules())
         self._owner = {id(each): name for name, module in self._modules.items() for each in module._parameters.values()}
+        self._lifted: dict[str, nn.Module] = {}
         self._graph = fx.Graph()
         self._copied: dict[fx.Node, Any] = {}
         self._root: dict[str, Any] = {}
@@ -107,10 +115,16 @@ class _Lifted:
                 self._graph.output(fx.node.map_arg(_plain(outputs), self._copied.__getitem__))
             else:
                 self._copied[node] = self._operation(node)
-        for node in self._graph.nodes:
+        root = {}
+        for node in reversed(self._graph.nodes):
             if node.op == "call_module":
-                self._root[str(node.target)] = self._modules[str(node.target)]
-        return fx.GraphModule(self._root, self._graph, class_name=type(self._model).__name__)
+                name = str(node.target)
+                root[name] = self._lifted.get(name, self._modules[name])
+            elif not node.users and node.op.startswith(("call", "get")) and not works_in_place(node, self._modules):
+                self._graph.erase_node(node)
+            elif node.op == "get_attr":
+                root[str(node.target)] = self._root[str(node.target)]
+        return fx.GraphModule(root, self._graph, class_name=type(self._model).__name__)
 
     def _input(self, node: fx.Node, spec: Any) -> fx.Node:
         if spec.target is None:
@@ -123,11 +137,13 @@ class _Lifted:
         return self._graph.get_attr(spec.target)
 
     def _operation(self, node: fx.Node) -> fx.Node:
-        name = self._layer(node)
+        name, values = self._layer(node), node.all_input_nodes[0] if node.all_input_nodes else None
+        if name is None and (found := self._transposed(node) or self._activation(node)) is not None:
+            name, values = found
         if name is None:
             copied = self._graph.node_copy(node, self._copied.__getitem__)
         else:
-            copied = self._graph.call_module(name, (self._copied[node.all_input_nodes[0]],))
+            copied = self._graph.call_module(name, (self._copied[values],))
         copied.meta = {"nn_module_stack": node.meta.get("nn_module_stack", {})}
         return copied
 
@@ -151,10 +167,55 @@ class _Lifted:
                 return name
         return None
 
+    def _transposed(self, node: fx.Node) -> tuple[str, fx.Node] | None:
+        """The linear layer that a product with a transposed weight is, and what goes into it (Conv1D of GPT-2)."""
+        product = node.all_input_nodes[0] if name_of(node) == "view" else node
+        if product is node or name_of(product) != "addmm" or len(product.users) != 1:
+            return None
+        bias, rows, weight = (each if isinstance(each, fx.Node) else None for each in product.args[:3])
+        name = scope_of(node)
+        module, own = self._modules.get(name), {id(self._parameter(each)) for each in (bias, weight)}
+        if module is None or type(module).__name__ != "Conv1D" or rows is None or name_of(rows) != "view":
+            return None
+        if own != {id(module.weight), id(module.bias)}:
+            return None
+        self._lifted[name] = Transposed(module)
+        return name, rows.all_input_nodes[0]
+
+    def _activation(self, node: fx.Node) -> tuple[str, fx.Node] | None:
+        """The non-linearity of several operations that ends here, and what goes into it."""
+        name = scope_of(node)
+        module = self._modules.get(name)
+        if module is None or not is_own_activation(module) or all(scope_of(user) == name for user in node.users):
+            return None
+        ahead, inputs = [node], set[fx.Node]()
+        while ahead:
+            for each in ahead.pop().all_input_nodes:
+                (ahead.append if scope_of(each) == name else inputs.add)(each)
+        return (name, inputs.pop()) if len(inputs) == 1 else None
+
     def _parameter(self, node: object) -> Any:
         """What a node stands for, if it is a parameter."""
         copied = self._copied[node] if isinstance(node, fx.Node) else None
         return None if copied is None or copied.op != "get_attr" else self._root[copied.target]
+
+
+class Transposed(nn.Linear):
+    """A linear layer on the weights of one that has them transposed; they share memory.
+
+    Args:
+        module: it, with a weight [in, out] and a bias.
+    """
+
+    def __init__(self, module: nn.Module):
+        weight, bias = module.get_parameter("weight"), module.get_parameter("bias")
+        super().__init__(*weight.shape, device="meta")
+        self.weight, self.bias = nn.Parameter(weight.t(), weight.requires_grad), bias
+
+
+def recorded_layers(traced: fx.GraphModule) -> dict[str, nn.Module]:
+    """The layers of a recorded graph that stand for others of the network, by their names."""
+    return {name: module for name, module in traced.named_modules() if isinstance(module, Transposed)}
 
 
 def scope_of(node: fx.Node) -> str:

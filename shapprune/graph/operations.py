@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch._ops import OpOverload
@@ -102,6 +103,11 @@ def keeps_forward(module: nn.Module) -> bool:
     )
 
 
+def is_own_activation(module: nn.Module) -> bool:
+    """Whether a module is one of the non-linearities that the package transformers has of its own."""
+    return type(module).__module__ == "transformers.activations" and not any(True for _ in module.parameters())
+
+
 def has_own_weights(module: nn.Module) -> bool:
     """Whether weight and bias of a layer are parameters of its own, not computed from others in each pass."""
     return all(name in module._parameters for name in ("weight", "bias"))
@@ -137,6 +143,8 @@ def meaning_of_module(module: nn.Module) -> Meaning:
         >>> print(meaning_of_module(nn.ReLU()), meaning_of_module(nn.Linear(3, 2)), meaning_of_module(nn.LSTM(3, 2)))
         zero mixes other
     """
+    if is_own_activation(module):
+        return Meaning.ACTIVATION if module(torch.zeros(1)).any() else Meaning.ZERO
     if not keeps_forward(module):
         return Meaning.OTHER
     if is_depthwise(module):

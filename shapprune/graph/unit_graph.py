@@ -11,6 +11,7 @@ from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.graph.attention import Attention, find_attentions
 from shapprune.graph.company import Company
 from shapprune.graph.cut import ignore_sizes, node_shapes
+from shapprune.graph.exporting import recorded_layers
 from shapprune.graph.heads import trace_heads
 from shapprune.graph.layout import Layout
 from shapprune.graph.operations import (
@@ -80,7 +81,7 @@ class UnitGraph:
     def __init__(self, model: nn.Module, example: Tensor):
         self.traced = trace(model, example)
         self.shapes, self.outputs = node_shapes(self.traced, example)
-        self.modules = dict(model.named_modules())
+        self.modules = dict(model.named_modules()) | recorded_layers(self.traced)
         self.attentions = find_attentions(self.traced.graph.nodes, self.shapes)
         attending = {each.node: name for name, each in self.attentions.items()}
         self.calls: dict[str, list[fx.Node]] = {}
