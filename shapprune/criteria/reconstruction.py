@@ -37,7 +37,7 @@ def reconstruction(game: LayerGame, ridge: float = 0.01) -> Tensor:
     Source: Hassibi and Stork 1993, optimal brain surgeon, for groups of weights; Kurtic et al. 2023.
     """
     graph = UnitGraph(game.model, game.images[:2])
-    readers = Readers(game.model, graph, Dependencies(game.model, game.images[:2]))
+    readers = Readers(game.model, graph, Dependencies(game.model, game.images[:2], graph))
     reading = readers.read({game.layer: readers.of(game.layer)}, game.images)[game.layer]
     found = eliminate(reading, ridge)
     values = torch.empty(1, game.units, dtype=torch.float64, device=game.device)

@@ -50,7 +50,7 @@ class MaskedEntry(Entry):
     def enter(self, values: Tensor, gates: Tensor) -> Tensor:  # noqa: D102
         return (values[:, None] * gates.reshape(*gates.shape, *[1] * (values.dim() - 2))).flatten(0, 1)
 
-    def run(self, entering: Tensor, examples: Tensor) -> object:  # noqa: D102
+    def run(self, entering: Tensor, examples: Tensor) -> Tensor:  # noqa: D102
         return super().run(self._layout.join(entering), examples)
 
     def walks(self, values: Tensor) -> Walks:  # noqa: D102

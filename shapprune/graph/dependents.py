@@ -1,156 +1,86 @@
-"""What depends on the units of a layer: where they are put out, and where they are read. Torch-Pruning follows them."""
+"""What depends on the units of a layer: where they are put out, and where they are read; and networks without some."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
-import torch
-import torch_pruning as tp
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from shapprune.core.errors import ShapPruneError
-from shapprune.graph.cut import node_shapes
-from shapprune.graph.heads import trace_heads
-from shapprune.graph.operations import LAYERS, Meaning, is_depthwise, meaning_of_function
-from shapprune.graph.outputs import map_tensors, tensors_of
-from shapprune.graph.shapes import keeps_units
-from shapprune.graph.tracing import trace
-from shapprune.networks.modes import mode
-from shapprune.networks.precision import at_precision
+from shapprune.graph.channels import Channels
+from shapprune.graph.head_parts import head_parts
+from shapprune.graph.parts import Dependent, Part, cut_parts
+from shapprune.graph.tokens import neuron_dependents, parts_of_linear
+from shapprune.graph.unit_graph import UnitGraph
+from shapprune.networks.fewer_heads import fewer_heads
 
-
-@dataclass(frozen=True)
-class Dependent:
-    """A module in which units have places.
-
-    Attributes:
-        name: of the module.
-        reads: whether the units are inputs of the module, else they are its outputs.
-        places: the channels or features of each unit, int [n, k]; k > 1 where positions were flattened.
-    """
-
-    name: str
-    reads: bool
-    places: Tensor
+Group = tuple[str, ...]
 
 
 class Dependencies:
     """What depends on which units in a network.
 
     Args:
-        model: a network that Torch-Pruning can follow; it is left as it is.
+        model: a network; it is left as it is until units are removed.
         example: images, [N, ...], that it can run on.
-
-    Raises:
-        ShapPruneError: Torch-Pruning cannot follow the network.
+        graph: of the network, or of one that it is a copy of.
 
     Examples:
         >>> import torch
         >>> from torch import nn
         >>> from shapprune.graph.dependents import Dependencies
+        >>> from shapprune.graph.unit_graph import UnitGraph
+        >>> image = torch.rand(1, 1, 4, 4)
         >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
-        >>> for each in Dependencies(model, torch.rand(1, 1, 4, 4)).of("0"):
+        >>> for each in Dependencies(model, image, UnitGraph(model, image)).of("0"):
         ...     print(each.name, each.reads, each.places.tolist())
         0 False [[0], [1]]
         3 True [[0, 1, 2, 3], [4, 5, 6, 7]]
     """
 
-    def __init__(self, model: nn.Module, example: Tensor):
-        self._model = model
-        self._names = {module: name for name, module in model.named_modules()}
-        with self._followed():
-            traced = trace(model, example)  # it leaves out where a forward pass wants no gradients
-            traced = trace_heads(model, traced, example) or traced
-            self._graph = tp.DependencyGraph().build_dependency(
-                model,
-                example_inputs=example.clone(),
-                forward_fn=lambda _, images: _Followed(traced, images).run(images),
-            )
+    def __init__(self, model: nn.Module, example: Tensor, graph: UnitGraph):
+        self._model, self._example, self._graph = model, example, graph
+
+    @cached_property
+    def channels(self) -> Channels:
+        """What Torch-Pruning follows.
+
+        Raises:
+            ShapPruneError: it cannot follow the network.
+        """
+        return Channels(self._model, self._example)
 
     def of(self, layer: str) -> list[Dependent]:
-        """List the modules that depend on the units of a layer, the layer itself first."""
-        module = self._model.get_submodule(layer)
-        units = len(module.get_parameter("weight"))
-        found: dict[tuple[str, bool], Dependent] = {}
-        for item in self._group(module, list(range(units))).items:
-            if (name := self._names.get(item.dep.target.module)) is None:
-                continue  # an operation without a module
-            module = item.dep.target.module
-            reads = "in_channels" in item.dep.handler.__name__ and isinstance(module, LAYERS)
-            reads = reads and not is_depthwise(module)
-            order = torch.tensor(item.root_idxs).argsort(stable=True)
-            places = torch.tensor(item.idxs)[order].reshape(len(set(item.root_idxs)), -1)
-            found[name, reads] = Dependent(name, reads, places)
-        return list(found.values())
+        """List the modules that depend on the units of a layer, those first that put them out.
 
-    def remove(self, layer: str, units: list[int]) -> None:
-        """Cut units of a layer, and all that depends on them, out of the network, in place."""
-        with self._followed():
-            self._group(self._model.get_submodule(layer), units).prune()
+        Raises:
+            ShapPruneError: what depends on them cannot be followed.
+        """
+        if layer in self._graph.attentions:
+            parts, reader = head_parts(self._graph, layer, self._example)
+            layers = [each for each in parts if each.leaf == "weight" and each.module in self._graph.calls]
+            return [*(Dependent(each.module, False, each.places) for each in layers), reader]
+        if self._graph.on_tokens(layer):
+            return neuron_dependents(self._graph, layer)
+        return self.channels.of(layer)
 
-    def _group(self, module: nn.Module, units: list[int]) -> tp.dependency.Group:
-        prune = tp.prune_linear_out_channels if isinstance(module, nn.Linear) else tp.prune_conv_out_channels
-        return self._graph.get_pruning_group(module, prune, idxs=units)
+    def remove(self, chosen: Mapping[Group, Sequence[int]]) -> None:
+        """Cut units of some groups of layers, and all that depends on them, out of the network, in place.
 
-    @contextmanager
-    def _followed(self) -> Iterator[None]:
-        """Let Torch-Pruning look at gradients of all parameters; those that did not learn do not afterwards."""
-        model = self._model
-        frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-        with (
-            mode(model, training=False),
-            at_precision("fp32", next((each.device for each in model.parameters()), torch.device("cpu"))),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore")  # it warns of parameters that no unit depends on
-            try:
-                _learn(model, lambda name: True)
-                yield
-            except ShapPruneError:
-                raise
-            except Exception as error:  # it raises whatever goes wrong inside it
-                reason = f"Torch-Pruning cannot follow it ({type(error).__name__}: {error})"
-                raise ShapPruneError(f"no units can be removed from {type(model).__name__}: {reason}") from error
-            finally:
-                _learn(model, lambda name: name not in frozen)
-
-
-class _Followed(fx.Interpreter):
-    """Runs a network so that Torch-Pruning follows units no further than is known what becomes of them.
-
-    Where channels are shuffled or cut into chunks, for one, it would fail on the whole network. Such values are outputs
-    to it, and what is made of them is new; no unit that reaches them is removed.
-    """
-
-    def __init__(self, traced: fx.GraphModule, images: Tensor):
-        super().__init__(traced)
-        self._shapes, _ = node_shapes(traced, images)
-        self._ends: list[Tensor] = []
-
-    def run_node(self, n: fx.Node) -> object:
-        result = super().run_node(n)
-        if n.op not in ("call_function", "call_method") or not tensors_of(result) or self._is_known(n):
-            return result
-        self._ends += [value for each in n.all_input_nodes if isinstance(value := self.env[each], Tensor)]
-        return map_tensors(torch.Tensor.detach, result)
-
-    def _is_known(self, n: fx.Node) -> bool:
-        meaning = meaning_of_function(n)
-        return meaning is not Meaning.OTHER and keeps_units(n, meaning, self._shapes)
-
-    def run(self, *args: Any, **kwargs: Any) -> list[Tensor]:
-        outputs = super().run(*args, **kwargs)
-        return [each for each in (*tensors_of(outputs).values(), *self._ends) if each.requires_grad]
-
-
-def _learn(model: nn.Module, learns: Callable[[str], bool]) -> None:
-    """Say which parameters learn."""
-    for name, parameter in model.named_parameters():
-        if parameter.is_floating_point() or parameter.is_complex():
-            parameter.requires_grad_(learns(name))
+        Raises:
+            ShapPruneError: what depends on them cannot be followed.
+        """
+        parts: list[tuple[Part, Sequence[int]]] = []
+        for (name, *_), units in chosen.items():  # the others of a group depend on the first
+            if name in self._graph.attentions:
+                own, reader = head_parts(self._graph, name, self._example)
+                parts += [(each, units) for each in (*own, *parts_of_linear(self._graph, reader))]
+            elif self._graph.on_tokens(name):
+                for each in neuron_dependents(self._graph, name):
+                    parts += [(part, units) for part in parts_of_linear(self._graph, each)]
+            else:
+                self.channels.remove(name, list(units))
+        for (name, *_), units in chosen.items():
+            if (attention := self._graph.attentions.get(name)) is not None:
+                fewer_heads(self._model, name, attention.heads, attention.units, attention.units - len(set(units)))
+        cut_parts(self._model, parts)

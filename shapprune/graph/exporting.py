@@ -137,7 +137,7 @@ class _Lifted:
         return self._graph.get_attr(spec.target)
 
     def _operation(self, node: fx.Node) -> fx.Node:
-        name, values = self._layer(node), node.all_input_nodes[0] if node.all_input_nodes else None
+        name, values = self._layer(node), next(iter(node.all_input_nodes), node)
         if name is None and (found := self._transposed(node) or self._activation(node)) is not None:
             name, values = found
         if name is None:
@@ -209,7 +209,7 @@ class Transposed(nn.Linear):
 
     def __init__(self, module: nn.Module):
         weight, bias = module.get_parameter("weight"), module.get_parameter("bias")
-        super().__init__(*weight.shape, device="meta")
+        super().__init__(weight.shape[0], weight.shape[1], device="meta")
         self.weight, self.bias = nn.Parameter(weight.t(), weight.requires_grad), bias
 
 

@@ -10,6 +10,7 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.graph.cut import ignore_sizes
 from shapprune.graph.operations import Meaning, has_own_weights
 from shapprune.graph.removing import find_refused
+from shapprune.graph.tokens import find_neurons
 from shapprune.graph.unit_graph import UnitGraph
 
 _IS_OUTPUT = "it is the output layer"
@@ -22,7 +23,7 @@ class PrunableLayer:
     Attributes:
         name: the module's name in the network.
         units: how many units, channels or neurons, it has.
-        kind: ``"conv"`` or ``"linear"``.
+        kind: ``"conv"``, ``"linear"`` or ``"heads"``.
         site: the operation behind which a unit is zeroed, so that zeroing it equals removing it; None if the layer
             cannot be scored, as one that is used twice.
         group: the layers that lose units of the same index together, this one among them, in the order they run: those
@@ -72,7 +73,7 @@ def prunable_layers(model: nn.Module, example: Tensor, coupled: bool = False) ->
 
 def describe_layer(graph: UnitGraph, name: str) -> PrunableLayer:
     """Describe a layer of a traced network, by its graph alone."""
-    kind = "linear" if isinstance(graph.modules[name], nn.Linear) else "conv"
+    kind = "heads" if name in graph.attentions else "linear" if isinstance(graph.modules[name], nn.Linear) else "conv"
     site: str | None = None
     group: tuple[str, ...] = ()
     coupled: str | None = None
@@ -93,11 +94,14 @@ def _group(graph: UnitGraph, name: str) -> tuple[str, ...]:
         ShapPruneError: its units cannot be removed; the text says why.
     """
     group = {name}
-    while others := _sources_of_sums(graph, group):
-        group |= others
+    if graph.on_tokens(name):
+        find_neurons(graph, name)
+    elif name not in graph.attentions:
+        while others := _sources_of_sums(graph, group):
+            group |= others
     if graph.units_of(name) == 1:
         raise ShapPruneError("it has one unit only")
-    return tuple(each for each in graph.calls if each in group)
+    return tuple(each for each in graph.layers if each in group)
 
 
 def _sources_of_sums(graph: UnitGraph, group: set[str]) -> set[str]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, first_line
+from shapprune.graph.channels import Channels
 from shapprune.graph.cut import node_shapes
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.heads import trace_heads
@@ -28,32 +29,32 @@ def copy_network(model: nn.Module) -> nn.Module:
         return copy.deepcopy(model, {id(value): value.detach().clone() for value in left if not value.is_leaf})
 
 
-def cut_units(model: nn.Module, chosen: Mapping[Group, Sequence[int]], example: Tensor) -> None:
+def cut_units(model: nn.Module, graph: UnitGraph, chosen: Mapping[Group, Sequence[int]], example: Tensor) -> None:
     """Cut units out of a network, in place.
 
     Args:
-        model: the network.
+        model: a copy of the network.
+        graph: of the network.
         chosen: group of layers whose units leave together -> the units.
         example: images, [N, ...], that the network can run on.
 
     Raises:
-        ShapPruneError: Torch-Pruning cannot follow the network.
+        ShapPruneError: what depends on the units cannot be followed.
     """
-    dependencies = Dependencies(model, example)
-    for (name, *_), indices in chosen.items():  # the others of the group depend on the first
-        dependencies.remove(name, list(indices))
+    Dependencies(model, example, graph).remove(chosen)
 
 
 def masked(graph: UnitGraph, units: Mapping[str, Sequence[int]], images: Tensor) -> object:
     """Outputs of a network, in eval mode and float32, with units zeroed at the site ``activation``."""
-    gone = {graph.site(name, "activation"): list(indices) for name, indices in units.items()}
+    gone = {graph.site(name, "activation"): (graph.layout(name), list(indices)) for name, indices in units.items()}
 
     class Masked(fx.Interpreter):
         def run_node(self, n: fx.Node) -> object:
             result = super().run_node(n)
             if n in gone:
+                layout, indices = gone[n]
                 result = result.clone()
-                result[:, gone[n]] = 0
+                layout.split(result)[:, indices] = 0  # a view
             return result
 
     with torch.no_grad(), mode(graph.traced, training=False), at_precision("fp32", images.device):
@@ -102,21 +103,24 @@ def find_refused(model: nn.Module, graph: UnitGraph, groups: Iterable[Group], ex
     Units of every group leave at once, the first, a middle and the last; where that fails, groups are tried by halves.
     """
     groups = list(groups)
-    if not groups:
-        return {}
-    try:
-        Dependencies(copy_network(model), example)
-    except ShapPruneError as error:
-        return dict.fromkeys(groups, str(error))
-    return _refused(model, graph, groups, example)
+    channels = [group for group in groups if not any(graph.is_cut_here(name) for name in group)]
+    refused: dict[Group, str] = {}
+    if channels:
+        try:
+            Channels(copy_network(model), example)
+        except ShapPruneError as error:
+            refused = dict.fromkeys(channels, str(error))
+    return refused | _refused(model, graph, [group for group in groups if group not in refused], example)
 
 
 def _refused(model: nn.Module, graph: UnitGraph, groups: list[Group], example: Tensor) -> dict[Group, str]:
+    if not groups:
+        return {}
     units = {group: graph.units_of(group[0]) for group in groups}
     chosen = {group: sorted({0, count // 2, count - 1})[: count - 1] for group, count in units.items()}
     try:
         small = copy_network(model)
-        cut_units(small, chosen, example)
+        cut_units(small, graph, chosen, example)
         compare(small, graph, {name: units for group, units in chosen.items() for name in group}, example)
     except ShapPruneError as error:
         if len(groups) == 1:

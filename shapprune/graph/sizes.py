@@ -72,7 +72,8 @@ class Sizes:
         >>> from shapprune.graph.sizes import Sizes
         >>> from shapprune.graph.unit_graph import UnitGraph
         >>> model, image = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)), torch.zeros(1, 4)
-        >>> sizes = Sizes(model, UnitGraph(model, image), Dependencies(model, image), ["0"])
+        >>> graph = UnitGraph(model, image)
+        >>> sizes = Sizes(model, graph, Dependencies(model, image, graph), ["0"])
         >>> sizes.of({"0": 6}), sizes.of({"0": 3})
         ({'macs': 36, 'parameters': 44, 'bytes': 176}, {'macs': 18, 'parameters': 23, 'bytes': 92})
     """

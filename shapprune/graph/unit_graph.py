@@ -142,6 +142,14 @@ class UnitGraph:
             return self.attentions[name].layout(shape[0] // self._images)
         return Layout(-1 if isinstance(self.modules[name], nn.Linear) and len(shape) > 2 else 1)
 
+    def on_tokens(self, name: str) -> bool:
+        """Whether a layer is a linear one on tokens, whose units lie on the last axis."""
+        return name not in self.attentions and self.layout(name).axis == -1
+
+    def is_cut_here(self, name: str) -> bool:
+        """Whether units of a layer are followed here, as heads and neurons of tokens are, and not by Torch-Pruning."""
+        return name in self.attentions or self.on_tokens(name)
+
     def start(self, name: str) -> fx.Node:
         """The node that calls layer ``name``.
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from shapprune.networks.fewer_heads import resized
+
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 # Modules with a number or more for each unit -> the attribute that counts the units.
 _COUNTS: dict[type[nn.Module], str] = {
@@ -24,8 +26,9 @@ def fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         model: the network; its convolutions, linear layers, norms of channels and PReLUs are changed in place.
         state: the stored tensors, by name.
     """
+    attending = resized(model)
     for name, module in model.named_modules():
-        if not isinstance(module, _RESIZED):
+        if not (isinstance(module, _RESIZED) or name in attending or type(module).__name__ == "Conv1D"):
             continue
         prefix = f"{name}." if name else ""
         own = {leaf: tensor for leaf, tensor in _tensors(module) if leaf not in module._non_persistent_buffers_set}
@@ -53,8 +56,8 @@ def _resize(module: nn.Module, own: Mapping[str, Tensor], shapes: Mapping[str, t
         keep = isinstance(tensor, nn.Parameter)
         setattr(module, leaf, nn.Parameter(empty, tensor.requires_grad) if keep else empty)
     outputs = next(iter(shapes.values()))[0]
-    if isinstance(module, nn.Linear):
-        module.out_features, module.in_features = outputs, shapes["weight"][1]
+    if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
+        count_again(module)
     elif isinstance(module, _CONVOLUTIONS):
         if module.groups == module.in_channels > 1:  # depthwise: each input is a group with its outputs
             module.groups = outputs * module.groups // module.out_channels
@@ -63,6 +66,15 @@ def _resize(module: nn.Module, own: Mapping[str, Tensor], shapes: Mapping[str, t
         for kind, count in _COUNTS.items():
             if isinstance(module, kind):
                 setattr(module, count, outputs)
+
+
+def count_again(module: nn.Module) -> None:
+    """Give a linear layer the counts of inputs and outputs that its weight has."""
+    if isinstance(module, nn.Linear):
+        module.out_features, module.in_features = module.weight.shape
+    elif type(module).__name__ == "Conv1D":  # of transformers, with its weight transposed
+        nx, nf = module.get_parameter("weight").shape
+        vars(module).update(nx=nx, nf=nf)
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

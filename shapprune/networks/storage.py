@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import check_finite, checksum, whole, write_json
+from shapprune.networks.fewer_heads import resize, resized
 from shapprune.networks.resizing import fit
 from shapprune.networks.state_dicts import fill
 
 _ENDING = ".safetensors"
-_RESERVED = {"tensors", "sha256", "kept"}
+_RESERVED = {"tensors", "sha256", "kept", "heads"}
 
 
 def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
@@ -31,7 +32,8 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
 
     The manifest of ``small.safetensors`` is ``small.json``, that of ``small-0.5`` is ``small-0.5.json``. It holds
     ``tensors`` (the shape of each), ``sha256`` of the safetensors file, ``kept`` (for each layer that lost units the
-    original indices of the others, from ``model.kept_units``) and the facts.
+    original indices of the others, from ``model.kept_units``), where heads left ``heads`` (what counts them in
+    each module, from ``model.resized``) and the facts.
 
     Args:
         model: the network.
@@ -73,6 +75,7 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
     content = as_bytes(state)
     manifest = facts | {
         "kept": kept,
+        **({"heads": resized(model)} if resized(model) else {}),
         "sha256": hashlib.sha256(content).hexdigest(),
         "tensors": {name: list(tensor.shape) for name, tensor in state.items()},
     }
@@ -125,7 +128,7 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
         )
     try:
         manifest = json.loads(beside.read_text())
-        expected, kept = manifest["sha256"], manifest["kept"]
+        expected, kept, heads = manifest["sha256"], manifest["kept"], manifest.get("heads", {})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ShapPruneError(f"{beside} is no manifest of shapprune.save, or is damaged ({error!r})") from error
     if (found := checksum(path, "sha256")) != expected:
@@ -134,6 +137,8 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
         )
     state = load_file(path)
     model = build()
+    for name, attributes in heads.items():
+        resize(model, name, attributes)
     fit(model, state)
     fill(model, state, path)
     model.kept_units = kept  # type: ignore[assignment]

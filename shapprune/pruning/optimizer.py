@@ -55,7 +55,8 @@ def carry_optimizer(
         raise ShapPruneError("the optimizer has parameters that are not the model's")
     after = dict(small.named_parameters())
     carried = copy.deepcopy(optimizer, {id(parameter): after[names[parameter]] for parameter in held})
-    chosen = group_removed(UnitGraph(model, example[:2]), units)
+    graph = UnitGraph(model, example[:2])
+    chosen = group_removed(graph, units)
     state = {parameter: optimizer.state.get(parameter, {}) for parameter in held}
     for key in _like_parameters(state):
         # A network that has the state in place of its parameters loses the same numbers.
@@ -65,7 +66,7 @@ def carry_optimizer(
             for parameter, values in state.items():
                 if isinstance(values.get(key), Tensor):
                     held_by[names[parameter]].copy_(values[key])
-        cut_units(holder, chosen, example[:2])
+        cut_units(holder, graph, chosen, example[:2])
         held_by = dict(holder.named_parameters())
         for parameter, values in state.items():
             if isinstance(values.get(key), Tensor):

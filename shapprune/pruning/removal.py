@@ -54,7 +54,7 @@ def remove_units(model: nn.Module, units: Removed, example: Tensor) -> nn.Module
     graph = UnitGraph(model, example)
     chosen = group_removed(graph, units)
     small = copy_network(model)
-    cut_units(small, chosen, example)
+    cut_units(small, graph, chosen, example)
     removed = {name: indices for group, indices in chosen.items() for name in group}
     compare(small, graph, removed, example)
     kept = kept_units(model)

@@ -67,7 +67,7 @@ def repair(
     images = images.to(next(model.parameters()).device)
     graph = UnitGraph(model, images[:2])
     with mode(model, training=False):
-        repair_by(small, graph, Dependencies(graph.traced, images[:2]), units, images, how)
+        repair_by(small, graph, Dependencies(graph.traced, images[:2], graph), units, images, how)
     return small
 
 

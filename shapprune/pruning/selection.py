@@ -64,7 +64,7 @@ class Structure:
         graph = UnitGraph(model, example)
         graph.require(*skip)
         graph.company.require_independence()
-        dependencies = Dependencies(model, example)
+        dependencies = Dependencies(model, example, graph)
         found, groups, readers = Readers(model, graph, dependencies), {}, {}
         layers = prunable_layers(model, example, coupled=True)
         left_whole: dict[str, str] = {}

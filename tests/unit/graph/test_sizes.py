@@ -34,7 +34,7 @@ def test_sizes_are_those_of_the_smaller_network(name):
     model, x = network(name)
     graph = UnitGraph(model, x)
     groups = {layer.group for layer in prunable_layers(model, x, coupled=True) if layer.group}
-    sizes = Sizes(model, graph, Dependencies(model, x), [group[0] for group in groups])
+    sizes = Sizes(model, graph, Dependencies(model, x, graph), [group[0] for group in groups])
     draw = random.Random(0)
     widths = {group[0]: draw.randint(1, graph.units_of(group[0])) for group in groups}
     gone = {name: range(graph.units_of(name) - widths[group[0]]) for group in groups for name in group}
@@ -49,7 +49,7 @@ def test_sizes_are_those_of_the_smaller_network(name):
 
 def test_what_depends_on_flattened_units():
     model, x = build("lenet5").eval(), torch.rand(1, 1, 28, 28)
-    own, reader = Dependencies(model, x).of("conv2")
+    own, reader = Dependencies(model, x, UnitGraph(model, x)).of("conv2")
     assert (own.name, own.reads, reader.name, reader.reads) == ("conv2", False, "fc1", True)
     assert own.places.tolist() == [[unit] for unit in range(len(own.places))]
     assert reader.places.tolist() == [list(range(16 * unit, 16 * unit + 16)) for unit in range(len(own.places))]

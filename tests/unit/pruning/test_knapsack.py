@@ -65,7 +65,7 @@ def test_a_budget_is_never_exceeded(name):
     model, x = network(name)
     graph, draw = UnitGraph(model, x), random.Random(0)
     groups = {layer.group[0]: layer.group for layer in prunable_layers(model, x, coupled=True) if layer.group}
-    sizes = Sizes(model, graph, Dependencies(model, x), list(groups))
+    sizes = Sizes(model, graph, Dependencies(model, x, graph), list(groups))
 
     def cost(widths):
         return sizes.of({layer: widths[:, place] for place, layer in enumerate(groups)})["macs"]
