@@ -67,14 +67,23 @@ def keeps_last(
         return len(inputs) > 1 and all(shapes[each] == after for each in inputs)
     if meaning in (Meaning.ZERO, Meaning.ACTIVATION):
         return shapes[inputs[0]] == after and getattr(module, "num_parameters", 1) == 1  # a PReLU has axis 1
-    return meaning is Meaning.POOLING and _is_dropout(node, module)
+    return meaning is Meaning.POOLING and _pools_tokens(node, len(shapes[inputs[0]]), module)
 
 
-def _is_dropout(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether an operation leaves all numbers where they are."""
+def _pools_tokens(node: fx.Node, axes: int, module: nn.Module | None) -> bool:
+    """Whether an operation leaves all numbers where they are, or takes a mean of tokens."""
     if module is not None:
         return isinstance(module, nn.Dropout | nn.Identity)
+    if name_of(node) in _OVER_AXES:
+        return all(0 < axis < axes - 1 for axis in _axes_named(node, axes))
     return name_of(node) in ("dropout", "contiguous")
+
+
+def _axes_named(node: fx.Node, axes: int) -> list[int]:
+    """The axes that a mean or the like is taken over, of a value of so many axes; the first where it names none."""
+    chosen = _argument(node, 1, ("dim", "axis"), None)
+    over = chosen if isinstance(chosen, Sequence) else [chosen]
+    return [axis % axes if isinstance(axis, int) else 0 for axis in over]
 
 
 def _pools_positions(node: fx.Node, axes: int, module: nn.Module | None) -> bool:
@@ -87,9 +96,7 @@ def _pools_positions(node: fx.Node, axes: int, module: nn.Module | None) -> bool
         if name == "pad":
             return _pads_with_zeros(node, axes)
         if name in _OVER_AXES:
-            chosen = _argument(node, 1, ("dim", "axis"), None)
-            over = chosen if isinstance(chosen, Sequence) else [chosen]
-            return all(isinstance(axis, int) and axis % axes > 1 for axis in over)
+            return all(axis > 1 for axis in _axes_named(node, axes))
     return not found or int(found[0][1]) + 2 == axes
 
 

@@ -9,6 +9,7 @@ from shapprune import LayerGame, shapley
 from shapprune.game.batching import Batching
 from shapprune.game.masked import MaskedEntry
 from shapprune.game.summed import SummedEntry
+from shapprune.graph.layout import Layout
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.builders import build
 from tests.toys import ConvNetwork, images, labels, randomise
@@ -18,7 +19,7 @@ from tests.unit.game.entries import close, coalitions, watched
 @pytest.mark.parametrize(("memory_mb", "passes"), [(0, 1), (1, 1), (1, 3), (512, 1)])
 def test_pieces_hold_every_coalition_of_every_example_once(memory_mb, passes):
     graph = UnitGraph(randomise(ConvNetwork()), images(5))
-    entry = MaskedEntry(graph, graph.site("features.0", "activation"), images(5), rows=5)
+    entry = MaskedEntry(graph, graph.site("features.0", "activation"), images(5), 5, Layout())
     batching = Batching(torch.device("cpu"), 5, memory_mb)
     seen = torch.zeros(9, 5, dtype=torch.int)
     for piece in batching.pieces(entry, 9, passes):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shapprune import ShapPruneError
+from shapprune.graph.layout import Layout
 from shapprune.graph.unit_graph import UnitGraph
 from tests.toys import ConvNetwork, ResidualNetwork, images
 
@@ -40,10 +40,10 @@ def test_units_that_are_read_twice_have_no_next_layer():
     assert graph.norm_of("stem") is None
 
 
-def test_a_linear_layer_on_positions_is_refused():
+def test_units_of_a_linear_layer_on_positions_lie_on_the_last_axis():
     graph = UnitGraph(nn.Sequential(nn.Linear(8, 4), nn.Flatten(), nn.Linear(32, 3)), images(2))
-    with pytest.raises(ShapPruneError, match=r"linear layer '0' puts out \(2, 1, 8, 4\)"):
-        graph.start("0")
+    assert graph.layout("0") == Layout(axis=-1)
+    assert graph.layout("2") == Layout()
 
 
 class Padded(nn.Module):

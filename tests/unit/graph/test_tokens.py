@@ -1,0 +1,97 @@
+"""Neurons of tokens and attention heads of other people's transformers: valued, removed, stored."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import shapprune
+from shapprune import LayerGame, ShapPruneError, prunable_layers, remove_units
+from shapprune.graph.outputs import find_difference
+from shapprune.pruning.removal import mask_units
+from tests.unit.transformers import CASES, build, logits
+
+EVERY = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def total(outputs, labels):
+    return logits(outputs).flatten(1)[:, :CLASSES_SEEN].sum(1)
+
+
+CLASSES_SEEN = 3
+
+
+def without(model, reader, units, of, transposed):
+    """A copy of a network in which a layer does not read some of its equal parts."""
+    copied = copy.deepcopy(model)
+    weight = copied.get_submodule(reader).weight
+    inputs = weight.shape[0] if transposed else weight.shape[1]
+    size = inputs // of
+    for unit in units:
+        gone = slice(unit * size, (unit + 1) * size)
+        with torch.no_grad():
+            if transposed:
+                weight[gone] = 0
+            else:
+                weight[:, gone] = 0
+    return copied
+
+
+@EVERY
+def test_values_are_those_of_the_network_whose_next_layer_does_not_read_the_units(case):
+    model = build(case)
+    for layer, reader in (case.neurons, case.heads):
+        if not layer:
+            continue
+        game = LayerGame(model, layer, case.inputs, torch.zeros(3, dtype=torch.long), payoff=total)
+        kept = torch.rand(3, game.units, generator=torch.Generator().manual_seed(0)) > 0.4
+        kept[:, 0], kept[:, -1] = True, False
+        values = game.value(kept)
+        for coalition, value in zip(kept, values, strict=True):
+            gone = (~coalition).nonzero().flatten().tolist()
+            with torch.no_grad():
+                expected = total(without(model, reader, gone, game.units, case.transposed)(case.inputs), None)
+            assert torch.allclose(value, expected, atol=1e-3, rtol=1e-4)
+        assert (values - game.full).abs().max() > 1e-3
+
+
+@EVERY
+def test_what_is_left_computes_what_the_masked_network_does_and_is_loaded_and_trained(case, tmp_path):
+    model = build(case)
+    units = {case.neurons[0]: [0, 3, 7]} | ({case.heads[0]: [1]} if case.heads[0] else {})
+    small = remove_units(model, units, case.inputs)
+    with torch.no_grad():
+        found, intact = logits(small(case.inputs)), logits(model(case.inputs))
+    masked = logits(mask_units(model, units, case.inputs))
+    assert find_difference(found, masked) < 1e-4 < find_difference(found, intact)
+    assert sum(each.numel() for each in small.parameters()) < sum(each.numel() for each in model.parameters())
+    shapprune.save(small, tmp_path / "small.safetensors")
+    loaded = shapprune.load(tmp_path / "small.safetensors", lambda: copy.deepcopy(model))
+    assert torch.equal(logits(loaded(case.inputs)), found)
+    logits(loaded.train()(case.inputs)).sum().backward()
+
+
+@EVERY
+def test_lists_what_can_be_removed(case):
+    found = {each.name: each for each in prunable_layers(build(case), case.inputs)}
+    assert found[case.neurons[0]].kind == "linear"
+    if case.heads[0]:
+        assert (found[case.heads[0]].kind, found[case.heads[0]].units) == ("heads", case.groups)
+    else:
+        assert not any(each.kind == "heads" for each in found.values())
+
+
+def test_a_neuron_of_a_gated_block_has_one_name():
+    case = CASES["llama"]
+    found = {each.name: each.coupled for each in prunable_layers(build(case), case.inputs, coupled=True)}
+    assert found["model.layers.0.mlp.up_proj"] == (
+        "its units are those of 'model.layers.0.mlp.gate_proj', which it is multiplied with"
+    )
+
+
+def test_all_heads_are_too_many():
+    case = CASES["torchvision vit"]
+    with pytest.raises(ShapPruneError, match="removing all 4 units of layer 'encoder.layers"):
+        remove_units(build(case), {case.heads[0]: range(4)}, case.inputs)
