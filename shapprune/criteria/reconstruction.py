@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.criteria.elimination import Reading, eliminate
@@ -37,7 +37,7 @@ def reconstruction(game: LayerGame, ridge: float = 0.01) -> Tensor:
     Source: Hassibi and Stork 1993, optimal brain surgeon, for groups of weights; Kurtic et al. 2023.
     """
     graph = UnitGraph(game.model, game.images[:2])
-    readers = Readers(game.model, graph, Dependencies(game.model, game.images[:2], graph))
+    readers = Readers(graph, Dependencies(game.model, game.images[:2], graph))
     reading = readers.read({game.layer: readers.of(game.layer)}, game.images)[game.layer]
     found = eliminate(reading, ridge)
     values = torch.empty(1, game.units, dtype=torch.float64, device=game.device)
@@ -49,13 +49,12 @@ class Readers:
     """The layers that read units, and how they read them.
 
     Args:
-        model: the network.
-        graph: of it.
+        graph: of the network.
         dependencies: of it.
     """
 
-    def __init__(self, model: nn.Module, graph: UnitGraph, dependencies: Dependencies):
-        self._model, self._graph, self._dependencies = model, graph, dependencies
+    def __init__(self, graph: UnitGraph, dependencies: Dependencies):
+        self._graph, self._dependencies = graph, dependencies
 
     def of(self, layer: str) -> list[Dependent]:
         """The layers that read the units of a layer.
@@ -99,21 +98,12 @@ class Readers:
         spreads = {}
         for name in names:
             layer, (node,) = self._graph.modules[name], self._graph.calls[name]
-            positions = self._graph.shapes[node][1:].numel() // self._graph.units_of(name)
+            positions = self._graph.numbers_of(node) // self._graph.units_of(name)
             spreads[name] = Spread(layer, positions, len(images), self._graph.takes_intercept(name))
-        hooks = [
-            self._model.get_submodule(name).register_forward_pre_hook(
-                lambda _, inputs, spread=spread: spread.add(inputs[0])
-            )
-            for name, spread in spreads.items()
-        ]
-        try:
-            with mode(self._model, training=False):
-                for batch in images.split(_BATCH):
-                    self._model(batch)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        collect = _Collector(self._graph, spreads)
+        with mode(self._graph.traced, training=False):
+            for batch in images.split(_BATCH):
+                collect.run(batch)
         return spreads
 
     def _reading(self, reader: Dependent, spread: Spread) -> Reading:
@@ -126,6 +116,24 @@ class Readers:
         if norm is not None:
             scale = scale_of(self._graph.modules[norm])
         return Reading(spread.rows(), spread.means, weights, scale.square(), places.to(weights.device))
+
+
+class _Collector(fx.Interpreter):
+    """Runs a network and adds what goes into some layers to their spreads.
+
+    Args:
+        graph: of the network.
+        spreads: layer -> how its inputs spread.
+    """
+
+    def __init__(self, graph: UnitGraph, spreads: Mapping[str, Spread]):
+        super().__init__(graph.traced)
+        self._spreads = {graph.calls[name][0]: spread for name, spread in spreads.items()}
+
+    def run_node(self, n: fx.Node) -> object:
+        if n in self._spreads:
+            self._spreads[n].add(self.env[n.all_input_nodes[0]])
+        return super().run_node(n)
 
 
 def _kind(module: nn.Module) -> str:

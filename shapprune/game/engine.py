@@ -69,8 +69,9 @@ class Entry(ABC):
     """
 
     def __init__(self, graph: UnitGraph, node: fx.Node, images: Tensor, rows: int, need_values: bool):
-        self.cut = cut_at(graph.traced, node, graph.company.sizes)
-        self._rows = [graph.company.rows_of(each) for each in (node, *self.cut.beside)]  # of an image
+        rows_of = graph.company.rows_of
+        self.cut = cut_at(graph.traced, node, graph.company.sizes, rows_of(node))
+        self._rows = [rows_of(each) for each in (node, *self.cut.beside)]  # of an image
         self.shape = graph.shapes[node][1:]
         self.numbers = max(graph.numbers_of(each) for each in self.cut.nodes if each in graph.shapes)
         self.passing: list[Tensor | object] = []

@@ -18,7 +18,7 @@ from shapprune.graph.operations import LAYERS, Meaning, is_depthwise, meaning_of
 from shapprune.graph.outputs import map_tensors, tensors_of
 from shapprune.graph.parts import Dependent
 from shapprune.graph.shapes import keeps_units
-from shapprune.graph.tracing import trace
+from shapprune.graph.tracing import bind
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
 
@@ -29,6 +29,7 @@ class Channels:
     Args:
         model: a network that Torch-Pruning can follow; it is left as it is.
         example: images, [N, ...], that it can run on.
+        traced: the graph of the network, or of one that it is a copy of.
 
     Raises:
         ShapPruneError: Torch-Pruning cannot follow the network.
@@ -37,18 +38,19 @@ class Channels:
         >>> import torch
         >>> from torch import nn
         >>> from shapprune.graph.channels import Channels
+        >>> from shapprune.graph.tracing import trace
         >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
-        >>> for each in Channels(model, torch.rand(1, 1, 4, 4)).of("0"):
+        >>> for each in Channels(model, torch.rand(1, 1, 4, 4), trace(model)).of("0"):
         ...     print(each.name, each.reads, each.places.tolist())
         0 False [[0], [1]]
         3 True [[0, 1, 2, 3], [4, 5, 6, 7]]
     """
 
-    def __init__(self, model: nn.Module, example: Tensor):
+    def __init__(self, model: nn.Module, example: Tensor, traced: fx.GraphModule):
         self._model = model
         self._names = {module: name for name, module in model.named_modules()}
         with self._followed():
-            traced = trace(model, example)  # it leaves out where a forward pass wants no gradients
+            traced = bind(traced, model)  # it leaves out where a forward pass wants no gradients
             traced = trace_heads(model, traced, example) or traced
             self._graph = tp.DependencyGraph().build_dependency(
                 model,

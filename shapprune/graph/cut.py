@@ -112,14 +112,17 @@ class Cut:
         return self._make_before()
 
 
-def cut_at(traced: fx.GraphModule, site: fx.Node, sizes: Mapping[fx.Node, object] = MappingProxyType({})) -> Cut:
+def cut_at(
+    traced: fx.GraphModule, site: fx.Node, sizes: Mapping[fx.Node, object] = MappingProxyType({}), rows: int = 1
+) -> Cut:
     """Cut a traced network behind a value.
 
     Args:
         traced: the network.
-        site: the value, with a row for each image.
+        site: the value.
         sizes: the values that count images (`shapprune.graph.company.Company.sizes`). They do not cross the cut: the
             part after counts the rows that enter it, which may be more than the images of the part before.
+        rows: of the value for an image.
 
     Examples:
         >>> import torch
@@ -157,12 +160,17 @@ def cut_at(traced: fx.GraphModule, site: fx.Node, sizes: Mapping[fx.Node, object
 
     second = fx.Graph()
     copied = {each: second.placeholder(f"value_{i}") for i, each in enumerate([site, *beside])}
-    rows = second.call_method("size", (copied[site], 0)) if counted else None
+    count = second.call_method("size", (copied[site], 0)) if counted else None
+    if counted and rows > 1:
+        count = second.call_function(operator.floordiv, (count, rows))
     for each in counted:
-        copied[each] = _count(sizes[each], second, rows)
+        copied[each] = _count(sizes[each], second, count)
     for node in nodes:
         if node in after or node in constant:
             copied[node] = second.node_copy(node, copied.__getitem__)
+    for node in reversed(second.nodes):
+        if node.op == "get_attr" and not node.users:
+            second.erase_node(node)
     rest = [site, *(node for node in nodes if node in after)]
     return Cut(fx.GraphModule(traced, second), rest, beside, lambda: fx.GraphModule(traced, first))
 

@@ -48,7 +48,7 @@ class Dependencies:
         Raises:
             ShapPruneError: it cannot follow the network.
         """
-        return Channels(self._model, self._example)
+        return Channels(self._model, self._example, self._graph.traced)
 
     def of(self, layer: str) -> list[Dependent]:
         """List the modules that depend on the units of a layer, those first that put them out.

@@ -52,10 +52,10 @@ _MODULES: dict[Meaning, tuple[type[nn.Module], ...]] = {
 }
 _FUNCTIONS: dict[Meaning, set[str]] = {
     Meaning.ZERO: {
-        *("relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "elu", "elu_", "celu", "selu", "gelu", "silu"),
-        *("mish", "hardswish", "tanh", "tanh_", "hardtanh", "softsign"),
+        *("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu"),
+        *("mish", "hardswish", "tanh", "hardtanh", "softsign"),
     },
-    Meaning.ACTIVATION: {"sigmoid", "sigmoid_", "hardsigmoid", "logsigmoid", "softplus"},
+    Meaning.ACTIVATION: {"sigmoid", "hardsigmoid", "logsigmoid", "softplus"},
     Meaning.NORM: {"batch_norm"},
     Meaning.POOLING: {
         *("max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
@@ -65,8 +65,8 @@ _FUNCTIONS: dict[Meaning, set[str]] = {
         *("stochastic_depth", "pad"),
     },
     Meaning.FLATTEN: {"flatten", "view", "reshape", "squeeze"},
-    Meaning.ADD: {"add", "iadd", "add_", "sub", "isub"},
-    Meaning.SCALE: {"mul", "imul", "mul_"},
+    Meaning.ADD: {"add", "iadd", "sub", "isub"},
+    Meaning.SCALE: {"mul", "imul"},
     Meaning.JOIN: {"cat", "concat"},
 }
 
@@ -156,7 +156,7 @@ def meaning_of_module(module: nn.Module) -> Meaning:
 
 def meaning_of_function(node: fx.Node) -> Meaning:
     """What a function or method does to units, by its name alone: whether the shapes fit is not looked at."""
-    name = name_of(node)
+    name = name_of(node).removesuffix("_")  # in place or not
     return next((meaning for meaning, names in _FUNCTIONS.items() if name in names), Meaning.OTHER)
 
 

@@ -10,11 +10,10 @@ from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, first_line
 from shapprune.graph.channels import Channels
-from shapprune.graph.cut import node_shapes
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.heads import trace_heads
 from shapprune.graph.outputs import are_close, find_difference, map_tensors, tensors_of
-from shapprune.graph.tracing import trace
+from shapprune.graph.tracing import attributes_kept, trace
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
@@ -72,18 +71,17 @@ def compare(small: nn.Module, graph: UnitGraph, removed: Mapping[str, Sequence[i
     """
     name, images = type(small).__name__, _with_noise(example)
     try:
-        traced = trace(small, images)
-        _, outputs = node_shapes(traced, images)
-    except ShapPruneError as error:
-        reason = first_line(error.__cause__ or error)
-        raise ShapPruneError(f"{name} does not run without these units: {reason}") from error
+        with attributes_kept(small), torch.no_grad(), mode(small, training=False), at_precision("fp32", images.device):
+            outputs = map_tensors(lambda each: each, small(images))
+    except Exception as error:  # whatever the network's own code raises
+        raise ShapPruneError(f"{name} does not run without these units: {first_line(error)}") from error
     expected = masked(graph, removed, images)
     if any(each.isnan().any() for each in tensors_of(expected).values()):
         raise ShapPruneError(
             f"{name} puts out nan, so that nothing can be compared; look at its weights and the images"
         )
     if are_close(outputs, expected):
-        if graph.has_heads and trace_heads(small, traced, images) is None:
+        if graph.has_heads and trace_heads(small, trace(small), images) is None:
             raise ShapPruneError(f"a head that {name} uses in training only reads these units, and cannot do without")
         return
     if not are_close(masked(graph, removed, images), expected):
@@ -107,7 +105,7 @@ def find_refused(model: nn.Module, graph: UnitGraph, groups: Iterable[Group], ex
     refused: dict[Group, str] = {}
     if channels:
         try:
-            Channels(copy_network(model), example)
+            Channels(copy_network(model), example, graph.traced)
         except ShapPruneError as error:
             refused = dict.fromkeys(channels, str(error))
     return refused | _refused(model, graph, [group for group in groups if group not in refused], example)

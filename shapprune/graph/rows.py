@@ -71,7 +71,7 @@ class Spread:
     """
 
     def __init__(self, layer: Linear, positions: int, images: int, centred: bool):
-        self._layer, self._centred = layer, centred
+        self._layer, self._positions, self._centred = layer, positions, centred
         self._features = layer.weight[0].numel()
         enough = max(self._features, _PRODUCTS // self._features**2)
         self._places = draw_positions(positions, max(1, enough // images))
@@ -84,7 +84,7 @@ class Spread:
         """Add the layer's inputs for some images."""
         rows = input_rows(self._layer, values)
         if self._places is not None:
-            rows = rows[:, self._places.to(rows.device)]
+            rows = rows.reshape(-1, self._positions, self._features)[:, self._places.to(rows.device)]
         rows = rows.flatten(0, 1).double()  # a Gram matrix in single precision may not be positive
         self._sum = self._sum.to(rows.device) + rows.sum(0)
         self._count += len(rows)

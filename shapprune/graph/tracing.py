@@ -42,7 +42,7 @@ def trace(model: nn.Module, images: Tensor | None = None, training: bool = False
         if any(each.__name__ == kind for each in type(model).__mro__):
             raise ShapPruneError(f"torch.fx cannot trace {name}; give the network {cure}")
     constants = _check_inputs(model)
-    with mode(model, training), _attributes_kept(model):
+    with mode(model, training), attributes_kept(model):
         found: fx.GraphModule | ShapPruneError
         try:
             found = _symbolic(model, constants)
@@ -58,6 +58,20 @@ def trace(model: nn.Module, images: Tensor | None = None, training: bool = False
     _leave_out_unused(found.graph, dict(model.named_modules()))
     found.recompile()
     return found
+
+
+def bind(traced: fx.GraphModule, model: nn.Module) -> fx.GraphModule:
+    """The graph of a network on the modules and parameters of a copy of it."""
+    root = {}
+    for node in traced.graph.nodes:
+        if node.op in ("call_module", "get_attr"):
+            name = str(node.target)
+            owner, _, leaf = name.rpartition(".")
+            try:
+                root[name] = getattr(model.get_submodule(owner), leaf)
+            except AttributeError:  # a constant of the code, which torch.export has found
+                root[name] = getattr(traced.get_submodule(owner), leaf)
+    return fx.GraphModule(root, copy.deepcopy(traced.graph), class_name=type(model).__name__)
 
 
 def _is_closed(found: fx.GraphModule | ShapPruneError) -> bool:
@@ -121,7 +135,7 @@ class _Tracer(fx.Tracer):
 
 
 @contextmanager
-def _attributes_kept(model: nn.Module) -> Iterator[None]:
+def attributes_kept(model: nn.Module) -> Iterator[None]:
     """Take back, after the block, what a traced forward sets: attributes of modules, and items of their containers."""
     before = [(module, dict(vars(module))) for module in model.modules()]
     containers = [each for _, own in before for each in own.values() if isinstance(each, dict | list | set)]

@@ -138,9 +138,10 @@ class UnitGraph:
             ShapPruneError: as `start`.
         """
         shape = self.shapes[self.start(name)]
+        rows = shape[0] // self._images
         if name in self.attentions:
-            return self.attentions[name].layout(shape[0] // self._images)
-        return Layout(-1 if isinstance(self.modules[name], nn.Linear) and len(shape) > 2 else 1)
+            return self.attentions[name].layout(rows)
+        return Layout(-1, rows=rows) if isinstance(self.modules[name], nn.Linear) and len(shape) > 2 else Layout()
 
     def on_tokens(self, name: str) -> bool:
         """Whether a layer is a linear one on tokens, whose units lie on the last axis."""
@@ -169,13 +170,14 @@ class UnitGraph:
         (node,) = self.calls[name]
         module, shape = self.modules[name], self.shapes[node]
         linear = isinstance(module, nn.Linear)
-        fits = len(shape) >= 2 if linear else len(shape) == places_of(module) + 2
-        if not fits or shape[0] != self._images:
+        tokens = linear and len(shape) > 2
+        axes, rows = len(shape), shape[0] / self._images
+        if not (rows.is_integer() if tokens else axes == places_of(module) + 2 and rows == 1):
             kind = "linear layer" if linear else "convolution"
-            axes = ["images", "...", "units"] if linear else ["images", "units", *["positions"] * places_of(module)]
-            allowed = ", ".join(axes)
+            named = ["images", "...", "units"] if linear else ["images", "units", *["positions"] * places_of(module)]
             raise ShapPruneError(
-                f"{kind} {name!r} puts out {tuple(shape)} for {self._images} images, only [{allowed}] is supported"
+                f"{kind} {name!r} puts out {tuple(shape)} for {self._images} images, only [{', '.join(named)}] is"
+                " supported"
             )
         return node
 

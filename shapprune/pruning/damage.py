@@ -118,7 +118,7 @@ class DamageMeter:
         """The network from the first of some layers on, and what enters it."""
         sites = [self._graph.calls[name][0] for name in readers]
         value = sites[0].all_input_nodes[0]
-        cut = cut_at(self._graph.traced, value, self._graph.company.sizes)
+        cut = cut_at(self._graph.traced, value, self._graph.company.sizes, self._graph.company.rows_of(value))
         if not all(site in cut.nodes for site in sites):
             return self._model, [(batch,) for batch in self._images.split(_BATCH)]
         return cut.after, [cut.before(batch) for batch in self._images.split(_BATCH)]

@@ -65,7 +65,7 @@ class Structure:
         graph.require(*skip)
         graph.company.require_independence()
         dependencies = Dependencies(model, example, graph)
-        found, groups, readers = Readers(model, graph, dependencies), {}, {}
+        found, groups, readers = Readers(graph, dependencies), {}, {}
         layers = prunable_layers(model, example, coupled=True)
         left_whole: dict[str, str] = {}
         for layer in layers:
@@ -190,7 +190,7 @@ class Selector:
     def _readings(self, images: Tensor) -> Iterator[tuple[str, list[Reading]]]:
         """How the units of each group are read, in one or more passes of the network."""
         structure = self.structure
-        readers = Readers(structure.model, structure.graph, structure.dependencies)
+        readers = Readers(structure.graph, structure.dependencies)
         some: dict[str, list[Dependent]] = {}
         numbers = 0
         for layer in self._tracked(structure.groups, "layers"):

@@ -69,12 +69,13 @@ def test_what_is_left_computes_what_the_masked_network_does_and_is_loaded_and_tr
     assert sum(each.numel() for each in small.parameters()) < sum(each.numel() for each in model.parameters())
     shapprune.save(small, tmp_path / "small.safetensors")
     loaded = shapprune.load(tmp_path / "small.safetensors", lambda: copy.deepcopy(model))
-    assert torch.equal(logits(loaded(case.inputs)), found)
+    assert find_difference(logits(loaded(case.inputs)), found) < 1e-6
     logits(loaded.train()(case.inputs)).sum().backward()
 
 
-@EVERY
-def test_lists_what_can_be_removed(case):
+@pytest.mark.parametrize("name", ["torchvision vit", "torchvision swin", "timm deit", "gpt2", "llama"])
+def test_lists_what_can_be_removed(name):
+    case = CASES[name]
     found = {each.name: each for each in prunable_layers(build(case), case.inputs)}
     assert found[case.neurons[0]].kind == "linear"
     if case.heads[0]:
@@ -93,5 +94,5 @@ def test_a_neuron_of_a_gated_block_has_one_name():
 
 def test_all_heads_are_too_many():
     case = CASES["torchvision vit"]
-    with pytest.raises(ShapPruneError, match="removing all 4 units of layer 'encoder.layers"):
+    with pytest.raises(ShapPruneError, match=r"removing all 4 units of layer 'encoder.layers"):
         remove_units(build(case), {case.heads[0]: range(4)}, case.inputs)
