@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from shapprune.graph.operations import LAYERS
+from shapprune.graph.operations import is_layer, weight_of
+from shapprune.networks.fewer_heads import is_joint
 from shapprune.networks.modes import mode
 
 
@@ -36,6 +37,8 @@ def count_bytes(model: nn.Module) -> int:
 def count_macs(model: nn.Module, example: Tensor) -> int:
     """How many multiply-accumulate operations the convolutions and linear layers take for one image.
 
+    Products of queries, keys and values have no weights and are not counted.
+
     Args:
         model: the network.
         example: images, [N, ...]; only the first is used.
@@ -51,12 +54,19 @@ def count_macs(model: nn.Module, example: Tensor) -> int:
 
     def add(module: nn.Module, inputs: object, output: Tensor) -> None:
         nonlocal total
-        weight = module.weight
-        assert isinstance(weight, Tensor)
+        weight = weight_of(module)
         positions = output[0].numel() // weight.shape[0]
         total += positions * weight.numel()
 
-    hooks = [module.register_forward_hook(add) for module in model.modules() if isinstance(module, LAYERS)]
+    def add_attention(module: nn.Module, inputs: tuple[Tensor, ...], output: tuple[Tensor, object]) -> None:
+        nonlocal total
+        weights = module.get_parameter("in_proj_weight").numel()
+        if isinstance(module, nn.MultiheadAttention):  # it uses the weight of its last layer and does not call it
+            weights += module.out_proj.weight.numel()
+        total += output[0].numel() // output[0].shape[-1] * weights
+
+    hooks = [module.register_forward_hook(add) for module in model.modules() if is_layer(module)]
+    hooks += [module.register_forward_hook(add_attention) for module in model.modules() if is_joint(module)]
     try:
         with torch.no_grad(), mode(model, training=False):
             model(example[:1])

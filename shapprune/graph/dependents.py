@@ -58,8 +58,8 @@ class Dependencies:
         """
         if layer in self._graph.attentions:
             parts, reader = head_parts(self._graph, layer, self._example)
-            layers = [each for each in parts if each.leaf == "weight" and each.module in self._graph.calls]
-            return [*(Dependent(each.module, False, each.places) for each in layers), reader]
+            weights = [each for each in parts if each.leaf in ("weight", "in_proj_weight")]
+            return [*(Dependent(each.module, False, each.places) for each in weights), reader]
         if self._graph.on_tokens(layer):
             return neuron_dependents(self._graph, layer)
         return self.channels.of(layer)

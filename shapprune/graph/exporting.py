@@ -20,6 +20,7 @@ from shapprune.graph.operations import (
     LAYERS,
     has_own_weights,
     is_own_activation,
+    is_transposed,
     keeps_forward,
     name_of,
     works_in_place,
@@ -175,7 +176,7 @@ class _Lifted:
         bias, rows, weight = (each if isinstance(each, fx.Node) else None for each in product.args[:3])
         name = scope_of(node)
         module, own = self._modules.get(name), {id(self._parameter(each)) for each in (bias, weight)}
-        if module is None or type(module).__name__ != "Conv1D" or rows is None or name_of(rows) != "view":
+        if module is None or not is_transposed(module) or rows is None or name_of(rows) != "view":
             return None
         if own != {id(module.weight), id(module.bias)}:
             return None

@@ -113,10 +113,20 @@ def has_own_weights(module: nn.Module) -> bool:
     return all(name in module._parameters for name in ("weight", "bias"))
 
 
+def is_transposed(module: nn.Module) -> bool:
+    """Whether a module is a linear layer with its weight transposed, as those of GPT-2 in the package transformers."""
+    return type(module).__name__ == "Conv1D" and "transformers" in type(module).__module__
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module is a convolution or a linear layer."""
+    return isinstance(module, LAYERS) or is_transposed(module)
+
+
 def weight_of(module: nn.Module) -> Tensor:
-    """The weight of a convolution or linear layer without its history, also where it is computed from others."""
+    """The weight of a convolution or linear layer, [units, ...], without its history, also where it is computed."""
     assert isinstance(module.weight, Tensor)
-    return module.weight.detach()
+    return module.weight.detach().t() if is_transposed(module) else module.weight.detach()
 
 
 def works_in_place(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:

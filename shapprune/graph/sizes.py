@@ -13,6 +13,7 @@ from shapprune.graph.counting import count_bytes, count_parameters
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.operations import LAYERS, is_depthwise
 from shapprune.graph.unit_graph import UnitGraph
+from shapprune.networks.fewer_heads import is_joint
 
 MEASURES = ("macs", "parameters", "bytes")
 
@@ -80,7 +81,7 @@ class Sizes:
 
     def __init__(self, model: nn.Module, graph: UnitGraph, dependencies: Dependencies, layers: Sequence[str]):
         self.full = {layer: graph.units_of(layer) for layer in layers}
-        found = {name: _describe(module, name, graph) for name, module in model.named_modules()}
+        found = {name: _describe(module, name, graph) for name, module in graph.modules.items()}
         self._modules = {name: module for name, module in found.items() if module is not None}
         for layer in layers:
             for each in dependencies.of(layer):
@@ -108,9 +109,13 @@ def _describe(module: nn.Module, name: str, graph: UnitGraph) -> _Module | None:
         depthwise = is_depthwise(module)
         units = weight.shape[0]
         inputs = 1 if depthwise else weight.shape[1]
-        positions = sum(graph.shapes[node][1:].numel() // units for node in graph.calls.get(name, ()))
+        positions = sum(graph.numbers_of(node) // units for node in graph.calls.get(name, ()))
         products = weight[0].numel() if depthwise else weight[0, 0].numel()
         return _Module(inputs, units, products, positions, int(module.bias is not None), 0, number)
+    if is_joint(module):  # queries, keys and values; the layer that reads the heads is a module of its own
+        outputs, inputs = module.get_parameter("in_proj_weight").shape
+        positions = graph.numbers_of(graph.attentions[name].node) * 3 // outputs if name in graph.attentions else 0
+        return _Module(inputs, outputs, 1, positions, int(module.in_proj_bias is not None), 0, number)
     channels = getattr(module, "num_features", None) or getattr(module, "num_parameters", 1)
     if isinstance(channels, int) and channels > 1:
         parameters = sum(each.numel() == channels for each in own)

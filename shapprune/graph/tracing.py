@@ -6,12 +6,14 @@ import copy
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, first_line
 from shapprune.graph.exporting import export
 from shapprune.graph.operations import keeps_forward, works_in_place
+from shapprune.networks.fewer_heads import FewerHeads, can_have_fewer
 from shapprune.networks.modes import mode
 
 # Kinds of networks that hide their operations -> where the network itself is.
@@ -26,8 +28,7 @@ _COMPILED = {
 def trace(model: nn.Module, images: Tensor | None = None, training: bool = False) -> fx.GraphModule:
     """Record the graph of a network as it runs in eval mode. Modules and parameters are shared, not copied.
 
-    torch.fx records it. Where it cannot, or where it sees attention as one operation (nn.MultiheadAttention),
-    torch.export does.
+    torch.fx records it. Where it cannot, or where it sees attention as one operation, torch.export does.
 
     Args:
         model: a network of one input; further arguments have their defaults.
@@ -128,10 +129,22 @@ def _leave_out_unused(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> None
 
 
 class _Tracer(fx.Tracer):
-    """Records known modules as one operation, also those of a subclass that keeps their forward."""
+    """Records known modules as one operation, also those of a subclass that keeps their forward; attention in steps."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if _opens(m):
+            return False
         return super().is_leaf_module(m, module_qualified_name) or keeps_forward(m)
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        if _opens(m):
+            assert isinstance(m, nn.MultiheadAttention)
+            forward = FewerHeads(m).forward
+        return super().call_module(m, forward, args, kwargs)
+
+
+def _opens(module: nn.Module) -> bool:
+    return type(module) is nn.MultiheadAttention and can_have_fewer(module)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -65,13 +66,23 @@ def resized(model: nn.Module) -> dict[str, dict[str, int]]:
     return dict(getattr(model, "resized", {}))
 
 
+def can_have_fewer(whole: nn.MultiheadAttention) -> bool:
+    """Whether attention has queries, keys and values of one width, and no biases of its own for keys and values."""
+    return whole.in_proj_weight is not None and whole.bias_k is None and not whole.add_zero_attn
+
+
+def is_joint(module: nn.Module) -> bool:
+    """Whether attention has its queries, keys and values in one weight of its own."""
+    return isinstance(module, FewerHeads) or (isinstance(module, nn.MultiheadAttention) and can_have_fewer(module))
+
+
 class FewerHeads(nn.Module):
     """Attention of nn.MultiheadAttention, whose heads need not fill the width of the network.
 
     It has the parameters of the module that it is made from, by the same names.
 
     Args:
-        whole: self-attention with queries, keys and values of one width, without biases of its own for keys and values.
+        whole: attention that `can_have_fewer`.
 
     Attributes:
         num_heads: how many heads there are.
@@ -83,7 +94,7 @@ class FewerHeads(nn.Module):
 
     def __init__(self, whole: nn.MultiheadAttention):
         super().__init__()
-        if whole.in_proj_weight is None or whole.bias_k is not None or whole.add_zero_attn:
+        if not can_have_fewer(whole):
             raise ShapPruneError("heads can be removed from nn.MultiheadAttention of one width and without bias_k only")
         self.num_heads, self.head_dim = whole.num_heads, whole.head_dim
         self.batch_first, self.dropout = whole.batch_first, whole.dropout
@@ -101,22 +112,31 @@ class FewerHeads(nn.Module):
         is_causal: bool = False,
     ) -> tuple[Tensor, None]:
         """As that of nn.MultiheadAttention for [N, T, D], or [T, N, D]; the weights are not returned."""
-        weights = self.in_proj_weight.chunk(3)
-        biases = [None] * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        made = [F.linear(*each) for each in zip((query, key, value), weights, biases, strict=True)]
-        if not self.batch_first:
-            made = [each.transpose(0, 1) for each in made]
-        heads = [each.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for each in made]
+        queries, keys, values = self._project(query, key, value)
         masks = [] if attn_mask is None else [attn_mask]
         if key_padding_mask is not None:
             masks.append(key_padding_mask[:, None, None])
         added = [_as_added(each, query.dtype) for each in masks]
         mask = torch.stack(torch.broadcast_tensors(*added)).sum(0) if added else None
         dropped = self.dropout if self.training else 0.0
-        query, key, value = heads
-        joined = F.scaled_dot_product_attention(query, key, value, mask, dropped, is_causal and mask is None)
+        joined = F.scaled_dot_product_attention(queries, keys, values, mask, dropped, is_causal and mask is None)
         found = self.out_proj(joined.transpose(1, 2).flatten(2))
         return (found if self.batch_first else found.transpose(0, 1)), None
+
+    def _project(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, [N, heads, T, numbers] each."""
+        if query is key and key is value:
+            made = self._linear(query)
+        else:
+            made = [self._linear(each)[place] for place, each in enumerate((query, key, value))]
+        shape = self.num_heads, self.head_dim
+        queries, keys, values = (each.unflatten(-1, shape).transpose(1, 2) for each in (made[0], made[1], made[2]))
+        return queries, keys, values
+
+    def _linear(self, inputs: Tensor) -> Any:
+        """Queries, keys and values of all heads side by side, [N, T, heads * numbers] each."""
+        inputs = inputs if self.batch_first else inputs.transpose(0, 1)
+        return F.linear(inputs, self.in_proj_weight, self.in_proj_bias).chunk(3, dim=-1)
 
 
 def _as_added(mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -70,10 +70,13 @@ class _Sweep:
     def __init__(
         self, small: nn.Module, graph: UnitGraph, gone: Mapping[str, set[int]], images: Tensor, originals: int
     ):
-        self._small, self._graph, self._originals = small, graph, originals
+        self._small, self._graph, self._originals, self._images = small, graph, originals, len(images)
         layers = (name for name in graph.calls if not graph.is_depthwise(name))
-        self._kept = {name: _check_kept(small, name, graph.units_of(name), gone.get(name, set())) for name in layers}
         self._lockstep = Lockstep(graph.traced, small, images)
+        modules = self._lockstep.small.submodules
+        self._kept = {
+            name: _check_kept(modules[name], name, graph.units_of(name), gone.get(name, set())) for name in layers
+        }
 
     def run(self) -> None:
         """Fit all layers."""
@@ -86,15 +89,18 @@ class _Sweep:
             return
         if not has_rows(self._graph.modules[name]):
             return
-        layer, before = self._small.get_submodule(name), self._graph.modules[name]
+        layer, before = self._lockstep.small.submodules[name], self._graph.modules[name]
         assert isinstance(layer, Linear)
         _, seen = self._lockstep.value(node.all_input_nodes[0])
         outputs = output_rows(before, self._lockstep.large.env[node])[..., self._kept[name]]
         lost = self._lost(node, name)
         if lost is not None:
             outputs = outputs + output_rows(before, lost)
+        inputs = input_rows(layer, seen)
+        # An image may have several rows of tokens, as windows are.
+        inputs, outputs = (each.reshape(self._images, -1, each.shape[-1]) for each in (inputs, outputs))
         images, positions = _draw_positions(layer, outputs)
-        rows, wanted = input_rows(layer, seen)[images, positions], outputs[images, positions]
+        rows, wanted = inputs[images, positions], outputs[images, positions]
         missing = wanted - rows @ layer.weight.flatten(1).mT
         if layer.bias is not None:
             missing -= layer.bias
@@ -114,7 +120,8 @@ class _Sweep:
         """What is lost of a value that is added to the outputs of a layer, in the units of its outputs."""
         norm = self._graph.norm_behind(name)
         (value,) = ignore_sizes(node.users) if norm is not None else (node,)
-        users = ignore_sizes(value.users)
+        while len(users := ignore_sizes(value.users)) == 1 and _is_dropout(users[0], self._graph.modules):
+            (value,) = users
         if len(users) != 1 or self._graph.meaning(users[0]) is not Meaning.ADD or not _is_plain_sum(users[0]):
             return None
         others = [each for each in users[0].all_input_nodes if each is not value]
@@ -129,6 +136,13 @@ class _Sweep:
         scale = scale_of(self._small.get_submodule(norm))
         shares = torch.where(scale.abs() > _TINY * scale.abs().max(), 1 / scale, 0)
         return lost * (shares if linear else shares.reshape(1, -1, *[1] * (lost.dim() - 2)))
+
+
+def _is_dropout(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether a node does nothing in eval mode."""
+    if node.op == "call_module":
+        return isinstance(modules[str(node.target)], nn.Dropout | nn.Identity)
+    return name_of(node) == "dropout"
 
 
 def _is_plain_sum(node: fx.Node) -> bool:
@@ -146,10 +160,10 @@ def _gone(dependencies: Dependencies, units: Mapping[str, Sequence[int]]) -> dic
     return gone
 
 
-def _check_kept(small: nn.Module, name: str, units: int, gone: Collection[int]) -> list[int]:
+def _check_kept(layer: nn.Module, name: str, units: int, gone: Collection[int]) -> list[int]:
     """List the units of a layer that are left; raise unless the smaller network has as many."""
     kept = [unit for unit in range(units) if unit not in gone]
-    left = len(weight_of(small.get_submodule(name)))
+    left = len(weight_of(layer))
     if len(kept) != left:
         raise ShapPruneError(
             f"layer {name!r} has {left} units left, but {len(kept)} of {units} are not among those removed"

@@ -66,12 +66,7 @@ KINDS = {
     "tokens": (Tokens, ["one", "three"], None, ""),
     "used twice": (Twice, ["three"], "two", "is used 2 times in one pass"),
     "read by one that is used twice": (Twice, ["three"], "one", "Twice"),
-    "inside attention": (
-        Inside,
-        ["one", "three"],
-        "attention.out_proj",
-        "puts out (15, 4) for 3 images, only [images, ..., units]",
-    ),
+    "inside attention": (Inside, ["one", "three"], "attention.out_proj", "its units go on into 'reshape'"),
     "subclass of the same forward": (lambda: Net(conv=Renamed), ["one", "two", "three"], None, ""),
     "subclass with a forward": (lambda: Net(conv=Standardised), ["three"], "two", "a Standardised with a forward"),
     "linear subclass": (lambda: Net(linear=Half), ["one"], "three", "a Half with a forward"),
