@@ -75,9 +75,7 @@ def _check_architecture(key: str, network: Mapping[str, Any], config: Mapping[st
             yield f"{key}.layers", f"{layer!r} is not a layer of {architecture}{suggestion(layer, table)}"
 
 
-def _refusal(
-    key: str, architecture: str, options: Mapping[str, Any], *shape: tuple[int, int, int]
-) -> Iterator[Problem]:
+def _refusal(key: str, architecture: str, options: Mapping[str, Any], *shape: tuple[int, ...]) -> Iterator[Problem]:
     try:
         layer_table(architecture, options, *shape)
     except ShapPruneError as error:

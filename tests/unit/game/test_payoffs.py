@@ -8,7 +8,7 @@ from torch import nn
 
 import shapprune
 from shapprune import LayerGame, ShapPruneError
-from shapprune.game.payoffs import minus_loss
+from shapprune.game.payoffs import PAYOFFS, accuracy, check_payoff, margin, minus_loss
 from tests.toys import ConvNetwork, images, labels, randomise
 
 
@@ -94,3 +94,38 @@ def test_the_loss_is_the_cross_entropy(classes):
     found, expected = minus_loss(outputs, y), -nn.functional.cross_entropy(outputs, y, reduction="none")
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(*(torch.autograd.grad(each.sum(), outputs)[0] for each in (found, expected)))
+
+
+def test_a_sequence_is_worth_the_mean_over_its_labels_that_count():
+    outputs = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))
+    y = torch.tensor([[0, 4, 2, 1], [-100, 3, -100, 0]])
+    for payoff in PAYOFFS.values():
+        single = payoff(outputs.flatten(0, 1), y.flatten().clamp(min=0)).view(2, 4)
+        expected = torch.stack([single[0].mean(), single[1, [1, 3]].mean()])
+        torch.testing.assert_close(payoff(outputs, y), expected)
+        torch.testing.assert_close(payoff({"logits": outputs, "hidden": None}, y), expected)
+        check_payoff(payoff, outputs, y)
+
+
+def test_what_does_not_count_may_be_infinite():
+    outputs = torch.tensor([[[1.0, 4.0], [torch.inf, 0.0]]])
+    y = torch.tensor([[1, -100]])
+    assert (accuracy(outputs, y).item(), margin(outputs, y).item()) == (1.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "y", "message"),
+    [
+        (torch.zeros(2, 4, 5), torch.zeros(2, dtype=torch.int64), r"labels \[N, T\] of sequences, .*not \(2, 4, 5\)"),
+        (torch.zeros(2, 4, 5), torch.zeros(2, 3, dtype=torch.int64), r"not \(2, 4, 5\) and \(2, 3\)"),
+        (torch.zeros(2, 5), torch.zeros(2, 5, dtype=torch.int64), r"not \(2, 5\) and \(2, 5\)"),
+        (torch.zeros(2, 4, 5), torch.full((2, 4), 5), "label 5 is outside 0 ... 4, the network has 5 outputs"),
+        (torch.zeros(2, 4, 5), torch.full((2, 4), -1), "label -1 is outside 0 ... 4"),
+        (torch.zeros(2, 5), torch.tensor([0, -100]), "label -100 is outside 0 ... 4"),
+        (torch.zeros(2, 4, 5), torch.full((2, 4), -100), "sequence 0 has no label that counts"),
+        ({"scores": torch.zeros(2, 5)}, torch.tensor([0, 1]), r"the network returns a dict; give a payoff"),
+    ],
+)
+def test_labels_that_are_not_of_the_positions_are_refused(outputs, y, message):
+    with pytest.raises(ShapPruneError, match=message):
+        check_payoff(minus_loss, outputs, y)
