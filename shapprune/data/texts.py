@@ -114,7 +114,7 @@ def make_token_set(arrays: Sequence[np.ndarray], name: str, length: int, what: s
     if len(arrays) not in (2, len(ARRAYS)):
         raise ShapPruneError(f"{what} must return two arrays of tokens or four with labels, not {len(arrays)}")
     for array in arrays:
-        if array.dtype.kind not in "iu" or array.ndim != len(arrays) // 2 or not array.size:
+        if array.dtype.kind not in "iu" or array.ndim != len(arrays) // 2:
             raise ShapPruneError(
                 f"{what}: tokens must be whole numbers, [M] for training and for testing, or [N, {length}] with labels"
                 f" [N, {length}] for each, not {array.dtype} {list(array.shape)}"
@@ -142,7 +142,7 @@ def _cut(tokens: np.ndarray, length: int, what: str) -> tuple[np.ndarray, np.nda
 
 
 def _check_sequences(tokens: np.ndarray, labels: np.ndarray, length: int, what: str) -> None:
-    if tokens.shape != labels.shape or tokens.shape[1] != length:
+    if tokens.shape != labels.shape or tokens.shape[1] != length or not len(tokens):
         raise ShapPruneError(
             f"{what}: tokens and labels must be [N, {length}], not {list(tokens.shape)} and {list(labels.shape)}"
         )

@@ -36,10 +36,6 @@ CASES = {  # architecture, options: shape, parameters, prunable layers, units
 }
 
 
-# They have no BatchNorm, and their units have places beside axis 1.
-TRANSFORMERS = {"cct", "vit", "char_gpt"}
-
-
 def shape_for(architecture):
     """The shape of a small input that an architecture takes."""
     options = settle(architecture, {})
@@ -75,9 +71,9 @@ def test_sizes_and_layer_tables(case, expected):
         assert count == (layer.num_heads if isinstance(layer, SelfAttention) else layer.weight.shape[0])
 
 
-@pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - TRANSFORMERS))
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_which_layers_a_batchnorm_follows(architecture):
     shape = shape_for(architecture)
-    graph = UnitGraph(build(architecture, shape).eval(), torch.rand(2, *shape))
+    graph = UnitGraph(build(architecture, shape).eval(), inputs(shape))
     layers = layer_table(architecture, {})
     assert without_batchnorm(architecture, layers) == [name for name in layers if graph.norm_of(name) is None]
