@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -34,11 +37,14 @@ def count_bytes(model: nn.Module) -> int:
 
 
 def count_macs(model: nn.Module, example: Tensor) -> int:
-    """How many multiply-accumulate operations the convolutions and linear layers take for one image.
+    """How many multiply-accumulate operations the convolutions and linear layers take for one image or sequence.
+
+    Those of `torch.nn.MultiheadAttention` count, too. Products of queries with keys and of weights with values are left
+    out, as are all operations without parameters.
 
     Args:
         model: the network.
-        example: images, [N, ...]; only the first is used.
+        example: images, [N, ...], or tokens, [N, T]; only the first is used.
 
     Examples:
         >>> import torch
@@ -46,21 +52,30 @@ def count_macs(model: nn.Module, example: Tensor) -> int:
         >>> from shapprune.graph.counting import count_macs
         >>> count_macs(nn.Conv2d(1, 2, 3), torch.rand(1, 1, 8, 8))  # 36 positions, 2 x 9 weights
         648
+        >>> count_macs(nn.Linear(4, 3), torch.rand(1, 10, 4))  # 10 tokens, 12 weights
+        120
     """
-    total = 0
+    counts = list[int]()
 
-    def add(module: nn.Module, inputs: object, output: Tensor) -> None:
-        nonlocal total
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        positions = output[0].numel() // weight.shape[0]
-        total += positions * weight.numel()
+    def add(module: nn.Module, args: tuple[Tensor, ...], given: Mapping[str, Tensor], output: Any) -> None:
+        counts.append(_macs_of(module, args, given, output))
 
-    hooks = [module.register_forward_hook(add) for module in model.modules() if isinstance(module, LAYERS)]
+    counted = [module for module in model.modules() if isinstance(module, (*LAYERS, nn.MultiheadAttention))]
+    hooks = [module.register_forward_hook(add, with_kwargs=True) for module in counted]
     try:
         with torch.no_grad(), mode(model, training=False):
             model(example[:1])
     finally:
         for hook in hooks:
             hook.remove()
-    return total
+    return sum(counts)
+
+
+def _macs_of(module: nn.Module, args: tuple[Tensor, ...], given: Mapping[str, Tensor], output: Any) -> int:
+    """What a call of a layer takes, by what it was given and puts out."""
+    if isinstance(module, nn.MultiheadAttention):
+        query, key, value = [*args, *(given[name] for name in ("query", "key", "value") if name in given)][:3]
+        return module.embed_dim * (2 * query.numel() + key.numel() + value.numel())
+    weight = module.get_parameter("weight")
+    positions = int(output.numel()) // weight.shape[0]  # also where tokens are rows beside one another
+    return positions * weight.numel()
