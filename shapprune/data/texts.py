@@ -123,7 +123,7 @@ def make_token_set(arrays: Sequence[np.ndarray], name: str, length: int, what: s
         arrays = [part for stream in arrays for part in _cut(stream, length, what)]
     train, train_labels, test, test_labels = arrays
     for part, tokens, labels in (("train", train, train_labels), ("test", test, test_labels)):
-        _check_sequences(tokens, labels, length, f"{what}, {part} part")
+        check_sequences(tokens, labels, length, f"{what}, {part} part")
     most = max(int(array.max()) for array in arrays)
     info = DataInfo(name, (length,), most + 1, len(train), len(test), (), ())
     number = np.min_scalar_type(most)
@@ -141,7 +141,12 @@ def _cut(tokens: np.ndarray, length: int, what: str) -> tuple[np.ndarray, np.nda
     return pieces[:, :-1], pieces[:, 1:]
 
 
-def _check_sequences(tokens: np.ndarray, labels: np.ndarray, length: int, what: str) -> None:
+def check_sequences(tokens: np.ndarray, labels: np.ndarray, length: int, what: str) -> None:
+    """Raise unless whole numbers are tokens [N, length] and labels [N, length] as `make_token_set` takes them.
+
+    Raises:
+        ShapPruneError: they have other shapes, one is below 0, or no label of a sequence counts.
+    """
     if tokens.shape != labels.shape or tokens.shape[1] != length or not len(tokens):
         raise ShapPruneError(
             f"{what}: tokens and labels must be [N, {length}], not {list(tokens.shape)} and {list(labels.shape)}"

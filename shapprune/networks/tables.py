@@ -47,7 +47,7 @@ class Architecture:
     builder: str
     layers: Callable[[Mapping[str, Any]], dict[str, int]]
     image: str = "of any size"
-    takes: Callable[[tuple[int, ...], Mapping[str, Any]], bool] = lambda shape, options: True
+    takes: Callable[[tuple[int, ...], Mapping[str, Any]], bool] = lambda shape, options: len(shape) == 3
     options: Mapping[str, Option] = field(default_factory=dict)
     normed: Callable[[str], bool] = lambda layer: False
     tokens: bool = False
@@ -83,7 +83,7 @@ def _resnet(depth: int) -> Architecture:
         f"shapprune.networks.resnet:resnet{depth}",
         lambda _: dict(layers),
         "at least 4 x 4 pixels",
-        lambda shape, _: min(shape[1:]) >= 4,
+        lambda shape, _: len(shape) == 3 and min(shape[1:]) >= 4,
         normed=lambda layer: True,
     )
 
@@ -137,7 +137,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mlp": Architecture(
         "shapprune.networks.plain:MLP",
         _mlp_layers,
-        options={
+        "of any size",
+        lambda shape, _: True,
+        {
             "width": Option(int, 256, "units of both layers", minimum=1),
             "widths": _widths(2, None),
             "nonlinearity": Option(str, "relu", "what follows each layer", choices=tuple(NONLINEARITIES)),
@@ -147,20 +149,20 @@ ARCHITECTURES: dict[str, Architecture] = {
         "shapprune.networks.plain:LeNet5",
         _lenet5_layers,
         "at least 16 x 16 pixels",
-        lambda shape, _: min(shape[1:]) >= 16,
+        lambda shape, _: len(shape) == 3 and min(shape[1:]) >= 16,
         {"widths": _widths(4, [10, 20, 100, 25])},
     ),
     "fmnist_cnn": Architecture(
         "shapprune.networks.plain:FashionCNN",
         lambda _: {"conv1": 32, "conv2": 64, "fc1": 4096},
         "at least 2 x 2 pixels",
-        lambda shape, _: min(shape[1:]) >= 2,
+        lambda shape, _: len(shape) == 3 and min(shape[1:]) >= 2,
     ),
     "vgg16": Architecture(
         "shapprune.networks.vgg:VGG16",
         _vgg16_layers,
         "of 3 channels and 32 to 63 pixels a side",
-        lambda shape, _: shape[0] == 3 and min(shape[1:]) >= 32 and max(shape[1:]) < 64,
+        lambda shape, _: len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= 32 and max(shape[1:]) < 64,
         normed=lambda layer: layer.startswith("features."),
     ),
     **{f"resnet{depth}": _resnet(depth) for depth in (20, 32, 44, 56)},
@@ -182,7 +184,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         "shapprune.networks.transformers:ViT",
         _block_layers("blocks.{}", "attn", "fc1"),
         "whose sides are multiples of the patch",
-        lambda shape, options: not any(side % options["patch"] for side in shape[1:]),
+        lambda shape, options: len(shape) == 3 and not any(side % options["patch"] for side in shape[1:]),
         {
             "patch": Option(int, 4, "pixels a side of the square that becomes a token", minimum=1),
             **_transformer(width=64, depth=4, heads=4, head_dim=16, hidden=128),
@@ -214,13 +216,9 @@ def settle(architecture: str, options: Mapping[str, Any], shape: tuple[int, ...]
     settled = settle_options(known.options, options, architecture)
     if {"width", "widths"} <= options.keys():
         raise ShapPruneError(f"give {architecture} either width or widths, not both")
-    if shape is None:
-        return settled
-    tokens = len(shape) == 1
-    if known.tokens != tokens or not (tokens or known.takes(shape, settled)):
+    if shape is not None and not (len(shape) == 1 if known.tokens else known.takes(shape, settled)):
         taken = "sequences of tokens" if known.tokens else f"images {known.image}"
-        given = f"sequences of {shape[0]} tokens" if tokens else " x ".join(map(str, shape))
-        raise ShapPruneError(f"{architecture} takes {taken}, not {given}")
+        raise ShapPruneError(f"{architecture} takes {taken}, not {' x '.join(map(str, shape))}")
     return settled
 
 

@@ -81,7 +81,11 @@ def _check_architecture(key: str, network: Mapping[str, Any], config: Mapping[st
     if refused := [*chain.from_iterable(single)] or [*_refusal(f"{key}.options", architecture, options)]:
         yield from refused
         return
-    if info := info_of(network.get("data"), config):
+    data, known = network.get("data"), ARCHITECTURES[architecture]
+    if (data in DATASETS or data in config["datasets"]) and known.tokens != has_tokens(data, config):
+        kinds = ("images", "sequences of tokens")
+        yield f"{key}.data", f"{architecture} takes {kinds[known.tokens]}, but {data} has {kinds[not known.tokens]}"
+    elif info := info_of(data, config):
         yield from _refusal(f"{key}.data", architecture, options, info.shape)
     if isinstance(layers, Mapping):
         yield f"{key}.layers", f"the units of {architecture} are known; list only the names, as [{', '.join(layers)}]"

@@ -189,7 +189,7 @@ def test_grasp_goes_through_attention():
 
 
 def test_synflow_is_refused_of_tokens():
-    with pytest.raises(ShapPruneError, match="synflow sends an image of ones .*, but this one takes tokens"):
+    with pytest.raises(ShapPruneError, match=r"synflow sends an image of ones .*, but this one takes tokens"):
         shapprune.score(token_game(), "synflow")
 
 

@@ -31,7 +31,7 @@ def test_torch_fx_traces_them(architecture):
 @pytest.mark.parametrize(
     ("architecture", "shape", "classes"),
     [
-        *(("lenet5", (3, 32, 20), 4), ("mlp", (1, 8, 8), 3), ("fmnist_cnn", (3, 11, 9), 2)),
+        *(("lenet5", (3, 32, 20), 4), ("mlp", (1, 8, 8), 3), ("mlp", (5,), 3), ("fmnist_cnn", (3, 11, 9), 2)),
         *(("resnet20", (1, 9, 5), 7), ("cct", (1, 9, 6), 4), ("vit", (2, 8, 12), 3)),
     ],
 )
@@ -59,7 +59,8 @@ def test_other_images_and_classes(architecture, shape, classes):
         ("vgg16", {}, GREY, "vgg16 takes images of 3 channels"),
         ("vit", {"patch": 5}, GREY, "vit takes images whose sides are multiples of the patch, not 1 x 28 x 28"),
         ("vit", {"heads": 0}, GREY, "'heads' of vit: 0 is not at least 1"),
-        ("mlp", {}, TEXT, "mlp takes images of any size, not sequences of 128 tokens"),
+        ("lenet5", {}, TEXT, "lenet5 takes images at least 16 x 16 pixels, not 128"),
+        ("cct", {}, TEXT, "cct takes images of any size, not 128"),
         ("char_gpt", {}, GREY, "char_gpt takes sequences of tokens, not 1 x 28 x 28"),
         ("vgg16", {"dropout": 0.1}, COLOUR, "unknown option of vgg16 'dropout'; allowed: none"),
     ],

@@ -129,9 +129,16 @@ MISTAKES = [
         GPT | {f"{NET}.architecture": "mlp", f"{NET}.options": {}},
         f"{NET}.data",
         "mlp takes images",
-        "sequences of 128 tokens",
+        "tiny-shakespeare has sequences of tokens",
     ),
-    (GPT | {f"{NET}.data": "mnist"}, f"{NET}.data", "char_gpt takes sequences of tokens", "1 x 28 x 28"),
+    (
+        GPT
+        | {"datasets": {"words": TEXT | {"source": "a:b"}}, f"{NET}.data": "words", f"{NET}.architecture": "lenet5"}
+        | {f"{NET}.options": {}},
+        f"{NET}.data",
+        "lenet5 takes images, but words has sequences of tokens",
+    ),
+    (GPT | {f"{NET}.data": "mnist"}, f"{NET}.data", "char_gpt takes sequences of tokens, but mnist has images"),
     (GPT | {f"{NET}.train.augment": ["crop"]}, f"{NET}.train.augment", "crop", "lenet5 takes tokens"),
     (GPT | {"compress": COMPRESS | {"train": FLIPS}}, "compress.train.augment", "flip", "lenet5 takes tokens"),
     (GPT | {"budgets": {"methods": {"taylor": {}}}}, "budgets.methods", "take images", "lenet5 takes tokens"),
