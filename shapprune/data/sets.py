@@ -90,8 +90,8 @@ def load_own(own: str | Mapping[str, Any], name: str) -> ImageSet:
         own: ``"package.module:function"``; called without arguments, it returns train images, train labels, test images
             and test labels: uint8 [N, C, H, W] or [N, H, W], and integers [N] from 0 to classes - 1. Two pairs of
             images and labels are taken as well. Or the settings of a text: its ``source``, which is a file, the name of
-            a text that comes with the package, or a function that returns tokens as `make_token_set` takes them; and
-            the ``length`` of sequences.
+            a text that comes with the package, or a function that returns tokens as `make_token_set` takes them; the
+            ``length`` of sequences, and the ``tokenizer`` of a text that is read.
         name: the name of the set in the configuration.
 
     Raises:
@@ -100,7 +100,8 @@ def load_own(own: str | Mapping[str, Any], name: str) -> ImageSet:
     """
     source: str = own if isinstance(own, str) else own["source"]
     if not isinstance(own, str) and ":" not in source:
-        return make_text_set(read_text(source, [REPOSITORY / "data", *_folders()]), name, own["length"])
+        text = read_text(source, [REPOSITORY / "data", *_folders()])
+        return make_text_set(text, name, own["length"], own["tokenizer"])
     what = f"data set {name!r} ({source})"
     arrays = own_arrays(source, f"data set {name!r}:", what)
     if not isinstance(own, str):

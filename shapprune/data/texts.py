@@ -68,17 +68,27 @@ def characters_of(text: str) -> str:
     return "".join(sorted(set(text)))
 
 
-def make_text_set(text: str, name: str, length: int) -> ImageSet:
-    """Make sequences of a text, whose tokens are its characters, numbered as in `characters_of`.
+def _by_characters(text: str) -> np.ndarray:
+    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    return (np.cumsum(np.bincount(codes) > 0) - 1)[codes]  # by counting, which is faster than by sorting
 
-    The last tenth of the text is for testing. Both parts are cut into pieces of ``length + 1`` characters, which have
-    none in common: all but the last are the tokens of a sequence, all but the first its labels. What is left over at
+
+# Names of what makes tokens of a text, [M].
+TOKENIZERS: dict[str, Callable[[str], np.ndarray]] = {"characters": _by_characters}
+
+
+def make_text_set(text: str, name: str, length: int, tokenizer: str = "characters") -> ImageSet:
+    """Make sequences of a text.
+
+    The last tenth of the text is for testing. Both parts are cut into pieces of ``length + 1`` tokens, which have none
+    in common: all but the last are the tokens of a sequence, all but the first its labels. What is left over at
     the end of a part is not used.
 
     Args:
         text: the text.
         name: of the set.
         length: tokens in a sequence.
+        tokenizer: ``characters`` takes each character for a token, numbered as in `characters_of`.
 
     Raises:
         ShapPruneError: the text is too short for one sequence in each part.
@@ -91,8 +101,7 @@ def make_text_set(text: str, name: str, length: int) -> ImageSet:
         >>> shouts.info.train, shouts.info.test, shouts.info.classes
         (25, 2, 5)
     """
-    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    tokens = (np.cumsum(np.bincount(codes) > 0) - 1)[codes]  # by counting, which is faster than by sorting
+    tokens = TOKENIZERS[tokenizer](text)
     middle = len(tokens) * _TENTHS // (_TENTHS + 1)
     return make_token_set((tokens[:middle], tokens[middle:]), name, length, f"text {name!r}")
 

@@ -34,8 +34,8 @@ def _pointer(path: Path) -> str | None:
 
 
 @cache
-def _text_of(source: str, length: int) -> tuple[DataInfo, str]:
-    text_set = load_own({"source": source, "length": length}, source)
+def _text_of(source: str, tokenizer: str, length: int) -> tuple[DataInfo, str]:
+    text_set = load_own({"source": source, "tokenizer": tokenizer, "length": length}, source)
     return text_set.info, arrays_md5(text_set)
 
 
@@ -53,7 +53,7 @@ def data_of(name: str, datasets: Mapping[str, Any]) -> tuple[str, tuple[str, ...
         return pointer, (own,)
     if ":" in own["source"]:
         return f"{pointer} in sequences of {own['length']}", (own["source"],)
-    return _text_of(own["source"], own["length"])[1], ()
+    return _text_of(own["source"], own["tokenizer"], own["length"])[1], ()
 
 
 def text_info(name: str, own: str | Mapping[str, Any]) -> DataInfo | None:
@@ -64,7 +64,7 @@ def text_info(name: str, own: str | Mapping[str, Any]) -> DataInfo | None:
     """
     if isinstance(own, str) or ":" in own["source"]:
         return None
-    return replace(_text_of(own["source"], own["length"])[0], name=name)
+    return replace(_text_of(own["source"], own["tokenizer"], own["length"])[0], name=name)
 
 
 def text_files(own: str | Mapping[str, Any] | None) -> list[str]:

@@ -37,10 +37,12 @@ def info_of(data: str | None, config: Mapping[str, Any]) -> DataInfo | None:
         return None
 
 
-def has_tokens(data: str | None, config: Mapping[str, Any]) -> bool:
-    """Whether a data set has sequences of tokens in the place of images."""
+def has_tokens(data: str | None, config: Mapping[str, Any]) -> bool | None:
+    """Whether a data set has sequences of tokens in the place of images; None of one that has a mistake of its own."""
     own, known = config["datasets"].get(data), DATASETS.get(data or "")
-    return isinstance(own, Mapping) if own is not None else known is not None and known.tokens
+    if own is None:
+        return None if known is None else known.tokens
+    return False if isinstance(own, str) else True if "source" in own else None
 
 
 def infos(networks: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> dict[str, DataInfo]:

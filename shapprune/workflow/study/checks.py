@@ -82,7 +82,7 @@ def _check_architecture(key: str, network: Mapping[str, Any], config: Mapping[st
         yield from refused
         return
     data, known = network.get("data"), ARCHITECTURES[architecture]
-    if (data in DATASETS or data in config["datasets"]) and known.tokens != has_tokens(data, config):
+    if has_tokens(data, config) not in (None, known.tokens):
         kinds = ("images", "sequences of tokens")
         yield f"{key}.data", f"{architecture} takes {kinds[known.tokens]}, but {data} has {kinds[not known.tokens]}"
     elif info := info_of(data, config):

@@ -124,6 +124,8 @@ MISTAKES = [
     ({"datasets": {"words": TEXT | {"kind": "txt"}}}, "datasets.words.kind", "'txt'", "'text'"),
     ({"datasets": {"words": TEXT | {"tokenizer": "bytes"}}}, "datasets.words.tokenizer", "'bytes'", "characters"),
     ({"datasets": {"words": {"kind": "text"}}}, "datasets.words.source", "missing"),
+    ({"datasets": {"words": {"kind": "text"}}, f"{NET}.data": "words"}, "datasets.words.source", "missing"),
+    ({"datasets": {"words": 5}, f"{NET}.data": "words"}, "datasets.words", "5 is not text or a mapping"),
     ({"datasets": {"words": TEXT | {"lenght": 9}}}, "datasets.words.lenght", "unknown key", "'length'"),
     (
         GPT | {f"{NET}.architecture": "mlp", f"{NET}.options": {}},
