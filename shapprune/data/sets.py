@@ -71,7 +71,7 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> Im
     ours = folders if root is not None else [REPOSITORY / "data", *folders]
     info = DATASETS[name]
     if name in TEXTS:
-        image_set = make_text_set(read_text(name, ours), name, *info.shape)
+        image_set = make_text_set(read_text(name, ours), name, info.shape[0])
     elif name == "digits":
         image_set = check_image_set(info, sources.digits())
     elif name == SAMPLE:
