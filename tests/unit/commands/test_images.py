@@ -155,7 +155,7 @@ def of_tokens(tmp_path, own_data):
     return run
 
 
-def test_functions_return_tokens(of_tokens, capsys):
+def test_functions_return_tokens(of_tokens, out, capsys):
     tokens = np.random.default_rng(0).integers(0, 8, (30, 6))
     tokens, labels = tokens[:, :-1], np.where(np.arange(5) == 2, -100, tokens[:, 1:])
     found = []
@@ -166,6 +166,8 @@ def test_functions_return_tokens(of_tokens, capsys):
     model = toys.randomise(build("char_gpt", (5,), 8, width=8, depth=1, heads=2, head_dim=4, hidden=6))
     expected = evaluate(model, torch.from_numpy(tokens), torch.from_numpy(labels))
     assert (found[2]["loss"], found[2]["accuracy"]) == pytest.approx(expected, rel=1e-5)
+    more = ("--layers", "blocks.0.fc1", "blocks.0.attn", "--criterion", "permutation", "--images", 9, "--out", out)
+    assert of_tokens("score", (tokens, labels), *more) == 0
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import shapprune
 from shapprune import LayerGame, ShapPruneError
 from shapprune.game.payoffs import PAYOFFS, accuracy, check_payoff, margin, minus_loss
+from shapprune.networks.losses import logits_of
 from tests.toys import ConvNetwork, images, labels, randomise
 
 
@@ -129,3 +133,45 @@ def test_what_does_not_count_may_be_infinite():
 def test_labels_that_are_not_of_the_positions_are_refused(outputs, y, message):
     with pytest.raises(ShapPruneError, match=message):
         check_payoff(minus_loss, outputs, y)
+
+
+@dataclass
+class Outputs:
+    """As some libraries return them."""
+
+    logits: Tensor
+    hidden: Tensor
+
+
+class Named(NamedTuple):
+    logits: Tensor
+    hidden: Tensor
+
+
+class Several(nn.Module):
+    """Linear, ReLU, linear; puts out both, in one of several forms."""
+
+    def __init__(self, form=None):
+        super().__init__()
+        self.first, self.second, self.form = nn.Linear(4, 6), nn.Linear(6, 3), form
+
+    def forward(self, x):
+        hidden = torch.relu(self.first(x))
+        return self.form(logits=self.second(hidden), hidden=hidden) if self.form else self.second(hidden)
+
+
+@pytest.mark.parametrize("form", [dict, Outputs, Named])
+def test_logits_among_other_outputs_are_what_payoffs_are_of(form):
+    several, single = (randomise(Several(each)) for each in (form, None))
+    games = [LayerGame(model, "first", images(5, (4,)), labels(5)) for model in (several, single)]
+    for criterion in ("permutation", "taylor", "snip", "grasp"):
+        found, expected = (shapprune.score(each, criterion).values for each in games)
+        torch.testing.assert_close(found, expected)
+    own = LayerGame(several, "first", images(5, (4,)), labels(5), payoff=lambda outputs, y: logits_of(outputs)[:, 0])
+    torch.testing.assert_close(own.full, single(images(5, (4,)))[:, 0].detach(), check_dtype=False)
+
+
+def test_images_that_change_others_are_found_in_a_dataclass():
+    model = randomise(Several(lambda **outputs: Outputs(**{k: v - v.mean(0) for k, v in outputs.items()})))
+    with pytest.raises(ShapPruneError, match="image"):
+        LayerGame(model, "first", images(5, (4,)), labels(5))
