@@ -1,6 +1,7 @@
 """Small transformers: for images with and without convolutions, and for text.
 
-All of them take any number of examples at once. torch.fx traces them: nothing in them depends on that number.
+They are built of ``depth`` blocks, whose sizes beside the width of a token are ``heads``, ``head_dim`` and ``hidden``,
+the neurons between the two linear layers. torch.fx traces them, and they take any number of examples at once.
 """
 
 from __future__ import annotations
@@ -45,21 +46,13 @@ class ViT(nn.Module):
     """
 
     def __init__(
-        self,
-        shape: tuple[int, int, int],
-        classes: int,
-        patch: int,
-        width: int,
-        depth: int,
-        heads: int,
-        head_dim: int,
-        hidden: int,
+        self, shape: tuple[int, int, int], classes: int, patch: int, width: int, depth: int, **block: int
     ) -> None:
         super().__init__()
         channels, height, across = shape
         self.embed = nn.Conv2d(channels, width, patch, patch)
         self.positions = nn.Parameter(torch.empty(1, (height // patch) * (across // patch), width))
-        self.blocks = nn.Sequential(*(Block(width, heads, head_dim, hidden) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(Block(width, causal=False, **block) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, classes)
         _draw_weights(self)
@@ -78,20 +71,11 @@ class CharGPT(nn.Module):
     its own.
     """
 
-    def __init__(
-        self,
-        shape: tuple[int],
-        classes: int,
-        width: int,
-        depth: int,
-        heads: int,
-        head_dim: int,
-        hidden: int,
-    ) -> None:
+    def __init__(self, shape: tuple[int], classes: int, width: int, depth: int, **block: int) -> None:
         super().__init__()
         self.embed = nn.Embedding(classes, width)
         self.positions = nn.Parameter(torch.empty(1, shape[0], width))
-        self.blocks = nn.Sequential(*(Block(width, heads, head_dim, hidden, causal=True) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(Block(width, causal=True, **block) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, classes)
         _draw_weights(self)
@@ -112,24 +96,14 @@ class CCT(nn.Module):
     """
 
     def __init__(
-        self,
-        shape: tuple[int, int, int],
-        classes: int,
-        convolutions: int,
-        width: int,
-        depth: int,
-        heads: int,
-        head_dim: int,
-        hidden: int,
+        self, shape: tuple[int, int, int], classes: int, convolutions: int, width: int, depth: int, **block: int
     ) -> None:
         super().__init__()
         channels, height, across = shape
         self.tokenizer = _Tokenizer(channels, convolutions, width)
         side = 2**convolutions  # each pooling halves the sides, and rounds up
         tokens = -(-height // side) * -(-across // side)
-        self.classifier = _Classifier(
-            tokens, width, classes, [CCTBlock(width, heads, head_dim, hidden) for _ in range(depth)]
-        )
+        self.classifier = _Classifier(tokens, width, classes, [CCTBlock(width, **block) for _ in range(depth)])
         _draw_weights(self)
         nn.init.trunc_normal_(self.classifier.positional_emb, std=0.2)
 
