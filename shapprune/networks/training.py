@@ -18,7 +18,7 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.networks.augment import augment, darkest
 from shapprune.networks.losses import cross_entropies, hits, logits_of, mean_loss, require_labels
 from shapprune.networks.modes import mode
-from shapprune.networks.randomness import global_state, reproducible_convolutions, seeded, set_global_state
+from shapprune.networks.randomness import global_state, reproducible_sums, seeded, set_global_state
 from shapprune.networks.recipe import Recipe
 
 # Numbers in the images, and tokens in the sequences, that are evaluated at a time.
@@ -96,7 +96,7 @@ def fit(
     watched = progress and sys.stderr.isatty()
     with (
         seeded(seed, device),  # dropout draws from the global generator
-        reproducible_convolutions(),
+        reproducible_sums(),
         mode(model, training=True),
         tqdm(total=recipe.epochs * training.steps, unit="step", disable=not watched) as bar,
     ):

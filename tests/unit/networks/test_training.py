@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.networks.builders import build
 from shapprune.networks.modes import mode
 from shapprune.networks.randomness import seeded
 from shapprune.networks.recipe import Recipe
@@ -243,6 +244,35 @@ def test_a_seed_gives_the_same_network_again_on_a_gpu():
         fit(model, *TRAIN, *VALIDATION, Recipe(2, augment=("flip", "crop", "rotate")), device="cuda", progress=False)
     assert same(*models)
     assert torch.equal(state, torch.cuda.get_rng_state())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_seed_gives_the_same_transformer_again_on_a_gpu():
+    tokens = torch.randint(9, (64, 33), generator=torch.Generator().manual_seed(0))
+    models = []
+    for _ in range(2):
+        with seeded(0):
+            models.append(build("char_gpt", (32,), 9, width=32, depth=2, heads=4, head_dim=16, hidden=64))
+        data = tokens[:, :-1], tokens[:, 1:]
+        fit(models[-1], *data, *data, Recipe(3, batch=16, optimizer="adamw", lr=0.01), device="cuda", progress=False)
+    assert same(*models)
+
+
+def test_attention_that_saves_memory_is_left_out_of_training_and_handed_back():
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.seen = nn.Linear(36, 4), set[bool]()
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.seen.add(torch.backends.cuda.mem_efficient_sdp_enabled())
+            return self.layer(images.flatten(1))
+
+    model = Looks()
+    train(model, epochs=1)
+    assert model.seen == {False}
+    assert torch.backends.cuda.mem_efficient_sdp_enabled()
 
 
 def sequences(count: int) -> tuple[Tensor, Tensor]:
