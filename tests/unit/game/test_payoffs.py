@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import shapprune
 from shapprune import LayerGame, ShapPruneError
 from shapprune.game.payoffs import PAYOFFS, accuracy, check_payoff, margin, minus_loss
+from shapprune.networks.builders import build
 from shapprune.networks.losses import logits_of
 from tests.toys import ConvNetwork, images, labels, randomise
 
@@ -175,3 +176,16 @@ def test_images_that_change_others_are_found_in_a_dataclass():
     model = randomise(Several(lambda **outputs: Outputs(**{k: v - v.mean(0) for k, v in outputs.items()})))
     with pytest.raises(ShapPruneError, match="image"):
         LayerGame(model, "first", images(5, (4,)), labels(5))
+
+
+def test_tokens_that_are_their_own_labels_are_refused_where_the_payoff_is_ours():
+    model = randomise(build("char_gpt", (4,), 5, width=4, depth=1, heads=2, head_dim=2, hidden=3))
+    tokens = labels(8, 5).view(2, 4)
+    with pytest.raises(ShapPruneError, match="the labels are the tokens themselves"):
+        LayerGame(model, "blocks.0.fc1", tokens, tokens)
+
+    def ahead(outputs, y):
+        return minus_loss(outputs[:, :-1], y[:, 1:])
+
+    own = LayerGame(model, "blocks.0.fc1", tokens, tokens, payoff=ahead)
+    torch.testing.assert_close(own.full, ahead(model(tokens), tokens).detach(), check_dtype=False)
