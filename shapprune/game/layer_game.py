@@ -21,7 +21,6 @@ from shapprune.game.protocol import PayoffGame
 from shapprune.game.summed import SummedEntry
 from shapprune.game.walks import active_first, walk_rows
 from shapprune.graph.units import read_units
-from shapprune.networks.losses import require_labels
 from shapprune.networks.modes import outside_inference
 
 # From so many coalitions an example on, entering behind the next layer is cheaper than masking: the contributions of
@@ -92,11 +91,9 @@ class LayerGame(PayoffGame):
     ):
         if len(images) == 0 or len(images) != len(labels):
             raise ShapPruneError(f"{len(images)} scoring images and {len(labels)} labels were given, not one for each")
-        if isinstance(payoff, str):  # a function of one's own may look further ahead
-            require_labels(images, labels)
         found = find_payoff(payoff)
         network = CutNetwork(model, layer, images, labels, site, memory_mb, precision)
-        check_payoff(found, network.outputs, network.labels)
+        check_payoff(found, network.outputs, network.labels, network.images)
         examples = np.arange(len(images)) if examples is None else np.asarray(examples)
         self._start(network, found, examples, torch.empty(0, dtype=torch.long, device=network.device), Cost())
 

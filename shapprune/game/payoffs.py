@@ -16,7 +16,7 @@ from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError, first_line, unknown
 from shapprune.graph.outputs import map_tensors
-from shapprune.networks.losses import NOT_COUNTED, cross_entropies, hits, logits_of, mean_of_positions, require_counted
+from shapprune.networks.losses import NOT_COUNTED, cross_entropies, hits, logits_of, mean_of_positions, require_labels
 
 # From the network's outputs, whatever they are, and labels.
 Payoff = Callable[[Any, Tensor], Tensor]
@@ -102,19 +102,20 @@ def require_finite(values: Tensor, what: str) -> None:
         )
 
 
-def check_payoff(payoff: Payoff, outputs: object, labels: Tensor) -> None:
+def check_payoff(payoff: Payoff, outputs: object, labels: Tensor, inputs: Tensor | None = None) -> None:
     """Raise unless a payoff can use the outputs and labels, and values each example by itself.
 
     Args:
         payoff: the function.
         outputs: of the network for the first images.
         labels: of all images.
+        inputs: all images or tokens; None to look at labels alone.
 
     Raises:
         ShapPruneError: for a payoff of `PAYOFFS`, outputs and labels are neither [N, classes] and [N] nor, of
-            sequences, [N, T, classes] and [N, T], a label is not the number of a class, or no label of a sequence
-            counts; for another one, it fails, does not return a floating-point number for each example, or what it
-            returns for an example depends on others.
+            sequences, [N, T, classes] and [N, T], a label is not the number of a class, no label of a sequence
+            counts, or labels are the tokens themselves; for another one, it fails, does not return a floating-point
+            number for each example, or what it returns for an example depends on others.
     """
     if payoff not in PAYOFFS.values():
         _check_own(payoff, outputs, labels)
@@ -130,11 +131,11 @@ def check_payoff(payoff: Payoff, outputs: object, labels: Tensor) -> None:
             "this payoff needs outputs [N, T, classes] and labels [N, T] of sequences, or outputs [N, classes] and"
             f" whole-number labels [N], not {tuple(logits.shape)} and {tuple(labels.shape)} {labels.dtype}"
         )
-    _check_labels(labels, logits.shape[-1])
+    require_labels(inputs, labels)
+    _check_range(labels, logits.shape[-1])
 
 
-def _check_labels(labels: Tensor, classes: int) -> None:
-    require_counted(labels)
+def _check_range(labels: Tensor, classes: int) -> None:
     counted = labels if labels.dim() == 1 else labels[labels != NOT_COUNTED]
     low, high = int(counted.min()), int(counted.max())
     if low < 0 or high >= classes:

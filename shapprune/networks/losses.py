@@ -75,30 +75,23 @@ def mean_of_positions(values: Tensor, labels: Tensor) -> Tensor:
     return torch.where(counted, values, 0).sum(1) / counted.sum(1)
 
 
-def require_counted(labels: Tensor) -> None:
-    """Raise for a sequence none of whose labels counts; labels of images, [N], are not looked at.
-
-    Raises:
-        ShapPruneError: there is one; the message names the first.
-    """
-    empty = (labels == NOT_COUNTED).all(1) if labels.dim() > 1 else labels.new_zeros(0)
-    if empty.any():
-        raise ShapPruneError(f"sequence {int(empty.nonzero()[0])} has no label that counts: all are {NOT_COUNTED}")
-
-
-def require_labels(inputs: Tensor, labels: Tensor) -> None:
-    """Raise for sequences whose labels leave nothing to learn or measure.
+def require_labels(inputs: Tensor | None, labels: Tensor) -> None:
+    """Raise for sequences whose labels leave nothing to learn or measure; those of images, [N], are not looked at.
 
     Args:
-        inputs: images, or tokens, int64 [N, T].
+        inputs: images, or tokens, int64 [N, T]; None to look at labels alone.
         labels: [N], or of sequences [N, T].
 
     Raises:
         ShapPruneError: no label of a sequence counts, or the labels are the tokens themselves.
     """
-    require_counted(labels)
-    shaped = labels.dim() > 1 and inputs.shape == labels.shape
-    if shaped and torch.equal(inputs, labels.where(labels != NOT_COUNTED, inputs)):
+    if labels.dim() == 1:
+        return
+    counted = labels != NOT_COUNTED
+    if not counted.any(1).all():
+        empty = int(counted.any(1).logical_not().nonzero()[0])
+        raise ShapPruneError(f"sequence {empty} has no label that counts: all are {NOT_COUNTED}")
+    if inputs is not None and inputs.shape == labels.shape and torch.equal(inputs, labels.where(counted, inputs)):
         raise ShapPruneError(
             "the labels are the tokens themselves, but that of a position is what follows it: give tokens[:, :-1] and"
             " tokens[:, 1:]"

@@ -17,7 +17,6 @@ from shapprune.networks.losses import (
     hits,
     logits_of,
     mean_loss,
-    require_counted,
     require_labels,
 )
 
@@ -81,9 +80,9 @@ def test_logits_are_found_among_other_outputs():
 def test_sequences_without_a_label_are_refused():
     labels = torch.tensor([[1, NOT_COUNTED], [NOT_COUNTED, NOT_COUNTED]])
     with pytest.raises(ShapPruneError, match="sequence 1 has no label that counts: all are -100"):
-        require_counted(labels)
-    require_counted(labels[:1])
-    require_counted(torch.tensor([0, 1]))
+        require_labels(None, labels)
+    require_labels(None, labels[:1])
+    require_labels(None, torch.tensor([0, 1]))
 
 
 def test_tokens_that_are_their_own_labels_are_refused():
