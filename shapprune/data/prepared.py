@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # train images and labels, test images and labels
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+# The label of a token that does not count, as `torch.nn.functional.cross_entropy` has it.
+NOT_COUNTED = -100
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class DataInfo:
 class ImageSet:
     """An image set: uint8 images [N, C, H, W] and int64 labels [N], for training and for testing.
 
-    A set of sequences has tokens [N, T] of any integer type, and int64 labels [N, T].
+    A set of sequences has tokens [N, T] of any integer type, and int64 labels [N, T]: what is to follow each token, or
+    `NOT_COUNTED`.
     """
 
     info: DataInfo

@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.data.prepared import ARRAYS, DataInfo, ImageSet, check_image_set
+from shapprune.data.prepared import ARRAYS, NOT_COUNTED, DataInfo, ImageSet, check_image_set
 
-NOT_COUNTED = -100  # the label of positions that do not count
 # Texts that come with the package: their file in data/, files that others have, and the MD5 of their bytes, unpacked.
 TEXTS = {
     "tiny-shakespeare": (

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError, first_line, unknown
+from shapprune.data.prepared import NOT_COUNTED
 from shapprune.graph.outputs import map_tensors
-from shapprune.networks.losses import NOT_COUNTED, cross_entropies, hits, logits_of, mean_of_positions, require_labels
+from shapprune.networks.losses import cross_entropies, hits, logits_of, mean_of_positions, require_labels
 
 # From the network's outputs, whatever they are, and labels.
 Payoff = Callable[[Any, Tensor], Tensor]

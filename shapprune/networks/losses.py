@@ -10,9 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError
-
-# The label of positions that do not count, as `torch.nn.functional.cross_entropy` has it.
-NOT_COUNTED = -100
+from shapprune.data.prepared import NOT_COUNTED
 
 
 def logits_of(outputs: Any) -> Any:
@@ -44,8 +42,8 @@ def cross_entropies(outputs: Tensor, labels: Tensor, label_smoothing: float = 0.
 
     Examples:
         >>> import torch
-        >>> from shapprune.networks.losses import NOT_COUNTED, cross_entropies
-        >>> cross_entropies(torch.zeros(1, 3, 2), torch.tensor([[0, 1, NOT_COUNTED]]))
+        >>> from shapprune.networks.losses import cross_entropies
+        >>> cross_entropies(torch.zeros(1, 3, 2), torch.tensor([[0, 1, -100]]))
         tensor([0.6931])
     """
     each = F.cross_entropy(outputs.flatten(0, -2), labels.flatten(), reduction="none", label_smoothing=label_smoothing)

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.data.prepared import NOT_COUNTED
 from shapprune.networks.losses import (
-    NOT_COUNTED,
     cross_entropies,
     hits,
     logits_of,
