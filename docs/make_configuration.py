@@ -62,12 +62,14 @@ def criteria_page() -> str:
 
 def _architectures() -> Iterator[tuple[str, ...]]:
     for name, architecture in ARCHITECTURES.items():
-        yield f"`{name}`", architecture.image, ", ".join(layer_table(name, {})), _options(architecture.options)
+        images = "sequences of tokens" if architecture.tokens else architecture.image
+        yield f"`{name}`", images, ", ".join(layer_table(name, {})), _options(architecture.options)
 
 
 def _datasets() -> Iterator[tuple[str, ...]]:
     for name, info in DATASETS.items():
-        yield f"`{name}`", " × ".join(map(str, info.shape)), str(info.classes), str(info.train), str(info.test)
+        size = f"{info.shape[0]} tokens" if info.tokens else " × ".join(map(str, info.shape))
+        yield f"`{name}`", size, str(info.classes), str(info.train), str(info.test)
 
 
 def _criteria() -> Iterator[tuple[str, ...]]:

@@ -16,7 +16,7 @@ from shapprune.workflow.study import config as study
 from shapprune.workflow.jobs import frame
 from shapprune.gpu.leases import describe
 from shapprune.workflow.figures import catalog as figures
-from shapprune.workflow.stages import registry
+from shapprune.workflow.stages import inputs, registry
 from shapprune.core.errors import ShapPruneError
 from shapprune.workflow.study.plan import Plan
 

@@ -21,6 +21,7 @@ from shapprune.data.folders import ImageFolder, open_flat_folder, open_folder, o
 from shapprune.data.image_files import MODES, ImageFiles
 from shapprune.data.prepared import ARRAYS, ImageSet, splits, tensors
 from shapprune.data.sets import DATASETS, load, make_set, own_arrays
+from shapprune.data.texts import check_sequences, make_token_set
 
 
 def open_images(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserImages:
@@ -53,6 +54,9 @@ def open_images(arguments: argparse.Namespace, checkpoint: Checkpoint) -> UserIm
             f" {len(arrays)} values"
         )
     if len(arrays) == len(ARRAYS):
+        if _are_tokens(*arrays[:2]):
+            token_set = make_token_set(arrays, name, arrays[0].shape[1], f"--data {name}")
+            return _open_set(arguments, stored, token_set, "")
         return _open_set(arguments, stored, make_set(arrays, name, f"--data {name}"), "of its training images")
     return _open_arrays(arguments, stored, *arrays)
 
@@ -124,8 +128,11 @@ def _find_files(arguments: argparse.Namespace, classes: Sequence[str]) -> tuple[
 
 def _open_set(arguments: argparse.Namespace, stored: Mapping[str, Any], image_set: ImageSet, origin: str) -> UserImages:
     info = image_set.info
-    own = Normalisation(info.mean, info.std, origin)
-    chosen = choose_normalisation(arguments, stored, info.shape[0], own)
+    if info.tokens:
+        chosen = _refuse_normalisation(arguments, "the tokens")
+    else:
+        own = Normalisation(info.mean, info.std, origin)
+        chosen = choose_normalisation(arguments, stored, info.shape[0], own)
     normalised = dataclasses.replace(image_set, info=dataclasses.replace(info, mean=chosen.mean, std=chosen.std))
 
     def part(name: str) -> LabelledPart:
@@ -140,24 +147,43 @@ def _open_arrays(
 ) -> UserImages:
     if images.ndim == 3 and images.dtype == np.uint8:
         images = images[:, None]
-    _check_arrays(arguments.data, images, labels)
+    tokens = _are_tokens(images, labels)
+    if tokens:
+        check_sequences(images, labels, images.shape[1], f"--data {arguments.data}")
+    else:
+        _check_arrays(arguments.data, images, labels)
     labels = labels.astype(np.int64)
-    normalisation = Normalisation()
-    if images.dtype == np.uint8:
+    if tokens:
+        normalisation = _refuse_normalisation(arguments, "the tokens")
+
+        def read(places: np.ndarray) -> Tensor:
+            return torch.from_numpy(images[places].astype(np.int64))
+
+    elif images.dtype == np.uint8:
         normalisation = choose_normalisation(arguments, stored, images.shape[1])
 
         def read(places: np.ndarray) -> Tensor:
             return normalisation.apply(_copy_in_order(images[places]))
 
-    elif arguments.mean:
-        raise ShapPruneError(f"the images of {arguments.data} are floats, which are taken as they come, without --mean")
     else:
+        normalisation = _refuse_normalisation(arguments, "floats")
 
         def read(places: np.ndarray) -> Tensor:
             return torch.from_numpy(_copy_in_order(images[places])).float()
 
     halves = _halve(LabelledPart(len(labels), read, labels))
     return UserImages(arguments.data, images.shape[1:], *halves, normalisation)
+
+
+def _are_tokens(images: np.ndarray, labels: np.ndarray) -> bool:
+    return images.ndim == labels.ndim == 2 and images.dtype.kind in "iu" and labels.dtype.kind in "iu"
+
+
+def _refuse_normalisation(arguments: argparse.Namespace, what: str) -> Normalisation:
+    """What is done to images that are taken as they come."""
+    if arguments.mean:
+        raise ShapPruneError(f"the images of {arguments.data} are {what}, which are taken as they come, without --mean")
+    return Normalisation()
 
 
 def _check_arrays(name: str, images: np.ndarray, labels: np.ndarray) -> None:

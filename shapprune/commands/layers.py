@@ -21,7 +21,7 @@ def add_command(commands: Subparsers) -> None:
     )
     parser.add_argument("--architecture", required=True, help="a name, or package.module:function of your own")
     parser.add_argument("--options", help="options of the builder, as YAML, e.g. '{width: 64}'")
-    parser.add_argument("--data", help="a data set with images of the right shape")
+    parser.add_argument("--data", help="a data set with images of the right shape, or with tokens")
     parser.add_argument("--shape", type=int, nargs="+", help="or the shape of an image, e.g. 3 32 32")
 
 
@@ -43,10 +43,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     from shapprune.commands.network import build_network
     from shapprune.graph.prunable import prunable_layers
+    from shapprune.networks.tables import ARCHITECTURES
 
     shape = tuple(arguments.shape) if arguments.shape else DATASETS[arguments.data].shape
+    named = (ARCHITECTURES.get(arguments.architecture), DATASETS.get(arguments.data))
+    numbers = torch.long if any(each is not None and each.tokens for each in named) else torch.float
     model = build_network(arguments.architecture, options, shape)
-    found = prunable_layers(model, torch.zeros(2, *shape), coupled=True)
+    found = prunable_layers(model, torch.zeros(2, *shape, dtype=numbers), coupled=True)
     print("layers:" if any(layer.coupled is None for layer in found) else "layers: {}")
     for layer in found:
         if layer.coupled is None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from shapprune.commands.parts import LabelledPart, UserImages
 from shapprune.core.errors import ShapPruneError, few, first_line
+from shapprune.networks.losses import logits_of
 from shapprune.networks.modes import mode
 from shapprune.networks.training import evaluate
 
@@ -36,11 +37,11 @@ class Evaluation:
         Raises:
             ShapPruneError: the loss is not finite.
         """
-        loss, correct = 0.0, 0
+        loss, correct = 0.0, 0.0
         for some in np.array_split(self.places, math.ceil(len(self.places) / _AT_ONCE)):
             labels = torch.from_numpy(self.part.labels[some])
             some_loss, some_accuracy = evaluate(model, self.part.read(some), labels)
-            loss, correct = loss + some_loss * len(some), correct + round(some_accuracy * len(some))
+            loss, correct = loss + some_loss * len(some), correct + round(some_accuracy * len(some), 9)
         if not math.isfinite(loss):
             raise ShapPruneError(
                 f"the loss of the network on {len(self.places)} images is {loss}: its weights, its outputs or the"
@@ -87,29 +88,30 @@ def check_fit(model: nn.Module, example: Tensor, images: UserImages) -> int:
     """
     with torch.inference_mode(), mode(model, training=False):
         try:
-            outputs = model(example)
+            outputs = logits_of(model(example))
         except (RuntimeError, ValueError, TypeError) as error:
             raise ShapPruneError(
                 f"the network fails on images {list(images.shape)} of {images.name}: {first_line(error)}"
             ) from error
     labels = [part.labels for part in (images.scoring, images.evaluation) if isinstance(part, LabelledPart)]
-    if not isinstance(outputs, Tensor) or outputs.dim() < 2 or (labels and outputs.dim() > 2):
+    if not isinstance(outputs, Tensor) or outputs.dim() < 2 or (labels and outputs.dim() != 1 + labels[0].ndim):
         found = list(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise ShapPruneError(f"the network returns {found}, a row of one number a class is needed for each image")
+        raise ShapPruneError(f"the network returns {found}, a row of one number a class is needed for each label")
     if outputs.isnan().any():
         raise ShapPruneError(
             f"the network puts out nan for the first images of {images.name}; look at its weights and the images"
         )
+    classes = outputs.shape[-1 if labels else 1]
     highest = max((int(each.max()) for each in labels), default=0)
-    if highest >= outputs.shape[1]:
+    if highest >= classes:
         raise ShapPruneError(
-            f"{images.name} has labels up to {highest}, but the network has {outputs.shape[1]} outputs, for the labels"
-            f" 0 ... {outputs.shape[1] - 1}"
+            f"{images.name} has labels up to {highest}, but the network has {classes} outputs, for the labels"
+            f" 0 ... {classes - 1}"
         )
-    if images.classes and len(images.classes) < outputs.shape[1]:
+    if images.classes and len(images.classes) < classes:
         raise ShapPruneError(
             f"{images.name} has {len(images.classes)} classes ({few(images.classes)}), but the network has"
-            f" {outputs.shape[1]} outputs, and nothing says which of them these are: give folders of all its classes,"
+            f" {classes} outputs, and nothing says which of them these are: give folders of all its classes,"
             " a package.module:function that returns images and labels, or, to calibrate, images without folders"
         )
-    return outputs.shape[1]
+    return classes

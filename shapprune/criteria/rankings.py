@@ -7,15 +7,16 @@ a game from which units were removed (`LayerGame.without`).
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.criteria.heuristics import by_unit
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.payoffs import minus_loss
 from shapprune.graph.operations import LAYERS, has_own_weights, weight_of
+from shapprune.networks.losses import cross_entropies, logits_of
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
 from shapprune.shapley.criterion import criterion
@@ -141,8 +142,8 @@ def grasp(game: LayerGame, temperature: float = 200.0) -> Tensor:
     own = next(iter(_weights(game, own=True)))
 
     def gradient(images: Tensor, labels: Tensor, again: bool = False) -> tuple[Tensor, ...]:
-        outputs = functional_call(game.model, weights, (images,))
-        loss = F.cross_entropy(outputs / temperature, labels, reduction="sum") / len(game)
+        outputs = logits_of(functional_call(game.model, weights, (images,)))
+        loss = cross_entropies(outputs / temperature, labels).sum() / len(game)
         # The gradient of a weight that the network does not use is zero.
         return torch.autograd.grad(loss, list(weights.values()), create_graph=again, materialize_grads=True)
 
@@ -154,7 +155,8 @@ def grasp(game: LayerGame, temperature: float = 200.0) -> Tensor:
         along = torch.stack([(one * each).sum() for one, each in zip(whole, some, strict=True)]).sum()
         return torch.autograd.grad(along, weights[own])
 
-    (curved,) = game.sum_over_images(product, passes=9)
+    with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
+        (curved,) = game.sum_over_images(product, passes=9)
     return _by_incoming(weights[own] * curved)
 
 
@@ -171,9 +173,14 @@ def synflow(game: LayerGame) -> Tensor:
     units of a layer, so units that leave change no score of the others. The paper prunes networks before training. In a
     trained network the running means of BatchNorms are subtracted from the flow, and a ReLU may then end it.
 
+    Raises:
+        ShapPruneError: the network takes tokens, of which there is no image of ones.
+
     Source: Tanaka et al. 2020, "Pruning neural networks without any data by iteratively conserving synaptic flow",
     Algorithm 1.
     """
+    if not game.images.is_floating_point():
+        raise ShapPruneError("synflow sends an image of ones through the network, but this one takes tokens")
     name = next(iter(_weights(game, own=True)))
     state = {
         key: value.detach().double().abs()
@@ -183,7 +190,7 @@ def synflow(game: LayerGame) -> Tensor:
     weight = state[name].requires_grad_(True)
     ones = torch.ones_like(game.images[:1], dtype=torch.float64)
     with mode(game.model, training=False), at_precision("fp32", game.device), torch.enable_grad():
-        flow = functional_call(game.model, state, (ones,)).sum()
+        flow = logits_of(functional_call(game.model, state, (ones,))).sum()
         (slope,) = torch.autograd.grad(flow, weight)
     game.count(3 / len(game))
     return _by_incoming((weight * slope).abs())

@@ -1,5 +1,7 @@
 """Image sets in the form that all stages read: checked arrays, splits, draws, and tensors for a network.
 
+Sets of sequences have the same form: tokens in the place of images, and a label at each position.
+
 Importing this module does not import torch.
 """
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # train images and labels, test images and labels
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+# The label of a token that does not count, as `torch.nn.functional.cross_entropy` has it.
+NOT_COUNTED = -100
 
 
 @dataclass(frozen=True)
@@ -32,26 +36,35 @@ class DataInfo:
 
     Attributes:
         name: its name in the configuration.
-        shape: channels, height and width of an image.
-        classes: number of classes; labels are 0 to classes - 1.
+        shape: channels, height and width of an image, or the length of a sequence of tokens.
+        classes: number of classes, or of the tokens in the vocabulary; labels are 0 to classes - 1.
         train: number of training images.
         test: number of test images.
-        mean: mean of each channel, on the scale 0 to 1, that `tensors` subtracts.
-        std: standard deviation of each channel, on the same scale, that `tensors` divides by.
+        mean: mean of each channel, on the scale 0 to 1, that `tensors` subtracts; empty for tokens.
+        std: standard deviation of each channel, on the same scale, that `tensors` divides by; empty for tokens.
     """
 
     name: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: int
     train: int
     test: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    @property
+    def tokens(self) -> bool:
+        """Whether these are sequences of tokens."""
+        return len(self.shape) == 1
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """An image set: uint8 images [N, C, H, W] and int64 labels [N], for training and for testing."""
+    """An image set: uint8 images [N, C, H, W] and int64 labels [N], for training and for testing.
+
+    A set of sequences has tokens [N, T] of any integer type, and int64 labels [N, T]: what is to follow each token, or
+    `NOT_COUNTED`.
+    """
 
     info: DataInfo
     train_images: np.ndarray
@@ -108,8 +121,8 @@ def tensors(image_set: ImageSet, part: str, indices: np.ndarray | None = None) -
         indices: the images, in this order; by default all.
 
     Returns:
-        float32 images [N, C, H, W], scaled from 0..255 to 0..1, minus the mean and divided by the std of each channel;
-        int64 labels [N].
+        float32 images [N, C, H, W], scaled from 0..255 to 0..1, minus the mean and divided by the std of each channel,
+        and int64 labels [N]; or tokens and labels, both int64 [N, T].
 
     Examples:
         >>> import numpy as np
@@ -126,6 +139,8 @@ def tensors(image_set: ImageSet, part: str, indices: np.ndarray | None = None) -
     labels: np.ndarray = getattr(image_set, f"{part}_labels")
     if indices is not None:
         images, labels = images[indices], labels[indices]
+    if image_set.info.tokens:
+        return torch.from_numpy(images.astype(np.int64)), torch.tensor(labels)
     mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (image_set.info.mean, image_set.info.std))
     return torch.from_numpy(images.astype(np.float32)).div_(255).sub_(mean).div_(std), torch.tensor(labels)
 
@@ -217,7 +232,8 @@ def check_image_set(info: DataInfo, arrays: Arrays) -> ImageSet:
     image_set = ImageSet(info, train_images, train_labels.astype(np.int64), test_images, test_labels.astype(np.int64))
     for part, count in (("train", info.train), ("test", info.test)):
         found = getattr(image_set, f"{part}_images").shape
-        if found != (count, *info.shape) or len(getattr(image_set, f"{part}_labels")) != count:
+        labelled = (count, *info.shape) if info.tokens else (count,)
+        if found != (count, *info.shape) or getattr(image_set, f"{part}_labels").shape != labelled:
             raise ShapPruneError(
                 f"the {part} part of {info.name} should be {count} labelled images {list(info.shape)},"
                 f" not {list(found)}"

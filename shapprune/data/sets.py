@@ -1,4 +1,4 @@
-"""Named image sets and those of one's own: their facts, where their files are, and loading.
+"""Named image sets and those of one's own, texts among them: their facts, where their files are, and loading.
 
 Importing this module does not import torch, so that a workflow can be planned by the table `DATASETS`.
 """
@@ -6,7 +6,7 @@ Importing this module does not import torch, so that a workflow can be planned b
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from shapprune.core.paths import REPOSITORY
 from shapprune.core.resolve import call_function
 from shapprune.data import sources
 from shapprune.data.prepared import ARRAYS, Arrays, DataInfo, ImageSet, arrays_md5, check_image_set, md5_of, read_arrays
+from shapprune.data.texts import TEXTS, make_text_set, make_token_set, read_text
 
 SAMPLE = "fashion-mnist-sample"
 _SAMPLE_MD5 = "759a1a17a7e2c0a84bd66edccaba3616"  # of its arrays; the file may be packed by another zlib
@@ -31,6 +32,7 @@ DATASETS: dict[str, DataInfo] = {
         DataInfo("cifar10", (3, 32, 32), 10, 50000, 10000, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         # (x - 127) / 128, as TensorFlow trained EfficientNet-Lite.
         DataInfo("imagenet-sample", (3, 224, 224), 1000, 500, 500, (127 / 255,) * 3, (128 / 255,) * 3),
+        DataInfo("tiny-shakespeare", (128,), 65, 7781, 864, (), ()),
     )
 }
 # `arrays_md5` of each set, so that cache keys are known without reading images.
@@ -41,6 +43,7 @@ KNOWN_MD5 = {
     "fashion-mnist": "87df77318880e56d6caad20b3facc564",
     "cifar10": "3d7df60196cbb162eae0001b44824de8",
     "imagenet-sample": "99822aeac58b91a24a5b72af77f84d1d",
+    "tiny-shakespeare": "418116f89b2566a399d27d452781e8ae",
 }
 
 
@@ -65,32 +68,44 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> Im
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)
     folders = [Path(root)] if root is not None else _folders()
-    if name == "digits":
-        arrays = sources.digits()
+    ours = folders if root is not None else [REPOSITORY / "data", *folders]
+    info = DATASETS[name]
+    if name in TEXTS:
+        image_set = make_text_set(read_text(name, ours), name, info.shape[0])
+    elif name == "digits":
+        image_set = check_image_set(info, sources.digits())
     elif name == SAMPLE:
-        arrays = _sample(folders if root is not None else [REPOSITORY / "data", *folders])
+        image_set = check_image_set(info, _sample(ours))
     else:
-        arrays = _full(name, folders, download)
-    image_set = check_image_set(DATASETS[name], arrays)
+        image_set = check_image_set(info, _full(name, folders, download))
     if (md5 := arrays_md5(image_set)) != KNOWN_MD5[name]:
         raise ShapPruneError(f"the images of {name} are not the published ones: their MD5 is {md5}")
     return image_set
 
 
-def load_own(function: str, name: str) -> ImageSet:
-    """Load an image set from a function of one's own; mean and std are those of its training images.
+def load_own(own: str | Mapping[str, Any], name: str) -> ImageSet:
+    """Load a data set of one's own; mean and std of images are those of the training images.
 
     Args:
-        function: ``"package.module:function"``; called without arguments, it returns train images, train labels,
-            test images and test labels: uint8 [N, C, H, W] or [N, H, W], and integers [N] from 0 to classes - 1. Two
-            pairs of images and labels are taken as well.
+        own: ``"package.module:function"``; called without arguments, it returns train images, train labels, test images
+            and test labels: uint8 [N, C, H, W] or [N, H, W], and integers [N] from 0 to classes - 1. Two pairs of
+            images and labels are taken as well. Or the settings of a text: its ``source``, which is a file, the name of
+            a text that comes with the package, or a function that returns tokens as `make_token_set` takes them; the
+            ``length`` of sequences, and the ``tokenizer`` of a text that is read.
         name: the name of the set in the configuration.
 
     Raises:
-        ShapPruneError: the function does not exist, fails, or returns arrays of the wrong type, shape or length.
+        ShapPruneError: the function does not exist, fails, or returns arrays of the wrong type, shape or length; or the
+            text cannot be read, or is too short.
     """
-    what = f"data set {name!r} ({function})"
-    arrays = own_arrays(function, f"data set {name!r}:", what)
+    source: str = own if isinstance(own, str) else own["source"]
+    if not isinstance(own, str) and ":" not in source:
+        text = read_text(source, [REPOSITORY / "data", *_folders()])
+        return make_text_set(text, name, own["length"], own["tokenizer"])
+    what = f"data set {name!r} ({source})"
+    arrays = own_arrays(source, f"data set {name!r}:", what)
+    if not isinstance(own, str):
+        return make_token_set(arrays, name, own["length"], what)
     if len(arrays) != len(ARRAYS):
         raise ShapPruneError(f"{what} must return four arrays: {', '.join(ARRAYS)}")
     return make_set(arrays, name, what)

@@ -93,7 +93,7 @@ class LayerGame(PayoffGame):
             raise ShapPruneError(f"{len(images)} scoring images and {len(labels)} labels were given, not one for each")
         found = find_payoff(payoff)
         network = CutNetwork(model, layer, images, labels, site, memory_mb, precision)
-        check_payoff(found, network.outputs, network.labels)
+        check_payoff(found, network.outputs, network.labels, network.images)
         examples = np.arange(len(images)) if examples is None else np.asarray(examples)
         self._start(network, found, examples, torch.empty(0, dtype=torch.long, device=network.device), Cost())
 

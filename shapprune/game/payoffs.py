@@ -1,4 +1,8 @@
-"""Payoffs: what a coalition is worth to an example, from the network's outputs and the label; higher = better."""
+"""Payoffs: what a coalition is worth to an example, from the network's outputs and the label; higher = better.
+
+An example is an image with one label, or a sequence of tokens with a label at each position: what is to follow the
+token there, or -100 where that does not count. The payoff of a sequence is the mean over its labels that count.
+"""
 
 from __future__ import annotations
 
@@ -11,32 +15,43 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError, first_line, unknown
+from shapprune.data.prepared import NOT_COUNTED
 from shapprune.graph.outputs import map_tensors
+from shapprune.networks.losses import cross_entropies, hits, logits_of, mean_of_positions, require_labels
 
 # From the network's outputs, whatever they are, and labels.
 Payoff = Callable[[Any, Tensor], Tensor]
 _FEW_CLASSES = 32
 
 
-def minus_loss(outputs: Tensor, labels: Tensor) -> Tensor:
+def minus_loss(outputs: Any, labels: Tensor) -> Tensor:
     """Minus the cross-entropy of each example, float [N].
 
     Args:
-        outputs: of the network before any softmax, float [N, classes].
-        labels: classes, int [N].
+        outputs: of the network before any softmax, float [N, classes], or of sequences [N, T, classes]; where there are
+            more, `shapprune.networks.losses.logits_of` finds them.
+        labels: classes, int64 [N], or of sequences [N, T].
+
+    Examples:
+        >>> import torch
+        >>> from shapprune.game.payoffs import minus_loss
+        >>> minus_loss(torch.zeros(2, 5, 4), torch.tensor([[0, 1, 2, 3, 0], [3, -100, -100, -100, -100]]))
+        tensor([-1.3863, -1.3863])
     """
-    if outputs.is_cuda or outputs.shape[1] > _FEW_CLASSES:
-        return -F.cross_entropy(outputs, labels, reduction="none")
+    outputs = logits_of(outputs)
+    if labels.dim() > 1 or outputs.is_cuda or outputs.shape[1] > _FEW_CLASSES:
+        return -cross_entropies(outputs, labels)
     # Examples as positions of one image: with ten classes this is four times as fast on a CPU.
     return -F.cross_entropy(outputs.t()[None], labels[None], reduction="none")[0]
 
 
-def accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
+def accuracy(outputs: Any, labels: Tensor) -> Tensor:
     """1 if the label has the largest output, else 0, float [N]; arguments as for `minus_loss`."""
-    return (outputs.argmax(1) == labels).to(outputs.dtype)
+    outputs = logits_of(outputs)
+    return hits(outputs, labels).to(outputs.dtype)
 
 
-def margin(outputs: Tensor, labels: Tensor) -> Tensor:
+def margin(outputs: Any, labels: Tensor) -> Tensor:
     """Output of the label minus the largest other output, float [N]; arguments as for `minus_loss`.
 
     Examples:
@@ -45,9 +60,10 @@ def margin(outputs: Tensor, labels: Tensor) -> Tensor:
         >>> margin(torch.tensor([[1.0, 4.0, 2.0]]), torch.tensor([1])).tolist()
         [2.0]
     """
-    own = outputs.gather(1, labels[:, None])[:, 0]
-    others = outputs.scatter(1, labels[:, None], -torch.inf)
-    return own - others.amax(1)
+    outputs, places = logits_of(outputs), labels.clamp(min=0)[..., None]
+    own = outputs.gather(-1, places)[..., 0]
+    others = outputs.scatter(-1, places, -torch.inf)
+    return mean_of_positions(own - others.amax(-1), labels)
 
 
 PAYOFFS: dict[str, Payoff] = {"loss": minus_loss, "accuracy": accuracy, "margin": margin}
@@ -87,34 +103,42 @@ def require_finite(values: Tensor, what: str) -> None:
         )
 
 
-def check_payoff(payoff: Payoff, outputs: object, labels: Tensor) -> None:
+def check_payoff(payoff: Payoff, outputs: object, labels: Tensor, inputs: Tensor | None = None) -> None:
     """Raise unless a payoff can use the outputs and labels, and values each example by itself.
 
     Args:
         payoff: the function.
         outputs: of the network for the first images.
         labels: of all images.
+        inputs: all images or tokens; None to look at labels alone.
 
     Raises:
-        ShapPruneError: for a payoff of `PAYOFFS`, the outputs are not [N, classes], or a label is not the number of a
-            class; for another one, it fails, does not return a floating-point number for each example, or what it
-            returns for an example depends on others.
+        ShapPruneError: for a payoff of `PAYOFFS`, outputs and labels are neither [N, classes] and [N] nor, of
+            sequences, [N, T, classes] and [N, T], a label is not the number of a class, no label of a sequence
+            counts, or labels are the tokens themselves; for another one, it fails, does not return a floating-point
+            number for each example, or what it returns for an example depends on others.
     """
     if payoff not in PAYOFFS.values():
         _check_own(payoff, outputs, labels)
         return
-    if not isinstance(outputs, Tensor):
+    logits = logits_of(outputs)
+    if not isinstance(logits, Tensor):
         raise ShapPruneError(
             f"this payoff needs outputs [N, classes], but the network returns a {type(outputs).__name__}; give a payoff"
             " that says which it takes, e.g. lambda outputs, labels: minus_loss(outputs[0], labels)"
         )
-    if outputs.dim() != 2 or labels.dim() != 1 or labels.dtype != torch.int64:
+    if logits.dim() not in (2, 3) or labels.shape[1:] != logits.shape[1:-1] or labels.dtype != torch.int64:
         raise ShapPruneError(
-            f"this payoff needs outputs [N, classes] and whole-number labels [N], "
-            f"not {tuple(outputs.shape)} and {tuple(labels.shape)} {labels.dtype}"
+            "this payoff needs outputs [N, T, classes] and labels [N, T] of sequences, or outputs [N, classes] and"
+            f" whole-number labels [N], not {tuple(logits.shape)} and {tuple(labels.shape)} {labels.dtype}"
         )
-    classes = outputs.shape[1]
-    low, high = int(labels.min()), int(labels.max())
+    require_labels(inputs, labels)
+    _check_range(labels, logits.shape[-1])
+
+
+def _check_range(labels: Tensor, classes: int) -> None:
+    counted = labels if labels.dim() == 1 else labels[labels != NOT_COUNTED]
+    low, high = int(counted.min()), int(counted.max())
     if low < 0 or high >= classes:
         wrong = low if low < 0 else high
         raise ShapPruneError(f"label {wrong} is outside 0 ... {classes - 1}, the network has {classes} outputs")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from shapprune.graph.operations import is_layer, weight_of
-from shapprune.networks.fewer_heads import is_joint
+from shapprune.networks.fewer_heads import FewerHeads, is_attention
 from shapprune.networks.modes import mode
 
 
@@ -35,13 +38,14 @@ def count_bytes(model: nn.Module) -> int:
 
 
 def count_macs(model: nn.Module, example: Tensor) -> int:
-    """How many multiply-accumulate operations the convolutions and linear layers take for one image.
+    """How many multiply-accumulate operations the convolutions and linear layers take for one image or sequence.
 
-    Products of queries, keys and values have no weights and are not counted.
+    Those of `torch.nn.MultiheadAttention` count, too. Products of queries with keys and of weights with values are left
+    out, as are all operations without parameters.
 
     Args:
         model: the network.
-        example: images, [N, ...]; only the first is used.
+        example: images, [N, ...], or tokens, [N, T]; only the first is used.
 
     Examples:
         >>> import torch
@@ -49,28 +53,33 @@ def count_macs(model: nn.Module, example: Tensor) -> int:
         >>> from shapprune.graph.counting import count_macs
         >>> count_macs(nn.Conv2d(1, 2, 3), torch.rand(1, 1, 8, 8))  # 36 positions, 2 x 9 weights
         648
+        >>> count_macs(nn.Linear(4, 3), torch.rand(1, 10, 4))  # 10 tokens, 12 weights
+        120
     """
-    total = 0
+    counts = list[int]()
 
-    def add(module: nn.Module, inputs: object, output: Tensor) -> None:
-        nonlocal total
-        weight = weight_of(module)
-        positions = output[0].numel() // weight.shape[0]
-        total += positions * weight.numel()
+    def add(module: nn.Module, args: tuple[Tensor, ...], given: Mapping[str, Tensor], output: Any) -> None:
+        counts.append(_macs_of(module, args, given, output))
 
-    def add_attention(module: nn.Module, inputs: tuple[Tensor, ...], output: tuple[Tensor, object]) -> None:
-        nonlocal total
-        weights = module.get_parameter("in_proj_weight").numel()
-        if isinstance(module, nn.MultiheadAttention):  # it uses the weight of its last layer and does not call it
-            weights += module.out_proj.weight.numel()
-        total += output[0].numel() // output[0].shape[-1] * weights
-
-    hooks = [module.register_forward_hook(add) for module in model.modules() if is_layer(module)]
-    hooks += [module.register_forward_hook(add_attention) for module in model.modules() if is_joint(module)]
+    counted = [module for module in model.modules() if is_layer(module) or is_attention(module)]
+    hooks = [module.register_forward_hook(add, with_kwargs=True) for module in counted]
     try:
         with torch.no_grad(), mode(model, training=False):
             model(example[:1])
     finally:
         for hook in hooks:
             hook.remove()
-    return total
+    return sum(counts)
+
+
+def _macs_of(module: nn.Module, args: tuple[Tensor, ...], given: Mapping[str, Tensor], output: Any) -> int:
+    """What a call of a layer takes, by what it was given and puts out."""
+    if is_attention(module):
+        query, key, value = [*args, *(given[name] for name in ("query", "key", "value") if name in given)][:3]
+        if isinstance(module, FewerHeads):  # its last layer is counted by itself
+            return module.num_heads * module.head_dim * (query.numel() + key.numel() + value.numel())
+        assert isinstance(module, nn.MultiheadAttention)
+        return module.embed_dim * (2 * query.numel() + key.numel() + value.numel())
+    weight = weight_of(module)
+    positions = int(output.numel()) // weight.shape[0]  # also where tokens are rows beside one another
+    return positions * weight.numel()

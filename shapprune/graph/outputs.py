@@ -1,9 +1,10 @@
-"""Outputs of networks: a tensor, or tuples, lists and dictionaries of tensors."""
+"""Outputs of networks: a tensor, or tuples, lists, dictionaries and dataclasses of tensors."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeGuard
 
 import torch
@@ -25,6 +26,7 @@ def tensors_of(outputs: object) -> dict[str, Tensor]:
     """
     if isinstance(outputs, Tensor):
         return {"": outputs}
+    outputs = _fields_of(outputs) or outputs
     parts = outputs.items() if isinstance(outputs, Mapping) else enumerate(outputs) if _is_row(outputs) else ()
     return {f"[{key!r}]{where}": each for key, part in parts for where, each in tensors_of(part).items()}
 
@@ -35,6 +37,8 @@ def map_tensors(function: Callable[[Tensor], Tensor], outputs: Any) -> Any:
         return function(outputs)
     if isinstance(outputs, Mapping):
         return {key: map_tensors(function, part) for key, part in outputs.items()}
+    if found := _fields_of(outputs):
+        return replace(outputs, **map_tensors(function, found))
     if _is_row(outputs):
         parts = [map_tensors(function, part) for part in outputs]
         return (
@@ -45,6 +49,13 @@ def map_tensors(function: Callable[[Tensor], Tensor], outputs: Any) -> Any:
             else parts
         )
     return outputs
+
+
+def _fields_of(outputs: Any) -> dict[str, Any]:
+    """The fields of a dataclass that its constructor takes, by name; nothing of anything else."""
+    if not is_dataclass(outputs) or isinstance(outputs, type | Mapping):
+        return {}
+    return {field.name: getattr(outputs, field.name) for field in fields(outputs) if field.init}
 
 
 def _is_row(outputs: object) -> TypeGuard[Sequence[object]]:

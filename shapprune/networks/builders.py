@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["ARCHITECTURES", "build", "build_own", "builder_of", "layer_table"]
 
 
-def build(architecture: str, shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, **options: Any) -> nn.Module:
+def build(architecture: str, shape: tuple[int, ...] = (1, 28, 28), classes: int = 10, **options: Any) -> nn.Module:
     """Build a network with random weights from torch's global generator.
 
     `shapprune.networks.randomness.seeded` makes them a function of a seed.
@@ -25,8 +25,8 @@ def build(architecture: str, shape: tuple[int, int, int] = (1, 28, 28), classes:
     Args:
         architecture: a name in `ARCHITECTURES`, or ``"package.module:function"``. Such a function is called with the
             options alone and returns the network.
-        shape: channels, height and width of an image.
-        classes: number of outputs.
+        shape: channels, height and width of an image, or the length of a sequence of tokens.
+        classes: number of outputs; of sequences the size of the vocabulary.
         options: options of the architecture.
 
     Raises:

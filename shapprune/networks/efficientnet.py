@@ -14,7 +14,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from shapprune.networks.tables import LITE0_HEAD, LITE0_STEM, InvertedBlock, lite0_blocks
+from shapprune.networks.lite0 import LITE0_HEAD, LITE0_STEM, InvertedBlock, lite0_blocks
 
 _DROPOUT = 0.2
 _norm = partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)

@@ -76,6 +76,11 @@ def is_joint(module: nn.Module) -> bool:
     return isinstance(module, FewerHeads) or (isinstance(module, nn.MultiheadAttention) and can_have_fewer(module))
 
 
+def is_attention(module: nn.Module) -> bool:
+    """Whether a module is torch's attention in one operation, or has its place."""
+    return isinstance(module, nn.MultiheadAttention | FewerHeads)
+
+
 class FewerHeads(nn.Module):
     """Attention of nn.MultiheadAttention, whose heads need not fill the width of the network.
 

@@ -53,11 +53,18 @@ def set_global_state(state: list[Tensor], device: torch.device) -> None:
 
 
 @contextmanager
-def reproducible_convolutions() -> Iterator[None]:
-    """Restrict cuDNN to algorithms that give the same sums each time inside the block; no effect without CUDA."""
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+def reproducible_sums() -> Iterator[None]:
+    """Restrict CUDA to algorithms that give the same sums each time inside the block; no effect on a CPU.
+
+    These are some of cuDNN's for convolutions, and for attention in float32 another than the one that saves memory,
+    whose gradients are added up in any order.
+    """
+    cudnn, attention = torch.backends.cudnn, torch.backends.cuda
+    before = cudnn.deterministic, cudnn.benchmark, attention.mem_efficient_sdp_enabled()
+    cudnn.deterministic, cudnn.benchmark = True, False
+    attention.enable_mem_efficient_sdp(False)
     try:
         yield
     finally:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+        cudnn.deterministic, cudnn.benchmark = before[:2]
+        attention.enable_mem_efficient_sdp(before[2])

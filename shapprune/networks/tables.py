@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.core.options import Option
 from shapprune.core.options import settle as settle_options
+from shapprune.networks.lite0 import LITE0_HEAD, LITE0_STEM, lite0_blocks
 
 # Names of non-linearities -> of the classes in torch.nn.
 NONLINEARITIES = {
@@ -23,18 +24,8 @@ NONLINEARITIES = {
 }
 # VGG-16 (Simonyan and Zisserman 2015, configuration D): channels of the 3x3 convolutions, a pooling after each row.
 VGG16_CHANNELS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-# EfficientNet-Lite0: channels of the stem and of the last convolution; then, for each stage, the number of its blocks,
-# the side of their depthwise convolutions, the stride of the first, how far they expand their channels, their outputs.
-LITE0_STEM, LITE0_HEAD = 32, 1280
-_LITE0_STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)
+# CCT: channels of the convolutions before the last one.
+CCT_CHANNELS = 64
 
 
 @dataclass(frozen=True)
@@ -43,20 +34,23 @@ class Architecture:
 
     Attributes:
         builder: the function or class that builds it, ``module:name``, called with the shape of an image, the number of
-            classes and all options.
-        layers: from all options to the units of each prunable layer, in forward order, without the output layer.
+            classes and all options; one of sequences with their length as a shape, and the size of the vocabulary.
+        layers: from all options to the units of each prunable layer, in forward order, without the output layer. Units
+            of an attention are its heads.
         image: the image shapes it takes, in words.
-        takes: whether it takes images of this shape (channels, height, width).
+        takes: whether it takes images of this shape (channels, height, width), given all options.
         options: what can be chosen in it.
         normed: whether a BatchNorm follows a layer.
+        tokens: whether it takes sequences of tokens in the place of images.
     """
 
     builder: str
     layers: Callable[[Mapping[str, Any]], dict[str, int]]
-    image: str
-    takes: Callable[[tuple[int, int, int]], bool]
+    image: str = "of any size"
+    takes: Callable[[tuple[int, ...], Mapping[str, Any]], bool] = lambda shape, options: len(shape) == 3
     options: Mapping[str, Option] = field(default_factory=dict)
     normed: Callable[[str], bool] = lambda layer: False
+    tokens: bool = False
 
 
 def _widths(count: int, default: list[int] | None) -> Option:
@@ -89,52 +83,43 @@ def _resnet(depth: int) -> Architecture:
         f"shapprune.networks.resnet:resnet{depth}",
         lambda _: dict(layers),
         "at least 4 x 4 pixels",
-        lambda shape: min(shape[1:]) >= 4,
+        lambda shape, _: len(shape) == 3 and min(shape[1:]) >= 4,
         normed=lambda layer: True,
     )
 
 
-class InvertedBlock(NamedTuple):
-    """The sizes of an inverted residual: a narrow input is expanded, filtered depthwise, and projected to few channels.
+def _block_layers(block: str, attention: str, first: str) -> Callable[[Mapping[str, Any]], dict[str, int]]:
+    """The layers of a transformer: the heads of each attention, and the neurons of the first linear layer behind it.
 
-    Attributes:
-        kernel: side of the depthwise convolution.
-        stride: its stride.
-        inputs: channels that enter the block.
-        inner: channels of the depthwise convolution.
-        outputs: channels that leave the block.
+    Args:
+        block: name of a block, with ``{}`` for its number.
+        attention: name of its attention.
+        first: name of its first linear layer.
     """
 
-    kernel: int
-    stride: int
-    inputs: int
-    inner: int
-    outputs: int
+    def layers(options: Mapping[str, Any]) -> dict[str, int]:
+        units = {attention: options["heads"], first: options["hidden"]}
+        places = range(options["depth"])
+        return {f"{block.format(place)}.{name}": count for place in places for name, count in units.items()}
 
-    @property
-    def expands(self) -> bool:
-        """Whether a 1x1 convolution expands the input."""
-        return self.inner != self.inputs
-
-    @property
-    def adds(self) -> bool:
-        """Whether the input is added to the output."""
-        return self.stride == 1 and self.inputs == self.outputs
+    return layers
 
 
-def lite0_blocks(width: float) -> list[InvertedBlock]:
-    """The blocks of EfficientNet-Lite0, their channels times ``width`` in multiples of 8, rounded as by TensorFlow."""
+def _cct_layers(options: Mapping[str, Any]) -> dict[str, int]:
+    """The convolutions but the last, whose channels are the width of all tokens, and the blocks."""
+    convolutions = {f"tokenizer.conv_layers.{place}.0": CCT_CHANNELS for place in range(options["convolutions"] - 1)}
+    return convolutions | _block_layers("classifier.blocks.{}", "self_attn", "linear1")(options)
 
-    def scaled(channels: int) -> int:
-        rounded = max(8, int(channels * width + 4) // 8 * 8)
-        return rounded if rounded >= 0.9 * channels * width else rounded + 8
 
-    blocks, inputs = list[InvertedBlock](), LITE0_STEM
-    for count, kernel, stride, expansion, outputs in _LITE0_STAGES:
-        for place in range(count):
-            blocks.append(InvertedBlock(kernel, 1 if place else stride, inputs, expansion * inputs, scaled(outputs)))
-            inputs = scaled(outputs)
-    return blocks
+def _transformer(width: int, depth: int, heads: int, head_dim: int, hidden: int) -> dict[str, Option]:
+    """The options of a transformer with their defaults."""
+    return {
+        "width": Option(int, width, "numbers in a token", minimum=1),
+        "depth": Option(int, depth, "blocks", minimum=1),
+        "heads": Option(int, heads, "heads of each attention", minimum=1),
+        "head_dim": Option(int, head_dim, "numbers in a query, key or value of a head", minimum=1),
+        "hidden": Option(int, hidden, "neurons between the two linear layers of a block", minimum=1),
+    }
 
 
 def _lite0_layers(options: Mapping[str, Any]) -> dict[str, int]:
@@ -153,7 +138,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         "shapprune.networks.plain:MLP",
         _mlp_layers,
         "of any size",
-        lambda shape: True,
+        lambda shape, _: True,
         {
             "width": Option(int, 256, "units of both layers", minimum=1),
             "widths": _widths(2, None),
@@ -164,41 +149,63 @@ ARCHITECTURES: dict[str, Architecture] = {
         "shapprune.networks.plain:LeNet5",
         _lenet5_layers,
         "at least 16 x 16 pixels",
-        lambda shape: min(shape[1:]) >= 16,
+        lambda shape, _: len(shape) == 3 and min(shape[1:]) >= 16,
         {"widths": _widths(4, [10, 20, 100, 25])},
     ),
     "fmnist_cnn": Architecture(
         "shapprune.networks.plain:FashionCNN",
         lambda _: {"conv1": 32, "conv2": 64, "fc1": 4096},
         "at least 2 x 2 pixels",
-        lambda shape: min(shape[1:]) >= 2,
+        lambda shape, _: len(shape) == 3 and min(shape[1:]) >= 2,
     ),
     "vgg16": Architecture(
         "shapprune.networks.vgg:VGG16",
         _vgg16_layers,
         "of 3 channels and 32 to 63 pixels a side",
-        lambda shape: shape[0] == 3 and min(shape[1:]) >= 32 and max(shape[1:]) < 64,
+        lambda shape, _: len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= 32 and max(shape[1:]) < 64,
         normed=lambda layer: layer.startswith("features."),
     ),
     **{f"resnet{depth}": _resnet(depth) for depth in (20, 32, 44, 56)},
     "efficientnet_lite0": Architecture(
         "shapprune.networks.efficientnet:EfficientNetLite0",
         _lite0_layers,
-        "of any size",
-        lambda shape: True,
-        {"width": Option(float, 1.0, "multiplies the channels of the blocks", above=0)},
+        options={"width": Option(float, 1.0, "multiplies the channels of the blocks", above=0)},
         normed=lambda layer: True,
+    ),
+    "cct": Architecture(
+        "shapprune.networks.transformers:CCT",
+        _cct_layers,
+        options={
+            "convolutions": Option(int, 2, "convolutions with pooling that make the tokens", minimum=1),
+            **_transformer(width=128, depth=2, heads=2, head_dim=64, hidden=128),
+        },
+    ),
+    "vit": Architecture(
+        "shapprune.networks.transformers:ViT",
+        _block_layers("blocks.{}", "attn", "fc1"),
+        "whose sides are multiples of the patch",
+        lambda shape, options: len(shape) == 3 and not any(side % options["patch"] for side in shape[1:]),
+        {
+            "patch": Option(int, 4, "pixels a side of the square that becomes a token", minimum=1),
+            **_transformer(width=64, depth=4, heads=4, head_dim=16, hidden=128),
+        },
+    ),
+    "char_gpt": Architecture(
+        "shapprune.networks.transformers:CharGPT",
+        _block_layers("blocks.{}", "attn", "fc1"),
+        options=_transformer(width=128, depth=4, heads=4, head_dim=32, hidden=512),
+        tokens=True,
     ),
 }
 
 
-def settle(architecture: str, options: Mapping[str, Any], shape: tuple[int, int, int] | None = None) -> dict[str, Any]:
+def settle(architecture: str, options: Mapping[str, Any], shape: tuple[int, ...] | None = None) -> dict[str, Any]:
     """Check the options of an architecture, and fill in the defaults of the others.
 
     Args:
         architecture: a name in `ARCHITECTURES`.
         options: those given, by name.
-        shape: channels, height and width of an image, to be checked too.
+        shape: channels, height and width of an image, or the length of a sequence of tokens, to be checked too.
 
     Raises:
         ShapPruneError: an unknown architecture or option, a bad value, or images the architecture cannot take.
@@ -209,8 +216,9 @@ def settle(architecture: str, options: Mapping[str, Any], shape: tuple[int, int,
     settled = settle_options(known.options, options, architecture)
     if {"width", "widths"} <= options.keys():
         raise ShapPruneError(f"give {architecture} either width or widths, not both")
-    if shape is not None and not known.takes(shape):
-        raise ShapPruneError(f"{architecture} takes images {known.image}, not {' x '.join(map(str, shape))}")
+    if shape is not None and not (len(shape) == 1 if known.tokens else known.takes(shape, settled)):
+        taken = "sequences of tokens" if known.tokens else f"images {known.image}"
+        raise ShapPruneError(f"{architecture} takes {taken}, not {' x '.join(map(str, shape))}")
     return settled
 
 
@@ -228,15 +236,14 @@ def without_batchnorm(architecture: str, layers: Iterable[str]) -> list[str]:
     return [layer for layer in layers if not ARCHITECTURES[architecture].normed(layer)]
 
 
-def layer_table(
-    architecture: str, options: Mapping[str, Any], shape: tuple[int, int, int] | None = None
-) -> dict[str, int]:
+def layer_table(architecture: str, options: Mapping[str, Any], shape: tuple[int, ...] | None = None) -> dict[str, int]:
     """The units of each prunable layer of an architecture, in forward order, without the output layer.
 
     Args:
         architecture: a name in `ARCHITECTURES`; the layers of one's own are not known before it is built.
         options: given to the builder.
-        shape: channels, height and width of an image, checked when given; no layer's units depend on it.
+        shape: channels, height and width of an image, or the length of a sequence of tokens, checked when given; no
+            layer's units depend on it.
 
     Raises:
         ShapPruneError: as `settle`, and for an architecture of one's own.

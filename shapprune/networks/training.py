@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from shapprune.core.checkpoint import load_checkpoint, save_checkpoint
 from shapprune.core.errors import ShapPruneError
 from shapprune.networks.augment import augment, darkest
+from shapprune.networks.losses import cross_entropies, hits, logits_of, mean_loss, require_labels
 from shapprune.networks.modes import mode
-from shapprune.networks.randomness import global_state, reproducible_convolutions, seeded, set_global_state
+from shapprune.networks.randomness import global_state, reproducible_sums, seeded, set_global_state
 from shapprune.networks.recipe import Recipe
 
-# Numbers in the images that are evaluated at a time.
-_NUMBERS = 2**22
+# Numbers in the images, and tokens in the sequences, that are evaluated at a time.
+_NUMBERS, _TOKENS = 2**22, 2**12
 
 
 def fit(
@@ -45,26 +45,27 @@ def fit(
     device only; the global random state and the mode of every module are restored. The network stays on the device.
 
     Args:
-        model: from images [N, C, H, W] to outputs [N, classes] before the softmax.
-        images: float [N, C, H, W], normalised.
-        labels: int64 [N].
-        validation_images: float [M, C, H, W].
-        validation_labels: int64 [M].
+        model: from images [N, C, H, W] to outputs [N, classes] before the softmax, or from sequences of tokens [N, T]
+            to [N, T, classes]; `logits_of` finds them among others.
+        images: float [N, C, H, W], normalised, or int64 [N, T].
+        labels: int64 [N]; of sequences [N, T], what is to follow each token, -100 where that does not count.
+        validation_images: float [M, C, H, W] or int64 [M, T].
+        validation_labels: int64 [M] or [M, T].
         recipe: how to train.
         seed: of the order of images, their augmentation, and dropout.
         device: where to train.
         progress: report progress: a bar if standard error is a terminal, else a line an epoch.
-        checkpoint: a file that is written after each epoch. The same training continues from it after an interruption,
-            with the same result. It is left for the caller to delete.
-        start: validation loss and accuracy of the network as it is. If they are given, the network stays unchanged
-            where no epoch is better.
+        checkpoint: a file that is written after each epoch, from which the same training continues after an
+            interruption, with the same result. The caller deletes it.
+        start: validation loss and accuracy of the network as it is; if given, it stays so where no epoch is better.
 
     Returns:
         A row an epoch: epoch (from 1), lr (of its first step), train_loss, train_accuracy (both over the epoch, as the
         weights changed), validation_loss, validation_accuracy, seconds.
 
     Raises:
-        ShapPruneError: the loss is no longer finite.
+        ShapPruneError: the loss is no longer finite, the recipe changes images but sequences are given, or labels of
+            sequences do not fit (`require_labels`).
 
     Examples:
         >>> import torch
@@ -81,9 +82,13 @@ def fit(
         True
     """
     device = torch.device(device)
+    if recipe.augment and not images.is_floating_point():
+        raise ShapPruneError(f"{' and '.join(recipe.augment)} change images, but these are sequences of tokens")
     model.to(device)
     train = images.to(device), labels.to(device)
     validation = validation_images.to(device), validation_labels.to(device)
+    for pair in (train, validation):
+        require_labels(*pair)
     weights = [float(each.double().sum()) for each in model.state_dict().values()]
     data = f"{len(images)} {float(train[0].double().sum())} {len(validation_images)}"
     identity = f"{recipe} {seed} {device.type} {start is not None} {data} {weights}"
@@ -91,7 +96,7 @@ def fit(
     watched = progress and sys.stderr.isatty()
     with (
         seeded(seed, device),  # dropout draws from the global generator
-        reproducible_convolutions(),
+        reproducible_sums(),
         mode(model, training=True),
         tqdm(total=recipe.epochs * training.steps, unit="step", disable=not watched) as bar,
     ):
@@ -154,9 +159,9 @@ class _Training:
             for group in self._optimizer.param_groups:
                 group["lr"] = self._recipe.learning_rate(step, self.steps)
             images = augment(self._images[chosen], self._recipe.augment, self._black, self._generator)
-            loss, hits = self._step(images, self._labels[chosen])
+            loss, correct = self._step(images, self._labels[chosen])
             losses.append(loss)
-            right.append(hits)
+            right.append(correct)
             bar.update()
         train_loss, train_accuracy = _summary(losses, right, batches, epoch)
         validation_loss, validation_accuracy = evaluate(self._model, *self._validation)
@@ -178,12 +183,12 @@ class _Training:
 
     def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step on a batch; return its mean loss and how many were right, both still on the device."""
-        outputs = self._model(images)
-        loss = F.cross_entropy(outputs, labels, label_smoothing=self._recipe.label_smoothing)
+        outputs = logits_of(self._model(images))
+        loss = mean_loss(outputs, labels, self._recipe.label_smoothing)
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
-        return loss.detach(), (outputs.argmax(1) == labels).sum()
+        return loss.detach(), hits(outputs, labels).sum()
 
     def state(self) -> dict[str, Any]:
         """All that the rest of the training depends on, for a checkpoint."""
@@ -209,11 +214,13 @@ class _Training:
 def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int | None = None) -> tuple[float, float]:
     """Mean cross-entropy and accuracy of a network in eval mode; its mode is restored.
 
+    Those of a sequence are means over its labels that count.
+
     Args:
-        model: from images [N, C, H, W] to outputs [N, classes] before the softmax.
-        images: float [N, C, H, W], on any device.
-        labels: int64 [N].
-        batch: images at a time; by default up to 500, fewer of large ones.
+        model: as for `fit`.
+        images: float [N, C, H, W] or int64 [N, T], on any device.
+        labels: int64 [N] or [N, T], as for `fit`.
+        batch: images at a time; by default up to 500, fewer of large ones and of sequences.
 
     Examples:
         >>> import torch
@@ -224,14 +231,15 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int | None
     """
     device = next((each.device for each in model.parameters()), images.device)
     loss = torch.zeros((), dtype=torch.float64)
-    correct = 0
-    batch = batch or max(1, min(500, _NUMBERS // images[0].numel()))
+    correct = torch.zeros((), dtype=torch.float64)
+    require_labels(images, labels)
+    batch = batch or max(1, min(500, (_NUMBERS if images.is_floating_point() else _TOKENS) // images[0].numel()))
     with mode(model, training=False), torch.inference_mode():
         for some, truth in zip(images.split(batch), labels.split(batch), strict=True):
-            outputs, truth = model(some.to(device)), truth.to(device)
-            loss += F.cross_entropy(outputs, truth, reduction="none").double().sum().cpu()
-            correct += int((outputs.argmax(1) == truth).sum())
-    return float(loss) / len(images), correct / len(images)
+            outputs, truth = logits_of(model(some.to(device))), truth.to(device)
+            loss += cross_entropies(outputs, truth).double().sum().cpu()
+            correct += hits(outputs, truth).double().sum().cpu()
+    return float(loss) / len(images), float(correct) / len(images)
 
 
 def best_epoch(rows: Sequence[Mapping[str, float]], start: Sequence[float] | None = None) -> int:
@@ -277,7 +285,7 @@ def _summary(losses: list[Tensor], right: list[Tensor], order: Sequence[Tensor],
             raise _diverged(epoch, f"the loss of step {step}", value)
     sizes = [len(chosen) for chosen in order]
     total = sum(value * size for value, size in zip(values, sizes, strict=True))
-    return total / sum(sizes), int(torch.stack(right).sum()) / sum(sizes)
+    return total / sum(sizes), float(torch.stack(right).double().sum()) / sum(sizes)
 
 
 def _diverged(epoch: int, what: str, value: float) -> ShapPruneError:

@@ -24,7 +24,7 @@ from shapprune.graph.tracing import trace
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.augment import augment, darkest, mix
 from shapprune.networks.modes import mode
-from shapprune.networks.randomness import reproducible_convolutions
+from shapprune.networks.randomness import reproducible_sums
 from shapprune.pruning.divergence import divergence
 
 # How much the features weigh beside the outputs.
@@ -105,7 +105,7 @@ class Distilling:
         """Make the parameters of the smaller network ask for gradients, and hand them back as they came."""
         flags = [(each, each.requires_grad) for each in self._small.parameters()]
         modes = mode(self._small, training=False), mode(self._traced, training=False)
-        with modes[0], modes[1], reproducible_convolutions(), torch.enable_grad():
+        with modes[0], modes[1], reproducible_sums(), torch.enable_grad():
             for group in self._optimizer.param_groups:
                 for each in group["params"]:
                     each.requires_grad_(True)

@@ -164,8 +164,8 @@ class Shrinker:
         before: what the network costs: macs, parameters, bytes and milliseconds.
 
     Raises:
-        ShapPruneError: fewer than two images, outputs that are not finite or not [N, classes, ...], or a network that
-            nothing can be removed from.
+        ShapPruneError: fewer than two images, tokens in the place of images, outputs that are not finite or not [N,
+            classes, ...], or a network that nothing can be removed from.
     """
 
     def __init__(
@@ -179,6 +179,8 @@ class Shrinker:
         self._how = how or How()
         if len(images) < 2:
             raise ShapPruneError(f"{len(images)} calibration images were given, 2 or more are needed")
+        if images.dim() == 2 and not images.is_floating_point():
+            raise ShapPruneError("a budget is met by networks that take images, not by those that take tokens")
         device = next((each.device for each in model.parameters()), images.device)
         self._images, self._labels = images.to(device), None if labels is None else labels.to(device)
         self._model = copy_network(model).eval()

@@ -16,6 +16,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from shapprune.core.paths import REPOSITORY as ROOT
+from shapprune.data.texts import TOKENIZERS
 from shapprune.networks.augment import AUGMENTATIONS
 from shapprune.pruning.budget import MEASURES
 from shapprune.pruning.maker import ALLOCATIONS, How
@@ -118,6 +119,10 @@ def test_every_key_is_read_by_something(key, code):
     parts = key.split(".")
     needed = parts if len(parts) == 2 else parts[-1:]  # of a section's key, both names in one file
     assert any(found.issuperset(needed) for found in code), f"{key} is in the schema, but nothing reads it"
+
+
+def test_tokenizers_are_those_of_the_library():
+    assert dict(rules(schema()))["datasets.NAME"]["properties"]["tokenizer"]["enum"] == list(TOKENIZERS)
 
 
 def test_repairs_and_targets_are_those_of_the_library():

@@ -9,6 +9,7 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.data.prepared import DataInfo
 from shapprune.data.sets import DATASETS
 from shapprune.networks.tables import layer_table
+from shapprune.workflow.stages.inputs import text_info
 
 
 def layers_of(network: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, int]:
@@ -27,8 +28,21 @@ def layers_of(network: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
 
 
 def info_of(data: str | None, config: Mapping[str, Any]) -> DataInfo | None:
-    """What is known of a data set; nothing of the user's own."""
-    return None if data is None or data in config["datasets"] else DATASETS.get(data)
+    """What is known of a data set; of the user's own only what a text tells that can be read."""
+    if data is None or data not in config["datasets"]:
+        return DATASETS.get(data or "")
+    try:
+        return text_info(data, config["datasets"][data])
+    except (ShapPruneError, KeyError):  # the data set's own checks tell why
+        return None
+
+
+def has_tokens(data: str | None, config: Mapping[str, Any]) -> bool | None:
+    """Whether a data set has sequences of tokens in the place of images; None of one that has a mistake of its own."""
+    own, known = config["datasets"].get(data), DATASETS.get(data or "")
+    if own is None:
+        return None if known is None else known.tokens
+    return False if isinstance(own, str) else True if "source" in own else None
 
 
 def infos(networks: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> dict[str, DataInfo]:

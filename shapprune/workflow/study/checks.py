@@ -16,7 +16,8 @@ from shapprune.data.prepared import DataInfo
 from shapprune.data.sets import DATASETS
 from shapprune.networks.recipe import conflicts
 from shapprune.networks.tables import ARCHITECTURES, layer_table
-from shapprune.workflow.stages.layers import info_of, infos, known_layers
+from shapprune.workflow.stages.inputs import text_files, text_info
+from shapprune.workflow.stages.layers import has_tokens, info_of, infos, known_layers
 from shapprune.workflow.study.criteria_checks import check_criteria, check_estimators, check_methods, check_payoff
 from shapprune.workflow.study.schema import Problem
 
@@ -24,9 +25,27 @@ _FEWEST = 100  # MACs or parameters; a smaller number was meant as percent, or a
 
 
 def _check_datasets(config: Mapping[str, Any]) -> Iterator[Problem]:
-    for name in config["datasets"]:
+    for name, own in config["datasets"].items():
+        key = f"datasets.{name}"
         if name in DATASETS:
-            yield f"datasets.{name}", "a data set of that name comes with the package; choose another name"
+            yield key, "a data set of that name comes with the package; choose another name"
+        if isinstance(own, Mapping) and "source" in own:
+            missing = [problem for file in text_files(own) for problem in _check_file(f"{key}.source", file)]
+            yield from missing or _unreadable(key, name, own)
+
+
+def _unreadable(key: str, name: str, own: Mapping[str, Any]) -> Iterator[Problem]:
+    try:
+        text_info(name, own)
+    except ShapPruneError as error:
+        yield key, str(error)
+
+
+def _check_file(key: str, path: str) -> Iterator[Problem]:
+    if ".." in Path(path).parts:
+        yield key, f"{path!r} leads out of the project; give the whole path"
+    elif not Path(path).is_file():
+        yield key, f"there is no file {path!r} in {Path.cwd()}"
 
 
 def _check_networks(config: Mapping[str, Any], where: str = "networks") -> Iterator[Problem]:
@@ -44,10 +63,8 @@ def _check_networks(config: Mapping[str, Any], where: str = "networks") -> Itera
             yield from _check_recipe(f"{key}.train", network["train"])
         if weights is not None and len(network["seeds"]) > 1:
             yield f"{key}.seeds", f"{network['seeds']} are several, but 'weights' are those of one training; give one"
-        if isinstance(weights, str) and ".." in Path(weights).parts:
-            yield f"{key}.weights", f"{weights!r} leads out of the project; give the whole path"
-        elif isinstance(weights, str) and not Path(weights).is_file():
-            yield f"{key}.weights", f"there is no file {weights!r} in {Path.cwd()}"
+        if isinstance(weights, str):
+            yield from _check_file(f"{key}.weights", weights)
 
 
 def _check_architecture(key: str, network: Mapping[str, Any], config: Mapping[str, Any]) -> Iterator[Problem]:
@@ -64,7 +81,11 @@ def _check_architecture(key: str, network: Mapping[str, Any], config: Mapping[st
     if refused := [*chain.from_iterable(single)] or [*_refusal(f"{key}.options", architecture, options)]:
         yield from refused
         return
-    if info := info_of(network.get("data"), config):
+    data, known = network.get("data"), ARCHITECTURES[architecture]
+    if has_tokens(data, config) not in (None, known.tokens):
+        kinds = ("images", "sequences of tokens")
+        yield f"{key}.data", f"{architecture} takes {kinds[known.tokens]}, but {data} has {kinds[not known.tokens]}"
+    elif info := info_of(data, config):
         yield from _refusal(f"{key}.data", architecture, options, info.shape)
     if isinstance(layers, Mapping):
         yield f"{key}.layers", f"the units of {architecture} are known; list only the names, as [{', '.join(layers)}]"
@@ -75,9 +96,7 @@ def _check_architecture(key: str, network: Mapping[str, Any], config: Mapping[st
             yield f"{key}.layers", f"{layer!r} is not a layer of {architecture}{suggestion(layer, table)}"
 
 
-def _refusal(
-    key: str, architecture: str, options: Mapping[str, Any], *shape: tuple[int, int, int]
-) -> Iterator[Problem]:
+def _refusal(key: str, architecture: str, options: Mapping[str, Any], *shape: tuple[int, ...]) -> Iterator[Problem]:
     try:
         layer_table(architecture, options, *shape)
     except ShapPruneError as error:
@@ -207,7 +226,20 @@ def _check_budgets(config: Mapping[str, Any]) -> Iterator[Problem]:
             yield "budgets.test_images", f"{section['test_images']} is more than the {info.test} test images of {name}"
 
 
+def _check_tokens(config: Mapping[str, Any]) -> Iterator[Problem]:
+    """Check that nothing that is done to images is asked for of networks that take sequences of tokens."""
+    of_tokens = {name: each for name, each in config["networks"].items() if has_tokens(each.get("data"), config)}
+    trained = {f"networks.{name}": each for name, each in of_tokens.items() if "train" in each}
+    if of_tokens:
+        trained |= {name: config[name] for name in ("fine_tune", "compress") if config[name]["criteria"]}
+    for key, each in trained.items():
+        if changes := each["train"]["augment"]:
+            yield f"{key}.train.augment", f"{', '.join(changes)} change images, but {', '.join(of_tokens)} takes tokens"
+    if of_tokens and config["budgets"]["methods"]:
+        yield "budgets.methods", f"fit networks that take images to budgets, but {', '.join(of_tokens)} takes tokens"
+
+
 CHECKS = (
-    *(_check_datasets, _check_networks, _check_counts, check_criteria, check_estimators, check_payoff),
+    *(_check_datasets, _check_tokens, _check_networks, _check_counts, check_criteria, check_estimators, check_payoff),
     *(_check_low_data, _check_fine_tune, _check_untrained, _check_compress, _check_budgets, check_methods),
 )

@@ -10,14 +10,18 @@ import types
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import shapprune
 from shapprune.__main__ import main
 from shapprune.networks.builders import build
 from shapprune.networks.storage import save
+from shapprune.networks.training import evaluate
 from shapprune.pruning.shrink import Shrinker
 from tests import toys
 from tests.unit.commands.files import TOY, facts_of, write_images
+
+TOKENS = np.arange(60).reshape(12, 5) % 5
 
 
 def test_named_architectures_and_known_sets(tmp_path, out, call):
@@ -134,3 +138,54 @@ def test_what_a_function_must_return(arrays, more, named, own_data, call, out, c
     assert call("prune", "--ratio", 0.5, "--images", 2, "--data", own_data(*arrays), *more) == 1
     assert re.search(named, capsys.readouterr().err)
     assert not out.exists()
+
+
+@pytest.fixture
+def of_tokens(tmp_path, own_data):
+    """Calls a command on what a function returns and a network of eight characters."""
+    options = {"width": 8, "depth": 1, "heads": 2, "head_dim": 4, "hidden": 6}
+    path = tmp_path / "gpt.safetensors"
+    save(toys.randomise(build("char_gpt", shape=(5,), classes=8, **options)), path)
+
+    def run(command, arrays, *more):
+        of_network = ["--model" if command == "evaluate" else "--checkpoint", path, "--architecture", "char_gpt"]
+        given = [command, *of_network, "--options", options, "--data", own_data(*arrays), *more]
+        return main(list(map(str, given)))
+
+    return run
+
+
+def test_functions_return_tokens(of_tokens, out, capsys):
+    tokens = np.random.default_rng(0).integers(0, 8, (30, 6))
+    tokens, labels = tokens[:, :-1], np.where(np.arange(5) == 2, -100, tokens[:, 1:])
+    found = []
+    for arrays in ((tokens, labels), (tokens.astype(np.uint8), labels), (tokens, labels, tokens[::-1], labels[::-1])):
+        assert of_tokens("evaluate", arrays, "--evaluate", "all") == 0
+        found.append(yaml.safe_load(capsys.readouterr().out))
+    assert found[0] == found[1]
+    model = toys.randomise(build("char_gpt", (5,), 8, width=8, depth=1, heads=2, head_dim=4, hidden=6))
+    expected = evaluate(model, torch.from_numpy(tokens), torch.from_numpy(labels))
+    assert (found[2]["loss"], found[2]["accuracy"]) == pytest.approx(expected, rel=1e-5)
+    more = ("--layers", "blocks.0.fc1", "blocks.0.attn", "--criterion", "permutation", "--images", 9, "--out", out)
+    assert of_tokens("score", (tokens, labels), *more) == 0
+
+
+@pytest.mark.parametrize(
+    ("arrays", "more", "message"),
+    [
+        ((TOKENS, TOKENS[:, :3]), (), r"tokens and labels must be \[N, 5\], not \[12, 5\] and \[12, 3\]"),
+        ((TOKENS, TOKENS - 3), (), "tokens are 0 and up, and so are labels that are not -100, not -3"),
+        ((TOKENS, TOKENS + 4), (), "labels up to 8, but the network has 8 outputs, for the labels 0 ... 7"),
+        ((TOKENS, TOKENS), (), "the labels are the tokens themselves"),
+        ((TOKENS, TOKENS + 1), ("--mean", "0.5", "--std", "1"), "are the tokens, which are taken as they come"),
+        ((TOKENS, TOKENS + 1, TOKENS, TOKENS + 1), ("--mean", "0.5", "--std", "1"), "are the tokens, which"),
+    ],
+)
+def test_tokens_that_do_not_fit_are_refused(of_tokens, capsys, arrays, more, message):
+    assert of_tokens("evaluate", arrays, *more) == 1
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_network_that_takes_tokens_meets_no_budget(of_tokens, out, capsys):
+    assert of_tokens("prune", (TOKENS, TOKENS + 1), "--images", 6, "--macs", 0.5, "--out", out) == 1
+    assert "a budget is met by networks that take images" in capsys.readouterr().err

@@ -9,9 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import shapprune
 from shapprune import LayerGame, ShapPruneError
+from shapprune.networks.builders import build
 from tests.games import POINTS
 from tests.toys import ConvNetwork, MaxNetwork, images, labels, randomise, squared_error
 
@@ -165,6 +167,30 @@ def test_grasp_is_weight_times_the_gradient_of_half_the_squared_gradient():
     (slope,) = torch.autograd.grad(half, model.features[4].weight)
     expected = (model.features[4].weight * slope).detach().flatten(1).sum(1)
     np.testing.assert_allclose(shapprune.score(g, "grasp", temperature=10).values[0], expected, rtol=1e-4)
+
+
+def token_game() -> LayerGame:
+    options = {"width": 4, "depth": 1, "heads": 2, "head_dim": 2, "hidden": 3}
+    tokens = torch.arange(10).view(2, 5) % 4
+    return LayerGame(randomise(build("char_gpt", (4,), 4, **options)), "blocks.0.fc1", tokens[:, :-1], tokens[:, 1:])
+
+
+def test_grasp_goes_through_attention():
+    g = token_game()
+    model = g.model
+    weights = [each.weight for each in model.modules() if isinstance(each, nn.Linear)]
+    with sdpa_kernel(SDPBackend.MATH):
+        loss = F.cross_entropy(model(g.images).flatten(0, 1), g.labels.flatten())
+        slopes = torch.autograd.grad(loss, weights, create_graph=True)
+        own = model.blocks[0].fc1.weight
+        (curved,) = torch.autograd.grad(sum(each.square().sum() for each in slopes) / 2, own)
+    expected = (own * curved).sum(1).detach().numpy()
+    np.testing.assert_allclose(shapprune.score(g, "grasp", temperature=1).values[0], expected, rtol=1e-3)
+
+
+def test_synflow_is_refused_of_tokens():
+    with pytest.raises(ShapPruneError, match=r"synflow sends an image of ones .*, but this one takes tokens"):
+        shapprune.score(token_game(), "synflow")
 
 
 def test_synflow():

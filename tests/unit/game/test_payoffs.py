@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import shapprune
 from shapprune import LayerGame, ShapPruneError
-from shapprune.game.payoffs import minus_loss
+from shapprune.game.payoffs import PAYOFFS, accuracy, check_payoff, margin, minus_loss
+from shapprune.networks.builders import build
+from shapprune.networks.losses import logits_of
 from tests.toys import ConvNetwork, images, labels, randomise
 
 
@@ -94,3 +99,93 @@ def test_the_loss_is_the_cross_entropy(classes):
     found, expected = minus_loss(outputs, y), -nn.functional.cross_entropy(outputs, y, reduction="none")
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(*(torch.autograd.grad(each.sum(), outputs)[0] for each in (found, expected)))
+
+
+def test_a_sequence_is_worth_the_mean_over_its_labels_that_count():
+    outputs = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))
+    y = torch.tensor([[0, 4, 2, 1], [-100, 3, -100, 0]])
+    for payoff in PAYOFFS.values():
+        single = payoff(outputs.flatten(0, 1), y.flatten().clamp(min=0)).view(2, 4)
+        expected = torch.stack([single[0].mean(), single[1, [1, 3]].mean()])
+        torch.testing.assert_close(payoff(outputs, y), expected)
+        torch.testing.assert_close(payoff({"logits": outputs, "hidden": None}, y), expected)
+        check_payoff(payoff, outputs, y)
+
+
+def test_what_does_not_count_may_be_infinite():
+    outputs = torch.tensor([[[1.0, 4.0], [torch.inf, 0.0]]])
+    y = torch.tensor([[1, -100]])
+    assert (accuracy(outputs, y).item(), margin(outputs, y).item()) == (1.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "y", "message"),
+    [
+        (torch.zeros(2, 4, 5), torch.zeros(2, dtype=torch.int64), r"labels \[N, T\] of sequences, .*not \(2, 4, 5\)"),
+        (torch.zeros(2, 4, 5), torch.zeros(2, 3, dtype=torch.int64), r"not \(2, 4, 5\) and \(2, 3\)"),
+        (torch.zeros(2, 5), torch.zeros(2, 5, dtype=torch.int64), r"not \(2, 5\) and \(2, 5\)"),
+        (torch.zeros(2, 4, 5), torch.full((2, 4), 5), "label 5 is outside 0 ... 4, the network has 5 outputs"),
+        (torch.zeros(2, 4, 5), torch.full((2, 4), -1), "label -1 is outside 0 ... 4"),
+        (torch.zeros(2, 5), torch.tensor([0, -100]), "label -100 is outside 0 ... 4"),
+        (torch.zeros(2, 4, 5), torch.full((2, 4), -100), "sequence 0 has no label that counts"),
+        ({"scores": torch.zeros(2, 5)}, torch.tensor([0, 1]), r"the network returns a dict; give a payoff"),
+    ],
+)
+def test_labels_that_are_not_of_the_positions_are_refused(outputs, y, message):
+    with pytest.raises(ShapPruneError, match=message):
+        check_payoff(minus_loss, outputs, y)
+
+
+@dataclass
+class Outputs:
+    """As some libraries return them."""
+
+    logits: Tensor
+    hidden: Tensor
+
+
+class Named(NamedTuple):
+    logits: Tensor
+    hidden: Tensor
+
+
+class Several(nn.Module):
+    """Linear, ReLU, linear; puts out both, in one of several forms."""
+
+    def __init__(self, form=None):
+        super().__init__()
+        self.first, self.second, self.form = nn.Linear(4, 6), nn.Linear(6, 3), form
+
+    def forward(self, x):
+        hidden = torch.relu(self.first(x))
+        return self.form(logits=self.second(hidden), hidden=hidden) if self.form else self.second(hidden)
+
+
+@pytest.mark.parametrize("form", [dict, Outputs, Named])
+def test_logits_among_other_outputs_are_what_payoffs_are_of(form):
+    several, single = (randomise(Several(each)) for each in (form, None))
+    games = [LayerGame(model, "first", images(5, (4,)), labels(5)) for model in (several, single)]
+    for criterion in ("permutation", "taylor", "snip", "grasp"):
+        found, expected = (shapprune.score(each, criterion).values for each in games)
+        torch.testing.assert_close(found, expected)
+    own = LayerGame(several, "first", images(5, (4,)), labels(5), payoff=lambda outputs, y: logits_of(outputs)[:, 0])
+    torch.testing.assert_close(own.full, single(images(5, (4,)))[:, 0].detach(), check_dtype=False)
+
+
+def test_images_that_change_others_are_found_in_a_dataclass():
+    model = randomise(Several(lambda **outputs: Outputs(**{k: v - v.mean(0) for k, v in outputs.items()})))
+    with pytest.raises(ShapPruneError, match="image"):
+        LayerGame(model, "first", images(5, (4,)), labels(5))
+
+
+def test_tokens_that_are_their_own_labels_are_refused_where_the_payoff_is_ours():
+    model = randomise(build("char_gpt", (4,), 5, width=4, depth=1, heads=2, head_dim=2, hidden=3))
+    tokens = labels(8, 5).view(2, 4)
+    with pytest.raises(ShapPruneError, match="the labels are the tokens themselves"):
+        LayerGame(model, "blocks.0.fc1", tokens, tokens)
+
+    def ahead(outputs, y):
+        return minus_loss(outputs[:, :-1], y[:, 1:])
+
+    own = LayerGame(model, "blocks.0.fc1", tokens, tokens, payoff=ahead)
+    torch.testing.assert_close(own.full, ahead(model(tokens), tokens).detach(), check_dtype=False)

@@ -15,22 +15,25 @@ from shapprune.networks.builders import build, builder_of
 from shapprune.networks.tables import ARCHITECTURES, layer_table
 from shapprune.networks.training import evaluate
 from shapprune.networks.weights import load_weights
-
-GREY, COLOUR = (1, 28, 28), (3, 32, 32)
+from tests.unit.networks.test_tables import COLOUR, GREY, TEXT, inputs, shape_for
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_torch_fx_traces_them(architecture):
-    shape = GREY if ARCHITECTURES[architecture].takes(GREY) else COLOUR
-    model = build(architecture, shape).eval()
-    images = torch.rand(2, *shape)
+    shape = shape_for(architecture)
+    model, images = build(architecture, shape).eval(), inputs(shape)
+    traced = fx.symbolic_trace(model)
     with torch.no_grad():
-        assert torch.equal(fx.symbolic_trace(model)(images), model(images))
+        assert torch.equal(traced(images), model(images))
+        assert torch.equal(traced(images[:1]), model(images[:1]))
 
 
 @pytest.mark.parametrize(
     ("architecture", "shape", "classes"),
-    [("lenet5", (3, 32, 20), 4), ("mlp", (1, 8, 8), 3), ("fmnist_cnn", (3, 11, 9), 2), ("resnet20", (1, 9, 5), 7)],
+    [
+        *(("lenet5", (3, 32, 20), 4), ("mlp", (1, 8, 8), 3), ("mlp", (5,), 3), ("fmnist_cnn", (3, 11, 9), 2)),
+        *(("resnet20", (1, 9, 5), 7), ("cct", (1, 9, 6), 4), ("vit", (2, 8, 12), 3)),
+    ],
 )
 def test_other_images_and_classes(architecture, shape, classes):
     assert build(architecture, shape, classes).eval()(torch.rand(2, *shape)).shape == (2, classes)
@@ -54,6 +57,11 @@ def test_other_images_and_classes(architecture, shape, classes):
         ("mlp", {"nonlinearity": []}, GREY, r"'nonlinearity' of mlp: \[\] is not text"),
         ("mlp", {"width": 5, "widths": [5, 5]}, GREY, "either width or widths"),
         ("vgg16", {}, GREY, "vgg16 takes images of 3 channels"),
+        ("vit", {"patch": 5}, GREY, "vit takes images whose sides are multiples of the patch, not 1 x 28 x 28"),
+        ("vit", {"heads": 0}, GREY, "'heads' of vit: 0 is not at least 1"),
+        ("lenet5", {}, TEXT, "lenet5 takes images at least 16 x 16 pixels, not 128"),
+        ("cct", {}, TEXT, "cct takes images of any size, not 128"),
+        ("char_gpt", {}, GREY, "char_gpt takes sequences of tokens, not 1 x 28 x 28"),
         ("vgg16", {"dropout": 0.1}, COLOUR, "unknown option of vgg16 'dropout'; allowed: none"),
     ],
 )
@@ -88,6 +96,7 @@ def test_an_architecture_of_ones_own(tmp_path, monkeypatch):
         ("resnet32", "resnet32-d509ac18.th", 1000, 0.928),  # 0.9263 of all, as published
         ("resnet44", "resnet44-014dd654.th", 1000, 0.933),  # 0.9310
         ("resnet56", "resnet56-4bfd9763.th", 1000, 0.926),  # 0.9339
+        ("cct", "cct2-3x2-cifar10.pth.tar", 2000, 0.6015),  # 0.611 with the mean and std that it was trained with
     ],
 )
 def test_public_checkpoints_reach_their_published_accuracy(architecture, file, count, accuracy, data_folder):

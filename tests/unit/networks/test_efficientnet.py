@@ -7,13 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from shapprune import ShapPruneError, prunable_layers, remove_units
+from shapprune import prunable_layers, remove_units
 from shapprune.data.prepared import tensors
 from shapprune.data.sets import load
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.builders import build
 from shapprune.networks.efficientnet import same_padding
-from shapprune.networks.tables import lite0_blocks
 from shapprune.networks.training import evaluate
 from shapprune.networks.weights import load_weights, read_weights
 from shapprune.pruning.removal import mask_units
@@ -54,15 +53,6 @@ def test_it_has_the_published_size():
     assert model.eval()(torch.zeros(1, *IMAGENET)).shape == (1, 1000)
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     assert {norm.eps for norm in norms} == {1e-3}
-
-
-def test_channels_are_rounded_as_tensorflow_rounds_them():
-    assert [block.outputs for block in lite0_blocks(1.1)] == [
-        *(16, 24, 24, 48, 48, 88, 88, 88, 120, 120, 120, 208, 208, 208, 208, 352)
-    ]
-    assert min(block.outputs for block in lite0_blocks(0.01)) == 8
-    with pytest.raises(ShapPruneError, match="width"):
-        build("efficientnet_lite0", SMALL, 10, width=0)
 
 
 def test_projections_of_a_stage_leave_together(small):

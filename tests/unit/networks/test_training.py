@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.networks.builders import build
 from shapprune.networks.modes import mode
 from shapprune.networks.randomness import seeded
 from shapprune.networks.recipe import Recipe
@@ -243,3 +244,78 @@ def test_a_seed_gives_the_same_network_again_on_a_gpu():
         fit(model, *TRAIN, *VALIDATION, Recipe(2, augment=("flip", "crop", "rotate")), device="cuda", progress=False)
     assert same(*models)
     assert torch.equal(state, torch.cuda.get_rng_state())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_seed_gives_the_same_transformer_again_on_a_gpu():
+    tokens = torch.randint(9, (64, 33), generator=torch.Generator().manual_seed(0))
+    models = []
+    for _ in range(2):
+        with seeded(0):
+            models.append(build("char_gpt", (32,), 9, width=32, depth=2, heads=4, head_dim=16, hidden=64))
+        data = tokens[:, :-1], tokens[:, 1:]
+        fit(models[-1], *data, *data, Recipe(3, batch=16, optimizer="adamw", lr=0.01), device="cuda", progress=False)
+    assert same(*models)
+
+
+def test_attention_that_saves_memory_is_left_out_of_training_and_handed_back():
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.seen = nn.Linear(36, 4), set[bool]()
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.seen.add(torch.backends.cuda.mem_efficient_sdp_enabled())
+            return self.layer(images.flatten(1))
+
+    model = Looks()
+    train(model, epochs=1)
+    assert model.seen == {False}
+    assert torch.backends.cuda.mem_efficient_sdp_enabled()
+
+
+def sequences(count: int) -> tuple[Tensor, Tensor]:
+    """Runs of the numbers 0 to 4 and on from 0 again, and what is to follow each."""
+    numbers = (torch.arange(7) + torch.arange(count)[:, None]) % 5
+    return numbers[:, :-1], numbers[:, 1:]
+
+
+class Follows(nn.Module):
+    """Puts out what is to follow each token by a table, beside another output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(5, 5)
+
+    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
+        return {"hidden": tokens, "logits": self.table(tokens)}
+
+
+def test_sequences_are_learnt_and_measured_by_what_is_to_follow():
+    model, (tokens, labels) = Follows(), sequences(20)
+    recipe = Recipe(epochs=15, batch=5, optimizer="adam", lr=0.3)
+    rows = fit(model, tokens, labels, tokens[:5], labels[:5], recipe, progress=False)
+    loss, accuracy = evaluate(model, tokens, labels)
+    assert accuracy == 1
+    assert loss == pytest.approx(F.cross_entropy(model.table(tokens).transpose(1, 2), labels).item())
+    assert rows[0]["train_accuracy"] < 1
+
+
+def test_labels_that_do_not_count_are_left_out_of_training_and_evaluation():
+    model, (tokens, labels) = Follows(), sequences(4)
+    labels = labels.clone()
+    labels[:, 1:] = -100
+    evaluated = evaluate(model, tokens, labels)
+    assert evaluated[0] == pytest.approx(F.cross_entropy(model.table(tokens[:, 0]), labels[:, 0]).item())
+    fit(model, tokens, labels, tokens, labels, Recipe(epochs=1, batch=4, lr=1.0), progress=False)
+    with pytest.raises(ShapPruneError, match="sequence 2 has no label that counts"):
+        evaluate(model, tokens, labels.index_fill(0, torch.tensor(2), -100))
+    for train, held in ((tokens, labels), (labels, tokens)):
+        with pytest.raises(ShapPruneError, match="the labels are the tokens themselves"):
+            fit(model, tokens, train, tokens, held, Recipe(epochs=1), progress=False)
+
+
+def test_sequences_are_not_changed_as_images_are():
+    with pytest.raises(ShapPruneError, match="flip and crop change images, but these are sequences of tokens"):
+        fit(Follows(), *sequences(4), *sequences(4), Recipe(epochs=1, augment=("flip", "crop")), progress=False)

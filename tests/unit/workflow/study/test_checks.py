@@ -81,6 +81,19 @@ def test_own_architecture_and_own_data(config):
 
 
 ON_TEST = {"low_data.scored_on": "test"}
+TEXT = {"kind": "text", "source": "tiny-shakespeare", "length": 128}
+# The network of the default study made one of tokens, and what does not go with it left out.
+GPT = {
+    f"{NET}.architecture": "char_gpt",
+    f"{NET}.data": "tiny-shakespeare",
+    f"{NET}.options": {"hidden": 8},
+    f"{NET}.train.augment": [],
+    "curves.images": 500,
+    "oracle.max_units": 2,
+}
+COMPRESS = {"criteria": ["taylor"], "sizes": {"half": {"ratio": 0.5}}}
+FLIPS = {"epochs": 1, "augment": ["flip"]}
+
 MISTAKES = [
     # the changes, the key of the mistake, what its sentence must name: the value, and what is allowed
     ({"networks": {}}, "networks", "empty"),
@@ -105,6 +118,38 @@ MISTAKES = [
     ({f"{NET}.train.warmup": 20}, f"{NET}.train.warmup", "20", "12 epochs"),
     ({f"{NET}.train.momentum": 0, f"{NET}.train.nesterov": True}, f"{NET}.train.nesterov", "true", "momentum above 0"),
     ({"datasets": {"mnist": "my.data:load"}}, "datasets.mnist", "comes with the package"),
+    ({"datasets": {"words": TEXT | {"source": "gone.txt"}}}, "datasets.words.source", "no file 'gone.txt' in"),
+    ({"datasets": {"words": TEXT | {"source": "../a.txt"}}}, "datasets.words.source", "'../a.txt' leads out"),
+    ({"datasets": {"words": TEXT | {"length": 200000}}}, "datasets.words", "111540 tokens", "takes 200001", "tenth"),
+    ({"datasets": {"words": TEXT | {"kind": "txt"}}}, "datasets.words.kind", "'txt'", "'text'"),
+    ({"datasets": {"words": TEXT | {"tokenizer": "bytes"}}}, "datasets.words.tokenizer", "'bytes'", "characters"),
+    ({"datasets": {"words": {"kind": "text"}}}, "datasets.words.source", "missing"),
+    ({"datasets": {"words": {"kind": "text"}}, f"{NET}.data": "words"}, "datasets.words.source", "missing"),
+    ({"datasets": {"words": 5}, f"{NET}.data": "words"}, "datasets.words", "5 is not text or a mapping"),
+    ({"datasets": {"words": TEXT | {"lenght": 9}}}, "datasets.words.lenght", "unknown key", "'length'"),
+    (
+        GPT | {f"{NET}.architecture": "mlp", f"{NET}.options": {}},
+        f"{NET}.data",
+        "mlp takes images",
+        "tiny-shakespeare has sequences of tokens",
+    ),
+    (
+        GPT
+        | {"datasets": {"words": TEXT | {"source": "a:b"}}, f"{NET}.data": "words", f"{NET}.architecture": "lenet5"}
+        | {f"{NET}.options": {}},
+        f"{NET}.data",
+        "lenet5 takes images, but words has sequences of tokens",
+    ),
+    (GPT | {f"{NET}.data": "mnist"}, f"{NET}.data", "char_gpt takes sequences of tokens, but mnist has images"),
+    (GPT | {f"{NET}.train.augment": ["crop"]}, f"{NET}.train.augment", "crop", "lenet5 takes tokens"),
+    (GPT | {"compress": COMPRESS | {"train": FLIPS}}, "compress.train.augment", "flip", "lenet5 takes tokens"),
+    (GPT | {"budgets": {"methods": {"taylor": {}}}}, "budgets.methods", "take images", "lenet5 takes tokens"),
+    (
+        GPT | {"datasets": {"words": TEXT}, f"{NET}.data": "words", "splits.validation": 7781},
+        "splits.validation",
+        "7781",
+        "words has 7781",
+    ),
     ({"splits.validation": 12000}, "splits.validation", "12000", "fashion-mnist-sample"),
     ({"scoring.images": 5000}, "scoring.images", "5000", "1000 validation images"),
     ({"scoring.payoff": "accuracy"}, "scoring.payoff", "'accuracy'", "sensitivity", "taylor"),

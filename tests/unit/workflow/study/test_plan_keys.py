@@ -168,7 +168,8 @@ def test_every_key_of_the_schema_is_tried():
     assert untried <= {
         "networks.NAME.architecture",
         *(
-            "datasets",
+            *("datasets", "datasets.NAME.kind", "datasets.NAME.tokenizer"),  # each has one value
+            *("datasets.NAME.source", "datasets.NAME.length"),  # in tests/unit/workflow/stages/test_inputs.py
             "criteria.NAME.method",
             "estimators.compared.NAME.method",
             "networks.NAME.weights.url",
