@@ -102,7 +102,7 @@ class Readers:
             spreads[name] = Spread(layer, positions, len(images), self._graph.takes_intercept(name))
         collect = _Collector(self._graph, spreads)
         with mode(self._graph.traced, training=False):
-            for batch in images.split(_BATCH):
+            for batch in images.split(self._graph.at_once(_BATCH)):
                 collect.run(batch)
         return spreads
 

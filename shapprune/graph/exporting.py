@@ -142,7 +142,10 @@ class _Lifted:
         if name is None and (found := self._transposed(node) or self._activation(node)) is not None:
             name, values = found
         if name is None:
-            copied = self._graph.node_copy(node, self._copied.__getitem__)
+            # Names are given anew: torch.export counts on past operations that it has dropped.
+            args: Any = fx.node.map_arg(node.args, self._copied.__getitem__)
+            kwargs: Any = fx.node.map_arg(node.kwargs, self._copied.__getitem__)
+            copied = self._graph.create_node(node.op, node.target, args, kwargs, name=name_of(node))
         else:
             copied = self._graph.call_module(name, (self._copied[values],))
         copied.meta = {"nn_module_stack": node.meta.get("nn_module_stack", {})}

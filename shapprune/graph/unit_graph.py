@@ -26,6 +26,7 @@ from shapprune.graph.operations import (
 from shapprune.graph.shapes import keeps_last, keeps_units
 from shapprune.graph.tracing import trace
 
+_LARGEST = 2**26
 SITES = ("output", "norm", "activation")
 
 
@@ -130,6 +131,10 @@ class UnitGraph:
         """How many numbers a value has for one image."""
         shape = self.shapes[node]
         return shape[1:].numel() if len(shape) and shape[0] == self._images else shape.numel() // self._images
+
+    def at_once(self, most: int) -> int:
+        """How many images to run together, at most so many, so that no value has many more than `_LARGEST` numbers."""
+        return max(1, min(most, _LARGEST // max(self.numbers_of(node) for node in self.shapes)))
 
     def layout(self, name: str) -> Layout:
         """Where the units of layer ``name`` lie at its site.

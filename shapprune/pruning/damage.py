@@ -15,7 +15,7 @@ from shapprune.criteria.elimination import Reading
 from shapprune.graph.cut import cut_at
 from shapprune.graph.outputs import map_tensors
 from shapprune.graph.unit_graph import UnitGraph
-from shapprune.pruning.divergence import divergence, run
+from shapprune.pruning.divergence import answers, divergence, run
 
 # Shares of a layer's units at which the damage is measured, the least being one unit; between them it is interpolated.
 LEVELS = (0, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
@@ -91,7 +91,8 @@ class DamageMeter:
         self._model = copy.deepcopy(model).eval()
         self._graph = UnitGraph(self._model, images[:2])
         self._images = images
-        self._whole = run(self._model, images, _BATCH)
+        self._batch = self._graph.at_once(_BATCH)
+        self._whole = run(self._model, images, self._batch)
 
     @torch.no_grad()
     def measure(
@@ -110,7 +111,8 @@ class DamageMeter:
         measured = {len(next(iter(readings.values())).places): 0.0}
         for width, weights in fits:
             with self._changed(readings, weights):
-                outputs = torch.cat([after(*map_tensors(torch.clone, batch)) for batch in values])
+                found = (after(*map_tensors(torch.clone, batch)) for batch in values)
+                outputs = torch.cat([answers(each, len(self._images)) for each in found])
             measured[width] = float(divergence(self._whole, outputs))
         return measured
 
@@ -120,8 +122,8 @@ class DamageMeter:
         value = sites[0].all_input_nodes[0]
         cut = cut_at(self._graph.traced, value, self._graph.company.sizes, self._graph.company.rows_of(value))
         if not all(site in cut.nodes for site in sites):
-            return self._model, [(batch,) for batch in self._images.split(_BATCH)]
-        return cut.after, [cut.before(batch) for batch in self._images.split(_BATCH)]
+            return self._model, [(batch,) for batch in self._images.split(self._batch)]
+        return cut.after, [cut.before(batch) for batch in self._images.split(self._batch)]
 
     @contextmanager
     def _changed(self, readings: Mapping[str, Reading], weights: Sequence[Tensor]) -> Iterator[None]:

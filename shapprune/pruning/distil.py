@@ -25,7 +25,7 @@ from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.augment import augment, darkest, mix
 from shapprune.networks.modes import mode
 from shapprune.networks.randomness import reproducible_sums
-from shapprune.pruning.divergence import divergence
+from shapprune.pruning.divergence import answers, divergence
 
 # How much the features weigh beside the outputs.
 _FEATURES = 10.0
@@ -68,9 +68,10 @@ class Distilling:
     ):
         self._small, self._traced, self._images = small, graph.traced, images
         self._steps, self._rate = steps, rate
+        self._batch = graph.at_once(_BATCH)
         self._augmentation = tuple(augmentation) if images.dim() == 4 else ()
         features = last_features(graph)
-        self._whole, self._own = cut_at(graph.traced, features), _cut_as(small, features)
+        self._whole, self._own = cut_at(graph.traced, features), _cut_as(small, features, images)
         self._kept = None if kept is None else _kept_channels(graph, features, kept)
         self._optimizer = torch.optim.Adam([each for each in small.parameters() if each.is_floating_point()], lr=rate)
         self._generator = torch.Generator(images.device).manual_seed(seed)
@@ -123,7 +124,7 @@ class Distilling:
             group["lr"] = self._rate * rise * (1 + math.cos(math.pi * number / self._steps)) / 2
         if not len(self._order):
             self._order = torch.randperm(len(self._images), generator=self._generator, device=self._images.device)
-        chosen, self._order = self._order[:_BATCH], self._order[_BATCH:]
+        chosen, self._order = self._order[: self._batch], self._order[self._batch :]
         batch = augment(self._images[chosen], self._augmentation, self._black, self._generator)
         if batch.is_floating_point():
             batch = mix(batch, self._generator)
@@ -187,13 +188,13 @@ def _kept_channels(graph: UnitGraph, features: fx.Node, kept: Tensor) -> Tensor:
     return (kept // (inputs // graph.shapes[features][1])).unique()
 
 
-def _cut_as(small: nn.Module, node: fx.Node) -> Cut:
+def _cut_as(small: nn.Module, node: fx.Node, images: Tensor) -> Cut:
     """Cut a smaller network at a value of the network before."""
-    twin = trace(small)
+    twin = trace(small, images[:2])
     return cut_at(twin, next(each for each in twin.graph.nodes if each.name == node.name))
 
 
 def _run(cut: Cut, images: Tensor) -> tuple[Tensor, Tensor]:
     """The features of images at a cut, and the outputs."""
     values = cut.before(images)
-    return values[0], cut.after(*values)
+    return values[0], answers(cut.after(*values), len(images))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from shapprune.networks.losses import logits_of
+
+# Numbers of outputs that are kept of all examples together; of sequences so many positions are looked at.
+_KEPT = 2**27
 # Standard deviations of a 95 % interval.
 _Z = 1.959964
 
@@ -69,7 +73,30 @@ def interval(same: float, count: int) -> Agreement:
     return Agreement(share, max(0.0, min(share, center - half)), min(1.0, max(share, center + half)))
 
 
+def answers(outputs: Any, examples: int) -> Tensor:
+    """The outputs before the softmax with classes on the second axis, [N, classes, ...].
+
+    Args:
+        outputs: of a network for some examples: [N, classes, ...], or [N, T, classes] of sequences, or these among
+            others.
+        examples: how many there are in all. Of sequences evenly spaced positions are taken, so many that those of all
+            examples can be kept.
+
+    Examples:
+        >>> import torch
+        >>> from shapprune.pruning.divergence import answers
+        >>> answers({"logits": torch.zeros(2, 8, 50)}, 2).shape
+        torch.Size([2, 50, 8])
+    """
+    logits: Tensor = logits_of(outputs)
+    if logits.dim() != 3:
+        return logits
+    length, classes = logits.shape[1:]
+    every = -(-length // max(1, _KEPT // (examples * classes)))
+    return logits[:, (length - 1) % every :: every].movedim(-1, 1)
+
+
 @torch.no_grad()
 def run(network: torch.nn.Module, images: Tensor, batch: int = 50) -> Tensor:
-    """The outputs of a network, in batches."""
-    return torch.cat([network(some) for some in images.split(batch)])
+    """What a network answers, in batches."""
+    return torch.cat([answers(network(some), len(images)) for some in images.split(batch)])

@@ -19,6 +19,7 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.graph.counting import count_bytes, count_macs, count_parameters
 from shapprune.graph.removing import copy_network
 from shapprune.networks.latency import measure_latency
+from shapprune.networks.losses import logits_of
 from shapprune.networks.modes import outside_inference
 from shapprune.pruning.budget import Budget
 from shapprune.pruning.crossfit import Judge
@@ -179,16 +180,17 @@ class Shrinker:
         self._how = how or How()
         if len(images) < 2:
             raise ShapPruneError(f"{len(images)} calibration images were given, 2 or more are needed")
-        if images.dim() == 2 and not images.is_floating_point():
-            raise ShapPruneError("a budget is met by networks that take images, not by those that take tokens")
         device = next((each.device for each in model.parameters()), images.device)
         self._images, self._labels = images.to(device), None if labels is None else labels.to(device)
         self._model = copy_network(model).eval()
         self._structure = Structure.of(self._model, self._images[:2], self._how.skip)
-        outputs = self._structure.graph.outputs
+        outputs = logits_of(self._structure.graph.outputs)
         if not isinstance(outputs, Tensor) or outputs.dim() < 2:
-            raise ShapPruneError(f"{type(model).__name__} must return one tensor, [images, classes]")
-        outputs = run(self._model, self._images)
+            raise ShapPruneError(
+                f"{type(model).__name__} must return one tensor, [images, classes] or [sequences, tokens, classes], or"
+                " have one among its outputs that is called logits"
+            )
+        outputs = run(self._model, self._images, self._structure.graph.at_once(50))
         if not torch.isfinite(outputs).all():
             raise ShapPruneError(f"{type(model).__name__} returns NaN or infinity for the calibration images")
         how = self._how
