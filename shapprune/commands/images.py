@@ -129,7 +129,7 @@ def _find_files(arguments: argparse.Namespace, classes: Sequence[str]) -> tuple[
 def _open_set(arguments: argparse.Namespace, stored: Mapping[str, Any], image_set: ImageSet, origin: str) -> UserImages:
     info = image_set.info
     if info.tokens:
-        chosen = _refuse_normalisation(arguments, "the tokens")
+        chosen = _refuse_normalisation(arguments, "tokens")
     else:
         own = Normalisation(info.mean, info.std, origin)
         chosen = choose_normalisation(arguments, stored, info.shape[0], own)
@@ -147,29 +147,24 @@ def _open_arrays(
 ) -> UserImages:
     if images.ndim == 3 and images.dtype == np.uint8:
         images = images[:, None]
-    tokens = _are_tokens(images, labels)
-    if tokens:
+    numbers, kind = torch.float, "floats"
+    if _are_tokens(images, labels):
         check_sequences(images, labels, images.shape[1], f"--data {arguments.data}")
+        images, numbers, kind = images.astype(np.int64), torch.long, "tokens"
     else:
         _check_arrays(arguments.data, images, labels)
     labels = labels.astype(np.int64)
-    if tokens:
-        normalisation = _refuse_normalisation(arguments, "the tokens")
-
-        def read(places: np.ndarray) -> Tensor:
-            return torch.from_numpy(images[places].astype(np.int64))
-
-    elif images.dtype == np.uint8:
+    if images.dtype == np.uint8:
         normalisation = choose_normalisation(arguments, stored, images.shape[1])
 
         def read(places: np.ndarray) -> Tensor:
             return normalisation.apply(_copy_in_order(images[places]))
 
     else:
-        normalisation = _refuse_normalisation(arguments, "floats")
+        normalisation = _refuse_normalisation(arguments, kind)
 
         def read(places: np.ndarray) -> Tensor:
-            return torch.from_numpy(_copy_in_order(images[places])).float()
+            return torch.from_numpy(_copy_in_order(images[places])).to(numbers)
 
     halves = _halve(LabelledPart(len(labels), read, labels))
     return UserImages(arguments.data, images.shape[1:], *halves, normalisation)

@@ -177,8 +177,8 @@ def test_functions_return_tokens(of_tokens, out, capsys):
         ((TOKENS, TOKENS - 3), (), "tokens are 0 and up, and so are labels that are not -100, not -3"),
         ((TOKENS, TOKENS + 4), (), "labels up to 8, but the network has 8 outputs, for the labels 0 ... 7"),
         ((TOKENS, TOKENS), (), "the labels are the tokens themselves"),
-        ((TOKENS, TOKENS + 1), ("--mean", "0.5", "--std", "1"), "are the tokens, which are taken as they come"),
-        ((TOKENS, TOKENS + 1, TOKENS, TOKENS + 1), ("--mean", "0.5", "--std", "1"), "are the tokens, which"),
+        ((TOKENS, TOKENS + 1), ("--mean", "0.5", "--std", "1"), "are tokens, which are taken as they come"),
+        ((TOKENS, TOKENS + 1, TOKENS, TOKENS + 1), ("--mean", "0.5", "--std", "1"), "are tokens, which"),
     ],
 )
 def test_tokens_that_do_not_fit_are_refused(of_tokens, capsys, arrays, more, message):
