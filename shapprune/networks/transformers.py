@@ -6,6 +6,8 @@ the neurons between the two linear layers. torch.fx traces them, and they take a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -14,6 +16,8 @@ from torch import Tensor, nn
 
 from shapprune.networks.attention import SelfAttention
 from shapprune.networks.tables import CCT_CHANNELS
+
+_AROUND_ZERO = partial(nn.init.trunc_normal_, std=0.02)
 
 
 class Block(nn.Module):
@@ -55,8 +59,8 @@ class ViT(nn.Module):
         self.blocks = nn.Sequential(*(Block(width, causal=False, **block) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, classes)
-        _draw_weights(self)
-        nn.init.trunc_normal_(self.positions, std=0.02)
+        _draw_weights(self, nn.init.xavier_uniform_)
+        _AROUND_ZERO(self.positions)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [N, C, H, W] to outputs before the softmax, [N, classes]."""
@@ -166,11 +170,13 @@ class _Classifier(nn.Module):
         return self.fc((shares.transpose(1, 2) @ tokens).squeeze(1))
 
 
-def _draw_weights(model: nn.Module) -> None:
+def _draw_weights(model: nn.Module, of_layers: Callable[[Tensor], Tensor] = _AROUND_ZERO) -> None:
     """Draw weights as the sources do; biases are zero."""
     for module in model.modules():
-        if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.trunc_normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear):
+            of_layers(module.weight)
+        elif isinstance(module, nn.Embedding):
+            _AROUND_ZERO(module.weight)
         elif isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
         if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
