@@ -165,8 +165,8 @@ class Shrinker:
         before: what the network costs: macs, parameters, bytes and milliseconds.
 
     Raises:
-        ShapPruneError: fewer than two images, tokens in the place of images, outputs that are not finite or not [N,
-            classes, ...], or a network that nothing can be removed from.
+        ShapPruneError: fewer than two images, outputs that are not finite or not [N, classes, ...], or a network that
+            nothing can be removed from.
     """
 
     def __init__(

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shapprune.core.progress import track
 from shapprune.data.prepared import draw_images, splits, tensors
 from shapprune.gpu.device import machine_facts
+from shapprune.networks.losses import hits, logits_of, mean_loss
 from shapprune.networks.storage import save
 from shapprune.pruning.budget import Budget
-from shapprune.pruning.divergence import agree
+from shapprune.pruning.divergence import agree, answers
 from shapprune.pruning.maker import How
 from shapprune.pruning.shrink import Pruned, Shrinker
 from shapprune.workflow.computing.run import Run
@@ -109,8 +109,8 @@ class _Test:
         """How good a smaller network is, and on which share of the images it says what the whole one says."""
         outputs = self._outputs(small)
         return {
-            "test_agreement": float(agree(self._whole, outputs).double().mean()),
-            "loss": float(F.cross_entropy(outputs.double(), self._labels)),
+            "test_agreement": self._agreement(outputs),
+            "loss": float(mean_loss(outputs.double(), self._labels)),
             "accuracy": self._accuracy(outputs),
             "intact_accuracy": self._accuracy(self._whole),
         }
@@ -118,7 +118,11 @@ class _Test:
     @torch.inference_mode()
     def _outputs(self, network: nn.Module) -> Tensor:
         device = next(network.parameters()).device
-        return torch.cat([network(some.to(device)).cpu() for some in self._images.split(_BATCH)])
+        return torch.cat([logits_of(network(some.to(device))).cpu() for some in self._images.split(_BATCH)])
+
+    def _agreement(self, outputs: Tensor) -> float:
+        whole, small = (answers(each, len(self._images)) for each in (self._whole, outputs))
+        return float(agree(whole, small).double().mean())
 
     def _accuracy(self, outputs: Tensor) -> float:
-        return float((outputs.argmax(1) == self._labels).double().mean())
+        return float(hits(outputs, self._labels).double().mean())

@@ -235,8 +235,6 @@ def _check_tokens(config: Mapping[str, Any]) -> Iterator[Problem]:
     for key, each in trained.items():
         if changes := each["train"]["augment"]:
             yield f"{key}.train.augment", f"{', '.join(changes)} change images, but {', '.join(of_tokens)} takes tokens"
-    if of_tokens and config["budgets"]["methods"]:
-        yield "budgets.methods", f"fit networks that take images to budgets, but {', '.join(of_tokens)} takes tokens"
 
 
 CHECKS = (

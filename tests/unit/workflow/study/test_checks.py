@@ -143,7 +143,6 @@ MISTAKES = [
     (GPT | {f"{NET}.data": "mnist"}, f"{NET}.data", "char_gpt takes sequences of tokens, but mnist has images"),
     (GPT | {f"{NET}.train.augment": ["crop"]}, f"{NET}.train.augment", "crop", "lenet5 takes tokens"),
     (GPT | {"compress": COMPRESS | {"train": FLIPS}}, "compress.train.augment", "flip", "lenet5 takes tokens"),
-    (GPT | {"budgets": {"methods": {"taylor": {}}}}, "budgets.methods", "take images", "lenet5 takes tokens"),
     (
         GPT | {"datasets": {"words": TEXT}, f"{NET}.data": "words", "splits.validation": 7781},
         "splits.validation",
