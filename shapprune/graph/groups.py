@@ -83,6 +83,8 @@ def _sources_of_sums(graph: UnitGraph, group: set[str]) -> set[str]:
                 found |= _added(graph, node, others, group)
             elif meaning is Meaning.SCALE:
                 met |= {each: place for other in others for each in _gate(graph, other, node)}
+                if (first := _first_factor(graph, node)) and first not in group:
+                    raise ShapPruneError(f"its units are those of {first!r}, which it is multiplied with")
             zero[node] = _place_behind(graph, node, meaning, place, zero)
     _require_own_modules(graph, met)
     return found - group
@@ -122,11 +124,11 @@ def _place_behind(
     keeps = meaning in (Meaning.ADD, Meaning.SCALE, Meaning.POOLING, Meaning.ZERO, Meaning.FLATTEN)
     if not keeps and not (meaning is Meaning.DEPTHWISE and graph.modules[str(node.target)].bias is None):
         raise _tied(graph, node)
-    return place[0], place[1] or (meaning is Meaning.FLATTEN and _spreads(graph, node))
+    return place[0], place[1] or (meaning is Meaning.FLATTEN and _widens(graph, node))
 
 
-def _spreads(graph: UnitGraph, node: fx.Node) -> bool:
-    """Whether units of several positions are flattened."""
+def _widens(graph: UnitGraph, node: fx.Node) -> bool:
+    """Whether there is more on the second axis than before: units of other layers, or several positions of a unit."""
     return graph.shapes[node][1] != graph.shapes[node.all_input_nodes[0]][1]
 
 
@@ -156,10 +158,12 @@ def _sources(graph: UnitGraph, node: fx.Node, total: fx.Node) -> set[str]:
     if meaning is Meaning.ADD:
         return {source for each in node.all_input_nodes for source in _sources(graph, each, total)}
     by_itself = meaning in (Meaning.NORM, Meaning.ZERO, Meaning.ACTIVATION, Meaning.POOLING, Meaning.DEPTHWISE)
-    if by_itself or (meaning is Meaning.FLATTEN and not _spreads(graph, node)):
+    if by_itself or (meaning in (Meaning.FLATTEN, Meaning.JOIN) and not _widens(graph, node)):
         return _sources(graph, node.all_input_nodes[0], total)
     if meaning is Meaning.SCALE:
-        return _sources(graph, max(node.all_input_nodes, key=lambda each: graph.shapes[each].numel()), total)
+        first = _first_factor(graph, node)
+        largest = max(node.all_input_nodes, key=lambda each: graph.shapes[each].numel())
+        return {first} if first else _sources(graph, largest, total)
     raise _tied(graph, total, f"where {_call(node)!r} is added, whose units are not those of one layer")
 
 
@@ -179,6 +183,20 @@ def _gate(graph: UnitGraph, gate: fx.Node, reader: fx.Node) -> list[fx.Node]:
             graph, reader, f"where they are multiplied by {_call(gate)!r}, whose units are not those of a layer"
         )
     return [gate, *(node for each in gate.all_input_nodes for node in _gate(graph, each, gate))]
+
+
+def _first_factor(graph: UnitGraph, product: fx.Node) -> str | None:
+    """The layer that runs first of those that are multiplied and serve nothing else, as in gated linear units.
+
+    The units of all of them are its units: what is removed of one is removed of all. None where a factor is more than
+    what one layer puts out.
+    """
+    try:
+        chains = [_gate(graph, each, product) for each in product.all_input_nodes]
+    except ShapPruneError:
+        return None
+    sums = any(graph.meaning(node) is Meaning.ADD for chain in chains for node in chain)
+    return None if sums else min((str(chain[-1].target) for chain in chains), key=graph.layers.index)
 
 
 def _require_own_modules(graph: UnitGraph, met: Mapping[fx.Node, Place]) -> None:

@@ -163,6 +163,41 @@ class BesideItself(Branches):
         return torch.cat([one, one, other], 1)
 
 
+class Product(Branches):
+    """Two layers are multiplied with each other, as in gated linear units."""
+
+    def __init__(self):
+        super().__init__(6)
+
+    def join(self, one, other):
+        return one * torch.sigmoid(other)
+
+
+class SumOfProduct(Product):
+    """A product beside a shortcut."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(1, 6, 1)
+        self.one, self.other = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 6, 1)
+
+    def forward(self, x):
+        x = torch.relu(self.first(F.avg_pool2d(x, 3, 1)))
+        one, other = self.one(x), self.other(x)
+        return self.head(torch.relu(self.two(x + self.join(other, one))))  # the other way round
+
+
+class ProductWithSum(Product):
+    """A factor is the sum of two layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.more = nn.Conv2d(1, 6, 3)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.two(self.join(self.one(x), self.other(x) + self.more(x)))))
+
+
 class SumOfFeatures(Branches):
     """The features of two layers, without positions, are added."""
 

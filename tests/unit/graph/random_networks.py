@@ -42,6 +42,17 @@ class Sum(nn.Module):
         return {"+": one + other, "add": torch.add(one, other), "-": one - other}[self.how]
 
 
+class Product(nn.Module):
+    """A branch times another, as in gated linear units."""
+
+    def __init__(self, one, other):
+        super().__init__()
+        self.one, self.other = one, other
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.one(x) * self.other(x)
+
+
 class Join(nn.Module):
     """Branches side by side."""
 
@@ -209,6 +220,15 @@ def gated(draws: random.Random, channels: int) -> tuple[nn.Module, int]:
     return nn.Sequential(one, gate), width
 
 
+def multiplied(draws: random.Random, channels: int) -> tuple[nn.Module, int]:
+    one, width = plain(draws, channels, same=True)
+    other, _ = plain(draws, channels, width, same=True)
+    product = Product(one, nn.Sequential(other, draws.choice((nn.Sigmoid(), nn.Identity()))))
+    if width == channels and draws.random() < 0.7:
+        return Sum(product, nn.Identity(), "+"), width
+    return product, width
+
+
 def reordered(draws: random.Random, channels: int) -> tuple[nn.Module, int]:
     one, width = plain(draws, channels, draws.choice((4, 6)))
     how = draws.choice(("shuffled", "module", "chunks", "there and back", "turned", "flipped", "twice"))
@@ -221,4 +241,7 @@ def repeated(draws: random.Random, channels: int) -> tuple[nn.Module, int]:
     return nn.Sequential(shared, activation(draws), shared, activation(draws)), width
 
 
-PARTS = (plain, plain, plain, plain, grouped, residual, residual, joined, joined, gated, repeated, reordered)
+PARTS = (
+    *(plain, plain, plain, plain, grouped, residual, residual, joined, joined),
+    *(gated, multiplied, repeated, reordered),
+)

@@ -37,6 +37,21 @@ KINDS = {
         ["other", "two", "three"],
         {"one": "into 'cat', where they lie beside themselves"},
     ),
+    "product": (
+        odd.Product,
+        ["one", "two", "three"],
+        {"other": "its units are those of 'one', which it is multiplied"},
+    ),
+    "product beside a shortcut": (
+        odd.SumOfProduct,
+        ["first one", "two", "three"],
+        {"other": "its units are those of 'one', which it is multiplied with"},
+    ),
+    "product with a sum": (
+        odd.ProductWithSum,
+        ["one", "two", "three"],
+        {"other": "into 'sigmoid', which does not leave zero at zero"},
+    ),
     "sum of features": (odd.SumOfFeatures, ["one other", "three"], {}),
     "sum of flattened maps": (odd.SumOfFlattened, ["three"], {"one": "with their positions side by side"}),
     "depthwise without a bias": (odd.Filtered, ["one other", "two", "three"], {}),
