@@ -124,10 +124,11 @@ def look(model: nn.Module, images: Tensor, labels: Tensor, again: Callable[[], n
     layers = prunable_layers(model, images, coupled=True)
     listed = [each for each in layers if each.group]
     reasons = Counter(kind_of(each) for each in layers if not each.group)
-    games = (LayerGame(model, each.name, images, labels) for each in layers if each.site)
+    refused = [why for each in layers if each.site and (why := score_layer(model, each.name, images, labels))]
     row: dict[str, Any] = {
         "layers": len(layers),
-        "scored": sum(score(game, "taylor").values.numel() > 0 for game in games),
+        "scored": sum(each.site is not None for each in layers) - len(refused),
+        "refused": refused[0] if refused else "",
         "alone": sum(each.coupled is None for each in listed),
         "together": sum(each.coupled is not None for each in listed),
         "whole": len(layers) - len(listed),
@@ -140,6 +141,15 @@ def look(model: nn.Module, images: Tensor, labels: Tensor, again: Callable[[], n
         row["difference"] = find_difference(outputs_of(small, images), mask_units(model, chosen, images))
         row |= store(small, images, again)
     return row
+
+
+def score_layer(model: nn.Module, layer: str, images: Tensor, labels: Tensor) -> str:
+    """Score a layer by `taylor`; return why that was refused, if it was."""
+    try:
+        score(LayerGame(model, layer, images, labels), "taylor")
+    except ShapPruneError as error:
+        return str(error)
+    return ""
 
 
 def draw_units(layers: Sequence[PrunableLayer], seed: int = 0) -> dict[str, list[int]]:

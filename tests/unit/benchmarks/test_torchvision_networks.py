@@ -8,7 +8,7 @@ from torch import nn
 
 from benchmarks import torchvision_networks
 from benchmarks.torchvision_networks import COLUMNS, FAMILIES, draw_units, measure, run
-from shapprune import prunable_layers
+from shapprune import LayerGame, ShapPruneError, prunable_layers
 from shapprune.core.tables import read_rows
 from shapprune.data.vision import torchvision
 from tests.toys import ResidualNetwork, images
@@ -71,6 +71,17 @@ def test_a_network_that_is_refused_has_the_reason(made):
     row = measure("unknown", 2)
     assert row["refused"].startswith("torch.fx cannot trace Unknown")
     assert row["layers"] == ""
+
+
+def test_a_layer_that_cannot_be_scored_hides_no_other(made, monkeypatch):
+    def refuse(model, layer, *others):
+        if layer == "3":
+            raise ShapPruneError("no game")
+        return LayerGame(model, layer, *others)
+
+    monkeypatch.setattr(torchvision_networks, "LayerGame", refuse)
+    row = measure("small", 2)
+    assert (row["scored"], row["refused"], row["removed"]) == (3, "no game", 4)
 
 
 def test_a_network_that_cannot_be_exported_is_stored_all_the_same(made, monkeypatch):
