@@ -112,9 +112,11 @@ def build(name: str) -> nn.Module:
 
 
 def shake(model: nn.Module) -> None:
-    """Make biases, BatchNorms and scales of channels other than 0 and 1, so that they hide no mistake."""
+    """Make biases, BatchNorms, scales of channels and layers other than 0 and 1, so that they hide no mistake."""
     with torch.no_grad():
         for tensor in [*model.parameters(), *model.buffers()]:
+            if tensor.is_floating_point() and tensor.dim() > 1 and not tensor.any():
+                tensor.normal_(std=0.02)  # as the output layer of a ViT, which would put out the same for all images
             if tensor.is_floating_point() and tensor.dim() and tensor.numel() == max(tensor.shape):
                 tensor += 0.2 * torch.rand_like(tensor)
 

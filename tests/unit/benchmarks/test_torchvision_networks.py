@@ -116,6 +116,13 @@ def test_a_tenth_of_each_layer_is_drawn_and_groups_lose_the_same():
     assert len({each["conv1"][0] for each in draws}) == 5  # any unit, not those that leave on trial
 
 
+def test_layers_that_begin_at_zero_hide_nothing():
+    layer = nn.Linear(3, 2)
+    nn.init.zeros_(layer.weight)
+    torchvision_networks.shake(layer)
+    assert layer.weight.all()
+
+
 def test_every_family_of_torchvision_is_there():
     known = torchvision.models.list_models(module=torchvision.models)
     assert set(FAMILIES) <= set(known)
