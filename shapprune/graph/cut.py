@@ -172,7 +172,14 @@ def cut_at(
         if node.op == "get_attr" and not node.users:
             second.erase_node(node)
     rest = [site, *(node for node in nodes if node in after)]
-    return Cut(fx.GraphModule(traced, second), rest, beside, lambda: fx.GraphModule(traced, first))
+    return Cut(_part(traced, second), rest, beside, lambda: _part(traced, first))
+
+
+def _part(traced: fx.GraphModule, graph: fx.Graph) -> fx.GraphModule:
+    """A network of some operations of another, which leaves memory as soon as nobody has it."""
+    found = fx.GraphModule(traced, graph)
+    found.graph.owning_module = None  # a cycle: what is prepared for a layer would stay until Python looks for cycles
+    return found
 
 
 def _count(size: Any, graph: fx.Graph, rows: fx.Node | None) -> Any:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.graph.cut import ignore_sizes
-from shapprune.graph.operations import Meaning, has_own_weights
+from shapprune.graph.groups import IS_OUTPUT, group_of
 from shapprune.graph.removing import find_refused
-from shapprune.graph.tokens import find_neurons
 from shapprune.graph.unit_graph import UnitGraph
-
-_IS_OUTPUT = "it is the output layer"
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ def prunable_layers(model: nn.Module, example: Tensor, coupled: bool = False) ->
     layers = [
         replace(each, group=(), coupled=refused[each.group]) if each.group in refused else each for each in layers
     ]
-    return [each for each in layers if each.coupled is None or (coupled and each.coupled != _IS_OUTPUT)]
+    return [each for each in layers if each.coupled is None or (coupled and each.coupled != IS_OUTPUT)]
 
 
 def describe_layer(graph: UnitGraph, name: str) -> PrunableLayer:
@@ -79,139 +75,9 @@ def describe_layer(graph: UnitGraph, name: str) -> PrunableLayer:
     coupled: str | None = None
     try:
         site = str(graph.site(name, "activation").target)
-        group = _group(graph, name)
+        group = group_of(graph, name)
         rest = ", ".join(each for each in group if each != name)
         coupled = f"its units leave together with those of {rest}" if rest else None
     except ShapPruneError as error:
         coupled = str(error)
     return PrunableLayer(name, graph.units_of(name), kind, site, group, coupled)
-
-
-def _group(graph: UnitGraph, name: str) -> tuple[str, ...]:
-    """The group of a layer; see `PrunableLayer`.
-
-    Raises:
-        ShapPruneError: its units cannot be removed; the text says why.
-    """
-    group = {name}
-    if graph.on_tokens(name):
-        find_neurons(graph, name)
-    elif name not in graph.attentions:
-        while others := _sources_of_sums(graph, group):
-            group |= others
-    if graph.units_of(name) == 1:
-        raise ShapPruneError("it has one unit only")
-    return tuple(each for each in graph.layers if each in group)
-
-
-def _sources_of_sums(graph: UnitGraph, group: set[str]) -> set[str]:
-    """The layers outside a group that are added to its layers.
-
-    Follow a unit that is zero at the sites of the whole group: every value made of it must be zero until a layer mixes
-    it with other units.
-
-    Raises:
-        ShapPruneError: the unit does not stay zero, or meets other units in a way that removal cannot follow.
-    """
-    for name in group:
-        if getattr(graph.modules[name], "groups", 1) > 1:
-            raise ShapPruneError(f"it is a convolution of {graph.modules[name].groups} groups")
-        _require_own_weights(graph, name)
-    sites = {graph.site(name, "activation") for name in group}
-    zero: dict[fx.Node, int] = {}  # value in which the unit is zero -> index of the layer's first unit in it
-    flat: set[fx.Node] = set()  # those of them with all positions of a unit side by side
-    found: set[str] = set()
-    for node in ignore_sizes(graph.traced.graph.nodes):
-        inputs = [each for each in node.all_input_nodes if each in zero]
-        if node in sites:
-            zero[node] = 0
-        if node in sites or not inputs:
-            continue
-        meaning = graph.meaning(node)
-        if meaning in (Meaning.MIXES, Meaning.DEPTHWISE):
-            _require_own_weights(graph, str(node.target))
-        others = [each for each in node.all_input_nodes if each not in zero and each in graph.shapes]
-        flattened = any(each in flat for each in inputs)
-        if meaning is Meaning.OUTPUT:
-            raise ShapPruneError(_IS_OUTPUT)
-        if meaning is Meaning.MIXES:
-            if isinstance(graph.modules[str(node.target)], nn.Linear) and len(graph.shapes[inputs[0]]) != 2:
-                raise _tied(node)
-            continue
-        if meaning is Meaning.ADD and not flattened and len({zero[each] for each in inputs}) == 1:
-            sources = {source for other in others for source in _sources(graph, other)}
-            if others and sources <= group:  # they are zero at their sites, but not here
-                raise _tied(node)
-            found |= sources
-        elif meaning is Meaning.SCALE and not flattened:
-            if not all(_only_scales(graph, other, node) for other in others):
-                raise _tied(node)
-        elif meaning is Meaning.JOIN and not flattened and len(inputs) == 1:
-            if any(not _is_computed(graph, each) for each in others):
-                raise ShapPruneError(f"its units go on into {node.name!r}, side by side with what no layer puts out")
-            before = node.all_input_nodes[: node.all_input_nodes.index(inputs[0])]
-            zero[node] = zero[inputs[0]] + sum(graph.shapes[each][1] for each in before)
-            continue
-        elif meaning not in (Meaning.POOLING, Meaning.ZERO, Meaning.FLATTEN):
-            raise _tied(node)
-        if meaning is Meaning.FLATTEN or flattened:
-            flat.add(node)
-        zero[node] = zero[inputs[0]]
-    return found - group
-
-
-def _require_own_weights(graph: UnitGraph, name: str) -> None:
-    if not has_own_weights(graph.modules[name]):
-        raise ShapPruneError(
-            f"the weights of {name!r} are computed from others in each pass, as weight_norm, spectral_norm and masks of"
-            " torch.nn.utils.prune do; make them permanent first, e.g. by"
-            " torch.nn.utils.parametrize.remove_parametrizations"
-        )
-
-
-def _sources(graph: UnitGraph, node: fx.Node) -> set[str]:
-    """The layers that a value comes from, unit by unit.
-
-    Raises:
-        ShapPruneError: its units are not those of layers.
-    """
-    meaning = graph.meaning(node)
-    if node.op == "call_module" and str(node.target) in graph.calls and meaning is not Meaning.DEPTHWISE:
-        return {str(node.target)}
-    if meaning is Meaning.ADD:
-        return {source for each in node.all_input_nodes for source in _sources(graph, each)}
-    if meaning in (Meaning.NORM, Meaning.ZERO, Meaning.ACTIVATION, Meaning.POOLING, Meaning.DEPTHWISE):
-        return _sources(graph, node.all_input_nodes[0])
-    if meaning is Meaning.SCALE:
-        return _sources(graph, max(node.all_input_nodes, key=lambda each: graph.shapes[each].numel()))
-    raise _tied(node)
-
-
-def _is_computed(graph: UnitGraph, node: fx.Node) -> bool:
-    """Whether parameters have a say in a value; Torch-Pruning knows the channels of no other, as of the images."""
-    ahead, seen = [node], {node}
-    while ahead:
-        each = ahead.pop()
-        module = graph.modules[str(each.target)] if each.op == "call_module" else None
-        if each.op == "get_attr" or (module is not None and any(True for _ in module.parameters())):
-            return True
-        new = [other for other in each.all_input_nodes if other not in seen]
-        ahead += new
-        seen.update(new)
-    return False
-
-
-def _only_scales(graph: UnitGraph, gate: fx.Node, product: fx.Node) -> bool:
-    """Whether a value serves one product only and comes from a layer, as in squeeze-and-excitation."""
-    while ignore_sizes(gate.users) == [product]:
-        meaning = graph.meaning(gate)
-        if meaning is Meaning.MIXES:
-            return True
-        if meaning not in (Meaning.ZERO, Meaning.ACTIVATION, Meaning.POOLING, Meaning.NORM):
-            return False
-        (gate, product) = gate.all_input_nodes[0], gate
-    return False
-
-
-def _tied(node: fx.Node) -> ShapPruneError:
-    return ShapPruneError(f"its units go on into {node.name!r}, together with others or past their zero")

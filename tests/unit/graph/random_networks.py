@@ -42,6 +42,17 @@ class Sum(nn.Module):
         return {"+": one + other, "add": torch.add(one, other), "-": one - other}[self.how]
 
 
+class Product(nn.Module):
+    """A branch times another, as in gated linear units."""
+
+    def __init__(self, one, other):
+        super().__init__()
+        self.one, self.other = one, other
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.one(x) * self.other(x)
+
+
 class Join(nn.Module):
     """Branches side by side."""
 
@@ -54,20 +65,56 @@ class Join(nn.Module):
 
 
 class Gate(nn.Module):
-    """Squeeze-and-excitation, by linear layers or convolutions of one position."""
+    """Squeeze-and-excitation, by linear layers or convolutions of one position, of means or also of largest numbers."""
 
-    def __init__(self, channels, hidden, linear, scale):
+    def __init__(self, channels, hidden, linear, scale, largest):
         super().__init__()
-        self.linear, self.scale = linear, scale
+        self.linear, self.scale, self.largest = linear, scale, largest
         self.one = nn.Linear(channels, hidden) if linear else nn.Conv2d(channels, hidden, 1)
         self.two = nn.Linear(hidden, channels) if linear else nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        b, c = x.size(0), x.size(1)
-        seen = F.adaptive_avg_pool2d(x, 1)
-        seen = seen.view(b, c) if self.linear else seen
-        gate = self.scale(self.two(F.relu(self.one(seen))))
-        return x * (gate.view(b, c, 1, 1) if self.linear else gate)
+        gate = self.excite(F.adaptive_avg_pool2d(x, 1))
+        if self.largest:
+            gate = gate + self.excite(F.adaptive_max_pool2d(x, 1))
+        return x * self.scale(gate)
+
+    def excite(self, seen: Tensor) -> Tensor:
+        b, c = seen.size(0), seen.size(1)
+        if self.linear:
+            return self.two(F.relu(self.one(seen.view(b, c)))).view(b, c, 1, 1)
+        return self.two(F.relu(self.one(seen)))
+
+
+class PositionNorm(nn.LayerNorm):
+    """A LayerNorm over the channels of each position, as networks of patches have it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2).contiguous()
+
+
+class Reordered(nn.Module):
+    """Channels in another order, or positions in another shape."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, h, w = x.shape
+        if self.how == "shuffled":
+            return x.view(b, 2, c // 2, h, w).transpose(1, 2).reshape(b, c, h, w)
+        if self.how == "chunks":
+            one, other = x.chunk(2, 1)
+            return torch.cat([other, one], 1)
+        if self.how == "there and back":
+            return x.reshape(b, c, h * w).view(b, c, h, w)
+        if self.how == "turned":
+            return x.flatten(2).transpose(1, 2).reshape(b, c, h, w)
+        if self.how == "flipped":
+            return x.flip(1)
+        return torch.cat([x, x], 1)[:, :c]
 
 
 class Network(nn.Module):
@@ -120,8 +167,9 @@ def activation(draws: random.Random) -> nn.Module:
 
 
 def norm(draws: random.Random, channels: int) -> nn.Module:
-    kinds = (nn.BatchNorm2d(channels), nn.BatchNorm2d(channels, affine=False), nn.GroupNorm(1, channels))
-    return draws.choice((*kinds, nn.BatchNorm2d(channels), nn.Identity()))
+    across = (nn.GroupNorm(1, channels), nn.GroupNorm(channels, channels), PositionNorm(channels))
+    kinds = (*[nn.BatchNorm2d(channels)] * 3, nn.BatchNorm2d(channels, affine=False), nn.InstanceNorm2d(channels))
+    return draws.choice((*kinds, draws.choice(across), nn.Identity()))
 
 
 def plain(draws: random.Random, channels: int, width: int | None = None, same: bool = False) -> tuple[nn.Module, int]:
@@ -168,7 +216,23 @@ def joined(draws: random.Random, channels: int) -> tuple[nn.Module, int]:
 def gated(draws: random.Random, channels: int) -> tuple[nn.Module, int]:
     one, width = plain(draws, channels)
     scale = draws.choice((torch.sigmoid, F.hardsigmoid))
-    return nn.Sequential(one, Gate(width, draws.randint(1, 4), draws.random() < 0.5, scale)), width
+    gate = Gate(width, draws.randint(1, 4), draws.random() < 0.5, scale, draws.random() < 0.3)
+    return nn.Sequential(one, gate), width
+
+
+def multiplied(draws: random.Random, channels: int) -> tuple[nn.Module, int]:
+    one, width = plain(draws, channels, same=True)
+    other, _ = plain(draws, channels, width, same=True)
+    product = Product(one, nn.Sequential(other, draws.choice((nn.Sigmoid(), nn.Identity()))))
+    if width == channels and draws.random() < 0.7:
+        return Sum(product, nn.Identity(), "+"), width
+    return product, width
+
+
+def reordered(draws: random.Random, channels: int) -> tuple[nn.Module, int]:
+    one, width = plain(draws, channels, draws.choice((4, 6)))
+    how = draws.choice(("shuffled", "module", "chunks", "there and back", "turned", "flipped", "twice"))
+    return nn.Sequential(one, nn.ChannelShuffle(2) if how == "module" else Reordered(how)), width
 
 
 def repeated(draws: random.Random, channels: int) -> tuple[nn.Module, int]:
@@ -177,4 +241,7 @@ def repeated(draws: random.Random, channels: int) -> tuple[nn.Module, int]:
     return nn.Sequential(shared, activation(draws), shared, activation(draws)), width
 
 
-PARTS = (plain, plain, plain, grouped, residual, joined, gated, repeated)
+PARTS = (
+    *(plain, plain, plain, plain, grouped, residual, residual, joined, joined),
+    *(gated, multiplied, repeated, reordered),
+)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -63,3 +66,17 @@ def test_tensors_that_are_no_state_are_kept_by_the_graph_alone():
     traced = trace(model)
     assert set(vars(model)) | set(model.state_dict()) == known
     torch.testing.assert_close(traced(images(2)), model(images(2)))
+
+
+def test_what_is_cut_leaves_memory_at_once():
+    traced = trace(randomise(ConvNetwork()))
+    relu = next(node for node in traced.graph.nodes if node.target == "features.2")
+    gc.disable()  # cycles would stay, with what is prepared for each layer of a large network
+    try:
+        cut = cut_at(traced, relu)
+        cut.after(*cut.before(images(2)))
+        parts = weakref.ref(cut.after), weakref.ref(cut.before)
+        del cut
+        assert [part() for part in parts] == [None, None]
+    finally:
+        gc.enable()

@@ -1,15 +1,17 @@
-"""Random networks: what is listed can be removed and scored, the rest has a reason, and all is handed back."""
+"""Random networks: what is listed can be removed, stored and scored, the rest has a reason, and all is handed back."""
 
 from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 import torch
 
-from shapprune import LayerGame, ShapPruneError, prunable_layers, remove_units, shapley
+from shapprune import LayerGame, ShapPruneError, load, prunable_layers, remove_units, save, shapley
 from shapprune.graph.outputs import are_close, tensors_of
 from shapprune.networks.modes import mode
+from shapprune.networks.randomness import seeded
 from shapprune.pruning.removal import mask_units
 from tests.toys import images, labels
 from tests.unit.graph.random_networks import SHAPE, network
@@ -30,29 +32,83 @@ def state(model):
     return flags, modes, [*model.state_dict()], torch.get_rng_state().tolist()
 
 
-@pytest.mark.parametrize("seed", range(NETWORKS))
-def test_what_is_listed_can_be_removed_and_the_rest_has_a_reason(seed):
-    model, x, y = network(seed), images(4, SHAPE), labels(4)
+@pytest.fixture(params=range(NETWORKS))
+def seed(request):
+    return request.param
+
+
+def build(seed):
+    with seeded(0):
+        return network(seed)
+
+
+@pytest.fixture
+def model(seed):
+    """The network of a number, which is handed back as it came."""
+    model = build(seed)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     before = state(model)
-    layers = prunable_layers(model, x, coupled=True)
-    assert all(each.coupled for each in layers if not each.group)
-    for each in (each for each in layers if each.group and each.group[0] == each.name):
-        units = dict.fromkeys(each.group, sorted({0, each.units - 1})[: each.units - 1])
-        small = remove_units(model, units, x)
-        with torch.no_grad(), mode(small, training=False):
-            outputs = small(x)
-        assert are_close(outputs, mask_units(model, units, x))
-    for each in layers:
-        if each.group:
-            continue
-        with pytest.raises(ShapPruneError):
-            remove_units(model, {each.name: [0]}, x)
-    scored = [each for each in layers if each.site and each.units < 8][:2]
-    for each in scored:
-        game = LayerGame(model, each.name, x, y, payoff=first_logits)
-        everything, nothing = game.value(torch.tensor([[True] * each.units, [False] * each.units])).double()
-        shared = shapley.permutation(game, permutations=1).values.sum(1).double()
-        torch.testing.assert_close(shared, everything - nothing, atol=1e-4, rtol=1e-4)
+    yield model
     assert state(model) == before
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+
+
+def outputs_of(model, x):
+    with torch.no_grad(), mode(model, training=False):
+        return model(x)
+
+
+def draw(random, group, count):
+    """Some units of a group, not all."""
+    gone = sorted(random.choice(count, random.integers(1, count), replace=False).tolist())
+    return dict.fromkeys(group, gone)
+
+
+def check_removal(model, units, x):
+    small = remove_units(model, units, x)
+    assert are_close(outputs_of(small, x), mask_units(model, units, x))
+    return small
+
+
+def test_what_is_listed_can_be_removed_and_stored_and_the_rest_has_a_reason(model, seed, tmp_path):
+    x, random = images(4, SHAPE), np.random.default_rng(seed)
+    layers = prunable_layers(model, x, coupled=True)
+    assert all(each.coupled for each in layers if not each.group)
+    together = {}
+    for group, count in {each.group: each.units for each in layers if each.group}.items():
+        assert [each.units for each in layers if each.group == group] == [count] * len(group)
+        check_removal(model, draw(random, group, count), x)
+        together |= draw(random, group, count)
+    for each in layers:
+        if not each.group:
+            with pytest.raises(ShapPruneError):
+                remove_units(model, {each.name: [0]}, x)
+    if together:
+        small = check_removal(model, together, x)
+        save(small, tmp_path / "small.safetensors")
+        back = load(tmp_path / "small.safetensors", lambda: build(seed))
+        assert back.kept_units == small.kept_units
+        for one, other in zip(*(tensors_of(outputs_of(each, x)).values() for each in (back, small)), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_scores_share_out_what_all_units_are_worth_whatever_the_memory_and_the_order(model, seed):
+    x, y, random = images(7, SHAPE), labels(7), np.random.default_rng(seed)
+    close = {"atol": 1e-4, "rtol": 1e-4}  # norms of a few positions that hardly differ make rounding larger
+    layers = [each for each in prunable_layers(model, x, coupled=True) if each.site and each.units < 8]
+    for each in random.permutation(np.array(layers, dtype=object))[:2]:
+        game = LayerGame(model, each.name, x, y, payoff=first_logits)
+        coalitions = torch.from_numpy(random.random((9, each.units)) < 0.6)
+        coalitions[:2] = torch.tensor([[True], [False]])
+        values = game.value(coalitions).double()
+        scores = shapley.permutation(game, permutations=1).values.double()
+        torch.testing.assert_close(scores.sum(1), values[0] - values[1], **close)
+        turned = torch.from_numpy(random.permutation(7))
+        for memory, order in ((0, torch.arange(7)), (512, turned), (0, turned)):
+            numbers = order.numpy()
+            other = LayerGame(
+                model, each.name, x[order], y[order], payoff=first_logits, examples=numbers, memory_mb=memory
+            )
+            torch.testing.assert_close(other.value(coalitions).double(), values[:, order], **close)
+            found = shapley.permutation(other, permutations=1).values.double()
+            torch.testing.assert_close(found, scores[order], **close)

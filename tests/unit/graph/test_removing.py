@@ -65,7 +65,7 @@ KINDS = {
     "beside the images": (JoinedImages, ["two", "three"], "one", "side by side with what no layer puts out"),
     "tokens": (Tokens, ["one", "three"], None, ""),
     "used twice": (Twice, ["three"], "two", "is used 2 times in one pass"),
-    "read by one that is used twice": (Twice, ["three"], "one", "Twice"),
+    "read by one that is used twice": (Twice, ["three"], "one", "into 'two', which is used 2 times in one pass"),
     "inside attention": (Inside, ["one", "three"], "attention.out_proj", "its units go on into 'reshape'"),
     "subclass of the same forward": (lambda: Net(conv=Renamed), ["one", "two", "three"], None, ""),
     "subclass with a forward": (lambda: Net(conv=Standardised), ["three"], "two", "a Standardised with a forward"),

@@ -122,7 +122,7 @@ class Plus(nn.Module):
         return self.output(self.one(x) + x).flatten(1)
 
 
-@pytest.mark.parametrize(("model", "node"), [(Shuffle(), "view"), (Normed(), "norm"), (Plus(), "x")])
+@pytest.mark.parametrize(("model", "node"), [(Shuffle(), "view"), (Normed(), "norm"), (Plus(), "add")])
 def test_what_cannot_be_followed_is_refused_by_name(model, node):
     (layer,) = [each for each in prunable_layers(model, images(2), coupled=True) if each.name == "one"]
     assert layer.group == ()
