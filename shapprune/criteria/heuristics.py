@@ -9,7 +9,7 @@ from torch import Tensor
 
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.protocol import Game
-from shapprune.graph.operations import weight_of
+from shapprune.graph.operations import LAYERS, weight_of
 from shapprune.shapley.criterion import criterion
 from shapprune.shapley.draws import SHARED, generator
 
@@ -35,8 +35,7 @@ def weight_norm(game: LayerGame, norm: Literal["l1", "l2"] = "l1") -> Tensor:
 
     Source: Li et al. 2017, "Pruning filters for efficient ConvNets".
     """
-    weight = weight_of(game.module)
-    return torch.linalg.vector_norm(weight.flatten(1).double(), ord=int(norm[1]), dim=1)[None]
+    return torch.linalg.vector_norm(incoming(game), ord=int(norm[1]), dim=1)[None]
 
 
 @criterion("apoz")
@@ -86,6 +85,13 @@ def leave_one_out(game: Game) -> Tensor:
     """
     without = ~torch.eye(game.units, dtype=torch.bool)
     return (game.full[None] - game.value(without)).T
+
+
+def incoming(game: LayerGame) -> Tensor:
+    """The incoming weights of each unit, float64 [n, k]; of a head those of its queries, keys and values."""
+    if isinstance(game.module, LAYERS):
+        return weight_of(game.module).flatten(1).double()
+    return torch.cat([each.of_units(game.model.get_parameter(each.name).detach()) for each in game.weights], 1).double()
 
 
 def by_unit(values: Tensor) -> Tensor:

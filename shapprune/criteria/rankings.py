@@ -6,16 +6,20 @@ a game from which units were removed (`LayerGame.without`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.criteria.heuristics import by_unit
+from shapprune.criteria.heuristics import by_unit, incoming
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.payoffs import minus_loss
-from shapprune.graph.operations import LAYERS, has_own_weights, weight_of
+from shapprune.graph.operations import has_own_weights, is_layer
+from shapprune.graph.parts import Part
+from shapprune.networks.fewer_heads import is_attention
 from shapprune.networks.losses import cross_entropies, logits_of
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
@@ -68,7 +72,7 @@ def fpgm(game: LayerGame) -> Tensor:
 
     Source: He et al. 2019, "Filter pruning via geometric median for deep convolutional neural networks acceleration".
     """
-    filters = weight_of(game.module).flatten(1).double()
+    filters = incoming(game)
     rows = max(1, _AT_ONCE // len(filters))
     return torch.cat([torch.cdist(some, filters).sum(1) for some in filters.split(rows)])[None]
 
@@ -104,14 +108,16 @@ def snip(game: LayerGame) -> Tensor:
     Source: Lee et al. 2019, "SNIP: single-shot network pruning based on connection sensitivity".
     """
     game.require_gradient()
-    name, weight = next(iter(_weights(game, own=True).items()))
+    weights = _weights(game, _own(game))
 
     def gradient(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        outputs = functional_call(game.model, {name: weight}, (images,))
-        return torch.autograd.grad(game.payoff(outputs, labels).sum() / len(game), weight)
+        outputs = functional_call(game.model, weights, (images,))
+        return torch.autograd.grad(game.payoff(outputs, labels).sum() / len(game), list(weights.values()))
 
-    (slope,) = game.sum_over_images(gradient, passes=3)
-    return _by_incoming((weight * slope).abs())
+    slopes = game.sum_over_images(gradient, passes=3)
+    return _by_incoming(
+        game, {name: (weights[name] * slope).abs() for name, slope in zip(weights, slopes, strict=True)}
+    )
 
 
 @criterion("grasp", limits={"temperature": {"above": 0}}, gradient=True, payoffs=("loss",))
@@ -138,8 +144,7 @@ def grasp(game: LayerGame, temperature: float = 200.0) -> Tensor:
     """
     if game.payoff is not minus_loss:
         raise ShapPruneError("grasp is defined by the cross-entropy alone, so it takes payoff 'loss'")
-    weights = _weights(game)
-    own = next(iter(_weights(game, own=True)))
+    weights, own = _weights(game), _own(game)
 
     def gradient(images: Tensor, labels: Tensor, again: bool = False) -> tuple[Tensor, ...]:
         outputs = logits_of(functional_call(game.model, weights, (images,)))
@@ -147,17 +152,18 @@ def grasp(game: LayerGame, temperature: float = 200.0) -> Tensor:
         # The gradient of a weight that the network does not use is zero.
         return torch.autograd.grad(loss, list(weights.values()), create_graph=again, materialize_grads=True)
 
-    whole = [each.to(weights[own].dtype) for each in game.sum_over_images(gradient, passes=3)]
+    found = game.sum_over_images(gradient, passes=3)
+    whole = [each.to(weight.dtype) for each, weight in zip(found, weights.values(), strict=True)]
 
     def product(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         # The Hessian is a sum over images, and so is its product with the gradient of all images.
         some = gradient(images, labels, again=True)
         along = torch.stack([(one * each).sum() for one, each in zip(whole, some, strict=True)]).sum()
-        return torch.autograd.grad(along, weights[own])
+        return torch.autograd.grad(along, [weights[name] for name in own])
 
     with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
-        (curved,) = game.sum_over_images(product, passes=9)
-    return _by_incoming(weights[own] * curved)
+        curved = game.sum_over_images(product, passes=9)
+    return _by_incoming(game, {name: weights[name] * each for name, each in zip(own, curved, strict=True)})
 
 
 @criterion("synflow")
@@ -181,35 +187,42 @@ def synflow(game: LayerGame) -> Tensor:
     """
     if not game.images.is_floating_point():
         raise ShapPruneError("synflow sends an image of ones through the network, but this one takes tokens")
-    name = next(iter(_weights(game, own=True)))
+    own = _own(game)
     state = {
         key: value.detach().double().abs()
         for key, value in [*game.model.named_parameters(), *game.model.named_buffers()]
         if value.is_floating_point()
     }
-    weight = state[name].requires_grad_(True)
+    weights = [state[name].requires_grad_(True) for name in own]
     ones = torch.ones_like(game.images[:1], dtype=torch.float64)
     with mode(game.model, training=False), at_precision("fp32", game.device), torch.enable_grad():
         flow = logits_of(functional_call(game.model, state, (ones,))).sum()
-        (slope,) = torch.autograd.grad(flow, weight)
+        slopes = torch.autograd.grad(flow, weights)
     game.count(3 / len(game))
-    return _by_incoming((weight * slope).abs())
+    return _by_incoming(game, {name: (state[name] * each).abs() for name, each in zip(own, slopes, strict=True)})
 
 
-def _weights(game: LayerGame, own: bool = False) -> dict[str, Tensor]:
-    """The weights of all convolutions and linear layers, or of the game's own, by name.
+def _weights(game: LayerGame, own: Mapping[str, Part] | None = None) -> dict[str, Tensor]:
+    """The weights of all convolutions, linear layers and attentions, or those of the game's own layer, by name.
 
     They share memory with the network's weights, but their gradients are not stored in the network. A shared weight has
     the name of its first use.
     """
-    if own and not has_own_weights(game.module):
-        raise ShapPruneError(f"the weights of layer {game.layer!r} are computed from others, so they have no gradient")
-    modules = [game.module] if own else [each for each in game.model.modules() if isinstance(each, LAYERS)]
-    wanted = {id(each.weight) for each in modules if has_own_weights(each)}
+    modules = [each for each in game.model.modules() if is_layer(each) and has_own_weights(each)]
+    joint = [each for each in game.model.modules() if is_attention(each) and each.in_proj_weight is not None]
+    wanted = {id(each.weight) for each in modules} | {id(each.in_proj_weight) for each in joint}
     named = game.model.named_parameters()
-    return {name: each.detach().requires_grad_(True) for name, each in named if id(each) in wanted}
+    chosen = (lambda name, each: id(each) in wanted) if own is None else (lambda name, each: name in own)
+    return {name: each.detach().requires_grad_(True) for name, each in named if chosen(name, each)}
 
 
-def _by_incoming(values: Tensor) -> Tensor:
-    """Sum the numbers of a weight over the inputs of each unit, float64 [1, n]."""
-    return values.detach().double().flatten(1).sum(1)[None]
+def _own(game: LayerGame) -> dict[str, Part]:
+    """The weights that make the units of the game, by the name of their first use."""
+    named = {id(each): name for name, each in game.model.named_parameters()}
+    return {named[id(game.model.get_parameter(each.name))]: each for each in game.weights}
+
+
+def _by_incoming(game: LayerGame, values: Mapping[str, Tensor]) -> Tensor:
+    """Sum numbers of the weights that make the units over those of each unit, float64 [1, n]."""
+    sums = [part.of_units(values[name].detach()).double().sum(1) for name, part in _own(game).items()]
+    return torch.stack(sums).sum(0)[None]

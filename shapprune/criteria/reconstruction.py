@@ -36,13 +36,22 @@ def reconstruction(game: LayerGame, ridge: float = 0.01) -> Tensor:
 
     Source: Hassibi and Stork 1993, optimal brain surgeon, for groups of weights; Kurtic et al. 2023.
     """
-    graph = UnitGraph(game.model, game.images[:2])
-    readers = Readers(graph, Dependencies(game.model, game.images[:2], graph))
-    reading = readers.read({game.layer: readers.of(game.layer)}, game.images)[game.layer]
-    found = eliminate(reading, ridge)
+    found = eliminate(readings_of(game), ridge)
     values = torch.empty(1, game.units, dtype=torch.float64, device=game.device)
     values[0, found.order] = torch.tensor(found.lost[1:], dtype=torch.float64, device=game.device)
     return values
+
+
+def readings_of(game: LayerGame, centred: bool | None = None) -> list[Reading]:
+    """How the layers that read the units of a game read them, on its images.
+
+    Args:
+        game: the layer.
+        centred: whether means are taken away; by default where a bias can make up for them.
+    """
+    graph = UnitGraph(game.model, game.images[:2])
+    readers = Readers(graph, Dependencies(game.model, game.images[:2], graph))
+    return readers.read({game.layer: readers.of(game.layer)}, game.images, centred)[game.layer]
 
 
 class Readers:
@@ -80,26 +89,30 @@ class Readers:
         return name in self._graph.calls or not keeps_forward(self._graph.modules[name])
 
     @torch.no_grad()
-    def read(self, readers: Mapping[str, Sequence[Dependent]], images: Tensor) -> dict[str, list[Reading]]:
+    def read(
+        self, readers: Mapping[str, Sequence[Dependent]], images: Tensor, centred: bool | None = None
+    ) -> dict[str, list[Reading]]:
         """Run the network and collect how layers read units.
 
         Args:
             readers: layer -> those of its units (`of`).
             images: calibration images, [N, ...].
+            centred: whether means are taken away; by default where a bias can make up for them.
 
         Returns:
             Layer -> a reading for each of its readers.
         """
         names = dict.fromkeys(each.name for some in readers.values() for each in some)
-        spreads = self._collect(names, images)
+        spreads = self._collect(names, images, centred)
         return {layer: [self._reading(each, spreads[each.name]) for each in some] for layer, some in readers.items()}
 
-    def _collect(self, names: Iterable[str], images: Tensor) -> dict[str, Spread]:
+    def _collect(self, names: Iterable[str], images: Tensor, centred: bool | None) -> dict[str, Spread]:
         spreads = {}
         for name in names:
             layer, (node,) = self._graph.modules[name], self._graph.calls[name]
             positions = self._graph.numbers_of(node) // self._graph.units_of(name)
-            spreads[name] = Spread(layer, positions, len(images), self._graph.takes_intercept(name))
+            away = self._graph.takes_intercept(name) if centred is None else centred
+            spreads[name] = Spread(layer, positions, len(images), away)
         collect = _Collector(self._graph, spreads)
         with mode(self._graph.traced, training=False):
             for batch in images.split(self._graph.at_once(_BATCH)):

@@ -16,8 +16,12 @@ from shapprune.game.engine import Entry
 from shapprune.game.masked import MaskedEntry
 from shapprune.game.payoffs import Payoff
 from shapprune.game.summed import SummedEntry
+from shapprune.graph.exporting import Transposed
+from shapprune.graph.head_parts import head_parts
 from shapprune.graph.layout import Layout
+from shapprune.graph.operations import has_own_weights
 from shapprune.graph.outputs import map_tensors
+from shapprune.graph.parts import Part
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import PRECISIONS, at_precision
@@ -110,6 +114,22 @@ class CutNetwork:
             except ShapPruneError:
                 return None
         return entry
+
+    @cached_property
+    def weights(self) -> list[Part]:
+        """The parts of weights that make the units.
+
+        Raises:
+            ShapPruneError: the weights of the layer are computed from others in each pass.
+        """
+        if self.layer in self._graph.attentions:
+            parts, _ = head_parts(self._graph, self.layer, self.images[:2])
+            return [each for each in parts if self.model.get_parameter(each.name).dim() > 1]
+        if not has_own_weights(self.module):
+            raise ShapPruneError(
+                f"the weights of layer {self.layer!r} are computed from others, so they have no gradient"
+            )
+        return [Part(self.layer, "weight", int(isinstance(self.module, Transposed)), torch.arange(self.units)[:, None])]
 
     def _sizes(self) -> list[int]:
         """The size of every value of the network for one image."""

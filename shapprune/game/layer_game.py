@@ -20,6 +20,7 @@ from shapprune.game.payoffs import Payoff, check_own, check_payoff, find_payoff,
 from shapprune.game.protocol import PayoffGame
 from shapprune.game.summed import SummedEntry
 from shapprune.game.walks import active_first, walk_rows
+from shapprune.graph.parts import Part
 from shapprune.graph.units import read_units
 from shapprune.networks.modes import outside_inference
 
@@ -247,6 +248,11 @@ class LayerGame(PayoffGame):
     def activations(self) -> Tensor:
         """The values at the site, nothing removed, float [N, n, ...]."""
         return self._at_site.values
+
+    @property
+    def weights(self) -> list[Part]:
+        """The parts of weights that make the units; see `CutNetwork.weights`."""
+        return self._network.weights
 
     def activation_gradient(self) -> Tensor:
         """The gradient of each example's payoff in the values at the site, nothing removed; shape of `activations`.

@@ -42,6 +42,15 @@ class Part:
     axis: int
     places: Tensor
 
+    @property
+    def name(self) -> str:
+        """The name of the tensor in the network."""
+        return f"{self.module}.{self.leaf}" if self.module else self.leaf
+
+    def of_units(self, tensor: Tensor) -> Tensor:
+        """The numbers of each unit in the tensor, or in one of its shape, [n, k]."""
+        return tensor.movedim(self.axis, 0)[self.places.to(tensor.device)].flatten(1)
+
 
 def cut_parts(model: nn.Module, chosen: Iterable[tuple[Part, Sequence[int]]]) -> None:
     """Take the parts of units out of a network, in place.

@@ -1,0 +1,61 @@
+"""Criteria that look at what the layers that read units get from them: those of language models, in structured form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from shapprune.criteria.reconstruction import readings_of
+from shapprune.game.layer_game import LayerGame
+from shapprune.shapley.criterion import criterion
+
+
+@criterion("fluctuation")
+def fluctuation(game: LayerGame) -> Tensor:
+    """Variance of what a reader gets from the unit, times the squared norm of its weights for it (An et al. 2024).
+
+    Of a unit with several numbers, as a head has, it is the sum over them. What stays the same could be made up for by
+    a bias. Labels are not looked at. Values are [1, n].
+
+    Args:
+        game: the layer.
+
+    Raises:
+        ShapPruneError: the units are read by a layer whose inputs are no rows.
+
+    Source: An et al. 2024, "Fluctuation-based adaptive structured pruning for large language models" (FLAP), WIFV.
+    """
+    return _summed(spread * weights.square().sum(1) for spread, weights in _seen(game, centred=True))
+
+
+@criterion("wanda")
+def wanda(game: LayerGame) -> Tensor:
+    """Norm of what a reader gets from the unit, times its absolute weights for it, summed (Sun et al. 2024).
+
+    The original removes single weights; here the scores of all weights of a reader for the unit are added up. Labels
+    are not looked at. Values are [1, n].
+
+    Args:
+        game: the layer.
+
+    Raises:
+        ShapPruneError: the units are read by a layer whose inputs are no rows.
+
+    Source: Sun et al. 2024, "A simple and effective pruning approach for large language models"; in structured form An
+    et al. 2024 (Wanda-sp).
+    """
+    return _summed(spread.sqrt() * weights.abs().sum(1) for spread, weights in _seen(game, centred=False))
+
+
+def _seen(game: LayerGame, centred: bool) -> Iterator[tuple[Tensor, Tensor]]:
+    """Of each layer that reads the units: the sum of squares of its inputs, [n, k], and weights, [n, outputs, k]."""
+    for reading in readings_of(game, centred):
+        squares = reading.rows.diagonal() if reading.is_gram else reading.rows.square().sum(0)
+        yield squares[reading.places], reading.weights[reading.places].mT
+
+
+def _summed(scores: Iterator[Tensor]) -> Tensor:
+    """Scores of the numbers of each unit, [n, k] for each reader, added up: [1, n]."""
+    return torch.stack([each.sum(1) for each in scores]).sum(0)[None]
