@@ -53,11 +53,13 @@ if TYPE_CHECKING:
     from shapprune import gpu, oracle, shapley
     from shapprune.core.errors import ShapPruneError
     from shapprune.criteria.scoring import score
+    from shapprune.game.branch_game import BranchGame
     from shapprune.game.layer_game import LayerGame
     from shapprune.graph.prunable import PrunableLayer, prunable_layers
     from shapprune.networks.export import export_onnx
     from shapprune.networks.latency import Latency, measure_latency
     from shapprune.networks.storage import load, save
+    from shapprune.pruning.branches import PrunableBranch, prunable_branches, remove_branches
     from shapprune.pruning.choice import choose_for_loss, choose_for_size, choose_units
     from shapprune.pruning.curves import RemovalCurve, auc, removal_curve
     from shapprune.pruning.removal import remove_units
@@ -65,8 +67,10 @@ if TYPE_CHECKING:
     from shapprune.shapley.scores import UnitScores
 
 _HOMES = {
+    "BranchGame": "shapprune.game.branch_game",
     "Latency": "shapprune.networks.latency",
     "LayerGame": "shapprune.game.layer_game",
+    "PrunableBranch": "shapprune.pruning.branches",
     "PrunableLayer": "shapprune.graph.prunable",
     "Pruned": "shapprune.pruning.shrink",
     "RemovalCurve": "shapprune.pruning.curves",
@@ -80,8 +84,10 @@ _HOMES = {
     "load": "shapprune.networks.storage",
     "measure_latency": "shapprune.networks.latency",
     "prune": "shapprune.pruning.shrink",
+    "prunable_branches": "shapprune.pruning.branches",
     "prunable_layers": "shapprune.graph.prunable",
     "removal_curve": "shapprune.pruning.curves",
+    "remove_branches": "shapprune.pruning.branches",
     "remove_units": "shapprune.pruning.removal",
     "save": "shapprune.networks.storage",
     "score": "shapprune.criteria.scoring",
@@ -90,8 +96,10 @@ _HOMES = {
 _MODULES = ("gpu", "oracle", "shapley")
 
 __all__ = [
+    "BranchGame",
     "Latency",
     "LayerGame",
+    "PrunableBranch",
     "PrunableLayer",
     "Pruned",
     "RemovalCurve",
@@ -107,9 +115,11 @@ __all__ = [
     "load",
     "measure_latency",
     "oracle",
+    "prunable_branches",
     "prunable_layers",
     "prune",
     "removal_curve",
+    "remove_branches",
     "remove_units",
     "save",
     "score",

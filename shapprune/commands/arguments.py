@@ -10,7 +10,7 @@ from typing import Any
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.strict_yaml import parse_yaml
-from shapprune.criteria.catalog import check_options, lookup
+from shapprune.criteria.catalog import check_options, lookup_for
 from shapprune.gpu.device import DEVICES
 
 Subparsers = Any  # argparse names no type for it
@@ -125,6 +125,7 @@ def add_scoring(parser: argparse.ArgumentParser, criterion: str = COALITION_GRAD
         criterion: which one is the default, in words.
         needs: what is said of options that do not go with all others.
     """
+    parser.set_defaults(kind=None)
     group = parser.add_argument_group("scores")
     group.add_argument("--criterion", metavar="NAME", help=f"default: {criterion}; docs/criteria.md has them all")
     group.add_argument("--criterion-options", metavar="YAML", help="its options, e.g. '{points: 8}'")
@@ -139,7 +140,7 @@ def add_scoring(parser: argparse.ArgumentParser, criterion: str = COALITION_GRAD
         metavar="N",
         help=f"images that score units or calibrate; default: {SCORED}, or all of fewer",
     )
-    group.add_argument("--payoff", metavar="NAME", help=f"loss (default), accuracy or margin{needs}")
+    group.add_argument("--payoff", metavar="NAME", help=f"loss (default), accuracy, margin, kl or agreement{needs}")
     group.add_argument(
         "--coupled",
         action="store_true",
@@ -148,14 +149,33 @@ def add_scoring(parser: argparse.ArgumentParser, criterion: str = COALITION_GRAD
     )
 
 
-def read_criterion(arguments: argparse.Namespace, default: str) -> tuple[str, dict[str, Any]]:
+def add_kinds(parser: argparse.ArgumentParser, done: str) -> None:
+    """Add the arguments that name residual branches or blocks instead of layers; ``kind`` is None without them.
+
+    Args:
+        parser: of the command.
+        done: what it does with them.
+    """
+    group = parser.add_mutually_exclusive_group()
+    for kind, what in (("branches", "residual branches"), ("blocks", "modules made of residual branches alone")):
+        group.add_argument(
+            f"--{kind}", dest="kind", action="store_const", const=kind, help=f"{done} {what} instead of layers"
+        )
+
+
+def read_criterion(arguments: argparse.Namespace, default: str, game: str = "LayerGame") -> tuple[str, dict[str, Any]]:
     """Read the criterion and its options; defaults are filled in.
+
+    Args:
+        arguments: of the command.
+        default: which one it is if none is given.
+        game: the kind of game that it scores.
 
     Raises:
         ShapPruneError: an unknown criterion or option, or a value that is not allowed.
     """
     name = (arguments.criterion or default).replace("_", "-")
-    lookup(name)
+    lookup_for(name, game)
     return name, check_options(name, read_mapping(arguments.criterion_options, "--criterion-options", "{points: 8}"))
 
 

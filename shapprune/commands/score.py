@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from shapprune.commands.arguments import (
     Subparsers,
     add_data,
+    add_kinds,
     add_network,
     add_scoring,
     check_folder,
     new_command,
 )
+from shapprune.core.errors import ShapPruneError
 
 if TYPE_CHECKING:
     from shapprune.commands.scoring import Scoring
@@ -28,12 +30,15 @@ def add_command(commands: Subparsers) -> None:
         run,
         "score the units of a network's layers",
         "Score the units of each layer that can lose any, high = keep, and write LAYER.npz (values [images, units])\n"
-        "and LAYER.json (cost, settings). Layers that were written with the same settings are not scored again.",
+        "and LAYER.json (cost, settings). Layers that were written with the same settings are not scored again.\n"
+        "With --branches or --blocks score these, as branches.npz or blocks.npz. By default a score says how far the\n"
+        "outputs are from those of the whole network where one alone is skipped, so images need no classes.",
         "--checkpoint net.pth --architecture my_package.models:build --data photos/ --out scores/",
     )
     add_network(parser)
     add_data(parser, evaluated=False)
     add_scoring(parser)
+    add_kinds(parser, "score")
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="by default all that can lose units")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the files go")
 
@@ -45,8 +50,12 @@ def run(arguments: argparse.Namespace) -> None:
         ShapPruneError: a bad argument; nothing is written then.
     """
     check_folder(arguments.out)
+    for name in ("layers", "coupled"):
+        if arguments.kind is not None and getattr(arguments, name):
+            raise ShapPruneError(f"--{name} is about layers, so it does not go with --{arguments.kind}")
     from shapprune.commands.opening import check_criterion
     from shapprune.commands.scoring import check_layers, open_scoring
+    from shapprune.pruning.branches import prunable_branches
 
     scoring = open_scoring(arguments)
     layers = arguments.layers or list(scoring.units)
@@ -64,6 +73,9 @@ def run(arguments: argparse.Namespace) -> None:
             f"{cost}",
             flush=True,
         )
+    if arguments.kind is not None:
+        names = [part.name for part in prunable_branches(scoring.model, scoring.example, arguments.kind)]
+        print(f"first to leave: {', '.join(names[place] for place in scores.order(scoring.aggregate))}")
 
 
 def _read_or_score(scoring: Scoring, layer: str, folder: Path) -> tuple[UnitScores, bool]:

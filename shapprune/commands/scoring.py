@@ -20,9 +20,12 @@ from shapprune.commands.parts import LabelledPart
 from shapprune.core.errors import ShapPruneError, because, unknown
 from shapprune.core.files import read_json
 from shapprune.criteria.scoring import score
+from shapprune.game.branch_game import BranchGame
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.payoffs import find_payoff
+from shapprune.game.whole import WITHOUT_LABELS
 from shapprune.graph.prunable import PrunableLayer, prunable_layers
+from shapprune.pruning.branches import prunable_branches
 from shapprune.shapley.score_files import read_scores
 from shapprune.shapley.scores import UnitScores, aggregate
 from shapprune.workflow.store.keys import digest
@@ -40,7 +43,8 @@ class Scoring(Opened):
         options: of the criterion.
         payoff: what a coalition is worth.
         aggregate: how the scores of all images become one.
-        labels: of the scoring images, int64 [N].
+        labels: of the scoring images, int64 [N]; None where branches or blocks are scored with images without classes.
+        kind: ``branches`` or ``blocks`` where these are scored, as the units of one layer of that name; else None.
     """
 
     units: Mapping[str, int]
@@ -50,18 +54,21 @@ class Scoring(Opened):
     options: Mapping[str, Any]
     payoff: str
     aggregate: str
-    labels: Tensor
+    labels: Tensor | None
+    kind: str | None
 
     @property
     def game_options(self) -> dict[str, Any]:
-        """Arguments of `LayerGame` beside network, layer, images and labels."""
+        """Arguments of games beside network, layer, images and labels."""
         return {"payoff": self.payoff, "examples": self.places}
 
-    def game(self, layer: str) -> LayerGame:
+    def game(self, layer: str) -> LayerGame | BranchGame:
         """Make the game of a layer."""
+        if self.kind is not None:
+            return BranchGame(self.model, self.images, self.labels, kind=self.kind, **self.game_options)
         return LayerGame(self.model, layer, self.images, self.labels, **self.game_options)
 
-    def score(self, game: LayerGame, unfinished: Path | None = None) -> UnitScores:
+    def score(self, game: LayerGame | BranchGame, unfinished: Path | None = None) -> UnitScores:
         """Score a layer.
 
         Args:
@@ -76,7 +83,8 @@ class Scoring(Opened):
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What decides the scores of a layer; ``digest`` is 32 digits that stand for all of it."""
-        content = hashlib.sha256(self.images.numpy().tobytes() + self.labels.numpy().tobytes() + self.places.tobytes())
+        labels = b"" if self.labels is None else self.labels.numpy().tobytes()
+        content = hashlib.sha256(self.images.numpy().tobytes() + labels + self.places.tobytes())
         settings = {
             "checkpoint": self.checkpoint.sha256,
             "network": self.checkpoint.builder(),
@@ -88,6 +96,7 @@ class Scoring(Opened):
             "seed": self.seed,
             "shapprune": metadata.version("shapprune"),
         }
+        settings |= {} if self.kind is None else {"kind": self.kind}
         return settings | {"digest": digest(settings)}
 
 
@@ -97,29 +106,44 @@ def open_scoring(arguments: argparse.Namespace) -> Scoring:
     Raises:
         ShapPruneError: an argument is wrong.
     """
-    criterion, options = read_criterion(arguments, COALITION_GRADIENT)
-    payoff, how = arguments.payoff or "loss", arguments.aggregate or "mean"
+    kind = arguments.kind
+    if kind is None:
+        criterion, options = read_criterion(arguments, COALITION_GRADIENT)
+    else:
+        criterion, options = read_criterion(arguments, "leave-one-out", "BranchGame")
+    payoff, how = arguments.payoff or ("loss" if kind is None else "kl"), arguments.aggregate or "mean"
     find_payoff(payoff)
     aggregate(torch.zeros(1, 2), how)
     opened = open_network(arguments)
-    if not isinstance(opened.data.scoring, LabelledPart):
+    part = opened.data.scoring
+    if not isinstance(part, LabelledPart) and (kind is None or payoff not in WITHOUT_LABELS):
         raise opened.data.classes_missing("a score by the loss", f"give {opened.data.name}/CLASS/IMAGE.png")
-    found = prunable_layers(opened.model, opened.example, coupled=True)
-    layers = [each for each in found if each.group and (each.coupled is None or arguments.coupled)]
-    left = {each.name: _reason(each) for each in found if each not in layers}
-    if not layers:
-        raise ShapPruneError(f"no layer of this network can lose units ({because(left) or 'it has no hidden layer'})")
+    if kind is None:
+        layers, left = _find_layers(opened, arguments.coupled)
+    else:
+        layers, left = {kind: (len(prunable_branches(opened.model, opened.example, kind)), (kind,))}, {}
     return Scoring(
         **{each.name: getattr(opened, each.name) for each in fields(opened)},
-        units={each.name: each.units for each in layers},
-        groups=list(dict.fromkeys(each.group for each in layers)),
+        units={name: units for name, (units, _) in layers.items()},
+        groups=list(dict.fromkeys(group for _, group in layers.values())),
         left=left,
         criterion=criterion,
         options=options,
         payoff=payoff,
         aggregate=how,
-        labels=torch.from_numpy(opened.data.scoring.labels[opened.places]),
+        labels=torch.from_numpy(part.labels[opened.places]) if isinstance(part, LabelledPart) else None,
+        kind=kind,
     )
+
+
+def _find_layers(opened: Opened, coupled: bool | None) -> tuple[dict[str, tuple[int, tuple[str, ...]]], dict[str, str]]:
+    """Find the layers that can lose units, each with their number and its group, and why the others cannot."""
+    found = prunable_layers(opened.model, opened.example, coupled=True)
+    layers = [each for each in found if each.group and (each.coupled is None or coupled)]
+    left = {each.name: _reason(each) for each in found if each not in layers}
+    if not layers:
+        raise ShapPruneError(f"no layer of this network can lose units ({because(left) or 'it has no hidden layer'})")
+    return {each.name: (each.units, each.group) for each in layers}, left
 
 
 def _reason(layer: PrunableLayer) -> str:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shapprune.core.errors import unknown
+from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.games import SCORES
 from shapprune.core.options import Option, descriptions, option, settle
 from shapprune.core.paths import PACKAGE
 
@@ -32,6 +33,7 @@ class Criterion:
     Attributes:
         function: where it is, ``module:name``.
         about: one line for people, with the source.
+        game: the type of the game that it scores, see `shapprune.shapley.criterion.criterion`.
         options: its options by name.
         random: whether it draws at random, so that trials differ by more than their images.
         resumes: whether it can continue from a checkpoint.
@@ -45,6 +47,7 @@ class Criterion:
 
     function: str
     about: str
+    game: str = "Game"
     options: Mapping[str, Option] = field(default_factory=dict)
     random: bool = False
     resumes: bool = False
@@ -72,6 +75,7 @@ def _declared(path: Path) -> Iterator[tuple[str, Criterion]]:
                     Criterion(
                         f"{module}:{function.name}",
                         _first_sentence(ast.get_docstring(function) or ""),
+                        ast.unparse(function.args.args[0].annotation) if function.args.args[0].annotation else "Game",
                         options,
                         random="seed" in parameters,
                         resumes="checkpoint" in parameters,
@@ -115,6 +119,18 @@ def lookup(name: str) -> Criterion:
     found = CATALOG.get(str(name).replace("_", "-"))
     if found is None:
         raise unknown("criterion", name, CATALOG)
+    return found
+
+
+def lookup_for(name: str, game: str = "LayerGame") -> Criterion:
+    """The criterion called ``name``, for a kind of game (`shapprune.core.games.SCORES`).
+
+    Raises:
+        ShapPruneError: there is none of that name, or it scores the players of other games.
+    """
+    found = lookup(name)
+    if found.game in SCORES and found.game != game:
+        raise ShapPruneError(f"{name} scores {SCORES[found.game]}, not {SCORES[game]}")
     return found
 
 

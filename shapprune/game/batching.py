@@ -62,8 +62,12 @@ class Batching:
 
     def rows(self, entry: Entry) -> int:
         """How many rows enter in a call."""
-        rows = self.memory // (_ROW_BYTES * entry.numbers)
-        return max(1, min(rows, max(_CALL_ROWS, _CALL_NUMBERS[self._device.type] // entry.numbers)))
+        return self.rows_of(entry.numbers)
+
+    def rows_of(self, numbers: int) -> int:
+        """How many rows share a call, if the largest value of one has so many numbers."""
+        rows = self.memory // (_ROW_BYTES * numbers)
+        return max(1, min(rows, max(_CALL_ROWS, _CALL_NUMBERS[self._device.type] // numbers)))
 
     def chunks(self, entry: Entry, most: int) -> Iterator[tuple[slice, Tensor]]:
         """The examples in chunks of at most ``most``, with what the entry prepares for them."""

@@ -110,7 +110,7 @@ class Entry(ABC):
             examples: the example of each row, int [rows].
         """
         beside = [
-            _select(each, examples, of_image) if of_image and isinstance(each, Tensor) else each
+            select_images(each, examples, of_image) if of_image and isinstance(each, Tensor) else each
             for each, of_image in zip(self.passing[1:], self._rows[1:], strict=True)
         ]
         return self.cut.after(entering, *beside)
@@ -139,7 +139,7 @@ class Entry(ABC):
             )
 
 
-def _select(values: Tensor, examples: Tensor, of_image: int) -> Tensor:
+def select_images(values: Tensor, examples: Tensor, of_image: int) -> Tensor:
     """The rows of some examples, of values with so many rows an image."""
     if of_image == 1:
         return select_rows(values, examples)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import chain
-from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shapprune.core.errors import ShapPruneError
 from shapprune.game.cost import Cost
 from shapprune.game.cut_network import CutNetwork
 from shapprune.game.engine import Entry
 from shapprune.game.masked import MaskedEntry
-from shapprune.game.payoffs import Payoff, check_own, check_payoff, find_payoff, require_finite, require_gradient
-from shapprune.game.protocol import PayoffGame
+from shapprune.game.network_game import NetworkGame
+from shapprune.game.payoffs import (
+    Payoff,
+    check_own,
+    check_payoff,
+    find_payoff,
+    require_finite,
+)
 from shapprune.game.summed import SummedEntry
 from shapprune.game.walks import active_first, walk_rows
 from shapprune.graph.parts import Part
-from shapprune.graph.units import read_units
 from shapprune.networks.modes import outside_inference
 
 # From so many coalitions an example on, entering behind the next layer is cheaper than masking: the contributions of
@@ -31,7 +33,7 @@ _SUMS_FROM = 4
 _LONG = 2**25
 
 
-class LayerGame(PayoffGame):
+class LayerGame(NetworkGame):
     """The game of one layer of a trained network on a set of scoring images.
 
     The network is cut at the layer's site once; every coalition runs only what comes after it. The model is used in
@@ -41,10 +43,13 @@ class LayerGame(PayoffGame):
         model: a network of one input that torch.fx can trace; it stays where it is (CPU or CUDA).
         layer: name of a convolution or linear layer.
         images: scoring images, [N, ...].
-        labels: their labels, [N]; what the payoff takes as its second argument, whole numbers as int64.
+        labels: their labels, [N]; what the payoff takes as its second argument, whole numbers as int64. Payoffs that
+            compare with the intact network need none.
         site: where a unit is zeroed: ``output``, ``norm`` or ``activation`` (default; equals removing the unit).
-        payoff: ``loss`` (minus the example's loss), ``accuracy``, ``margin``, or a function of (outputs, labels) that
-            returns a value for each example, [N], higher = better; of several outputs it says which it takes.
+        payoff: ``loss`` (minus the example's loss), ``accuracy``, ``margin``, ``kl`` (minus the divergence of the
+            outputs from those of the intact network), ``agreement`` (the same largest output as the intact network), or
+            a function of (outputs, labels) that returns a value for each example, [N], higher = better; of several
+            outputs it says which it takes.
         examples: a number for each image that seeds its draws, int [N]; default 0 ... N-1. With the images' places in
             the data set, splitting the set over jobs changes no draw.
         memory_mb: about how much memory a call and what it needs may take on a CPU; on CUDA half of what is free.
@@ -82,7 +87,7 @@ class LayerGame(PayoffGame):
         model: nn.Module,
         layer: str,
         images: Tensor,
-        labels: Tensor,
+        labels: Tensor | None = None,
         *,
         site: str = "activation",
         payoff: str | Payoff = "loss",
@@ -90,57 +95,15 @@ class LayerGame(PayoffGame):
         memory_mb: int = 512,
         precision: str = "tf32",
     ):
-        if len(images) == 0 or len(images) != len(labels):
-            raise ShapPruneError(f"{len(images)} scoring images and {len(labels)} labels were given, not one for each")
         found = find_payoff(payoff)
         network = CutNetwork(model, layer, images, labels, site, memory_mb, precision)
-        check_payoff(found, network.outputs, network.labels, network.images)
-        examples = np.arange(len(images)) if examples is None else np.asarray(examples)
-        self._start(network, found, examples, torch.empty(0, dtype=torch.long, device=network.device), Cost())
+        check_payoff(found, network.outputs, network.answers, network.images)
+        self._start_whole(network, found, examples)
 
-    def _start(self, network: CutNetwork, payoff: Payoff, examples: np.ndarray, gone: Tensor, cost: Cost) -> None:
-        """Set all attributes of a new game."""
-        self._network, self._gone, self._cost = network, gone, cost
-        self.payoff, self.examples = payoff, examples
-        self.model, self.layer, self.site = network.model, network.layer, network.site
-        self.device, self.images, self.labels = network.device, network.images, network.labels
-        self.units, self.module, self.norm = network.units, network.module, network.norm
+    def _start(self, network: CutNetwork, payoff: Payoff, examples: np.ndarray, gone: Tensor, cost: Cost) -> None:  # type: ignore[override]
+        super()._start(network, payoff, examples, gone, cost)
+        self.site, self.module, self.norm = network.site, network.module, network.norm
         self._masked = network.masked.without(gone)
-
-    def _derive(self, gone: Tensor, cost: Cost) -> Self:
-        """A game on the same cut network."""
-        game = object.__new__(type(self))
-        game._start(self._network, self.payoff, self.examples, gone, cost)
-        return game
-
-    def without(self, units: Tensor | np.ndarray | Sequence[int]) -> Self:
-        """The game that is left when some units are gone; see `PayoffGame.without`."""
-        gone = torch.tensor(read_units(units, self.units, self.layer), dtype=torch.long, device=self.device)
-        return self._derive(torch.cat([self._gone, gone]).unique(), self._cost)
-
-    def fresh(self) -> Self:
-        """The same game with nothing counted and nothing valued yet; the part before the cut is not run again."""
-        return self._derive(self._gone, Cost())
-
-    def __len__(self) -> int:
-        """How many scoring images, N."""
-        return len(self.images)
-
-    @property
-    def evaluations(self) -> float:
-        """Coalitions valued so far, on all scoring images, in this game and those without some of its units."""
-        return self._cost.evaluations
-
-    def count(self, evaluations: float) -> None:
-        """Add the cost of passes that a criterion has run itself."""
-        self._cost.add(evaluations)
-
-    def identity(self) -> Iterable[object]:
-        """What decides the values: the layer and its site, payoff, network, images and labels; see `Game.identity`."""
-        payoff = getattr(self.payoff, "__module__", ""), getattr(self.payoff, "__qualname__", self.payoff)
-        yield self.layer, self.site, payoff, self._network.precision, self.device.type, self._gone.tolist()
-        yield from (self.model, self.examples, self.images, self.labels)
-        yield from chain.from_iterable(self.model.state_dict().items())
 
     def at_once(self, draws: int) -> int:
         """How many draws to value together; see `Game.at_once`."""
@@ -171,17 +134,14 @@ class LayerGame(PayoffGame):
     def values_by(self, coalitions: Tensor | np.ndarray, payoffs: Sequence[Payoff]) -> Tensor:
         """Values of coalitions by several payoffs, float [k, C, N]; see `PayoffGame.values_by`."""
         network, masks = self._network, self._network.masks(coalitions)
-        check_own([each for each in payoffs if each is not self.payoff], network.outputs, network.labels)
+        check_own([each for each in payoffs if each is not self.payoff], network.outputs, network.answers)
         entry = self._entry(len(masks))
         values: Tensor | None = None
-
-        def by_all(outputs: Tensor, labels: Tensor) -> Tensor:
-            return torch.stack([payoff(outputs, labels) for payoff in payoffs])
 
         def compute() -> None:
             nonlocal values
             for piece in network.batching.pieces(entry, len(masks)):
-                found = network.payoffs(entry, piece, network.gates(masks, piece), by_all)
+                found = network.payoffs(entry, piece, network.gates(masks, piece), payoffs)
                 if values is None:
                     values = found.new_empty(len(found), len(masks), len(self))
                 values[:, piece.coalitions, piece.examples] = found.transpose(1, 2)
@@ -214,7 +174,7 @@ class LayerGame(PayoffGame):
             limit = network.batching.rows(entry)
             for entering, (draw, example, gone) in walk_rows(entry, chunks, leaving, lengths, limit):
                 outputs = network.run(entry, entering, example)
-                values[draw, example, gone] = self.payoff(outputs, self.labels[example])
+                values[draw, example, gone] = network.worth(outputs, example, [self.payoff])[0]
 
         with torch.no_grad():
             self._within_memory(compute)
@@ -232,7 +192,7 @@ class LayerGame(PayoffGame):
         def compute() -> None:
             for piece in network.batching.pieces(entry, len(masks), passes=3):
                 at = network.gates(masks, piece).requires_grad_(True)
-                values = network.payoffs(entry, piece, at, self.payoff)
+                (values,) = network.payoffs(entry, piece, at, [self.payoff])
                 (gradient,) = torch.autograd.grad(values.sum(), at)
                 worth[piece.examples, piece.coalitions] = values.detach()
                 result[piece.coalitions, piece.examples] = gradient.transpose(0, 1)
@@ -269,21 +229,13 @@ class LayerGame(PayoffGame):
                 values = piece.prepared.clone().requires_grad_(True)
                 examples = torch.arange(len(self), device=self.device)[piece.examples]
                 outputs = network.run(entry, values * 1, examples)  # a copy: what follows may work in place
-                payoff = self.payoff(outputs, self.labels[examples])
-                (result[piece.examples],) = torch.autograd.grad(payoff.sum(), values)
+                worth = network.worth(outputs, examples, [self.payoff])
+                (result[piece.examples],) = torch.autograd.grad(worth.sum(), values)
 
         with torch.enable_grad():
             self._within_memory(compute)
         self.count(3)
         return result
-
-    def require_gradient(self) -> None:
-        """Refuse a payoff that has no gradient.
-
-        Raises:
-            ShapPruneError: it is the accuracy, or counts as that does.
-        """
-        require_gradient(self.payoff, self._network.outputs, self.labels)
 
     def sum_over_images(
         self, function: Callable[[Tensor, Tensor], Sequence[Tensor]], passes: int = 1
@@ -293,13 +245,14 @@ class LayerGame(PayoffGame):
         The network runs in eval mode and in float32, with gradients on. Units that are gone are not gone here.
 
         Args:
-            function: from images and their labels to tensors, e.g. gradients; each is a sum over the images given.
+            function: from images and their labels (or what the payoff takes instead) to tensors, e.g. gradients; each
+                is a sum over the images given.
             passes: what it costs. A forward pass is 1, a backward pass twice what it goes through: a gradient is 3,
                 the gradient of a gradient 9.
 
         Returns:
             The sums, in float64.
         """
-        result = self._network.sum_over_images(function, passes)
+        result = self._network.sum_over_images(function, self._network.answers.of(self.payoff), passes)
         self.count(passes)
         return result

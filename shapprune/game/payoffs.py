@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,10 +17,11 @@ from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError, first_line, unknown
 from shapprune.data.prepared import NOT_COUNTED
+from shapprune.game.whole import WITHOUT_LABELS, minus_divergence
 from shapprune.graph.outputs import map_tensors
 from shapprune.networks.losses import cross_entropies, hits, logits_of, mean_of_positions, require_labels
 
-# From the network's outputs, whatever they are, and labels.
+# From the network's outputs, whatever they are, and labels, or outputs of the intact network (`Answers.of`).
 Payoff = Callable[[Any, Tensor], Tensor]
 _FEW_CLASSES = 32
 
@@ -66,7 +68,55 @@ def margin(outputs: Any, labels: Tensor) -> Tensor:
     return mean_of_positions(own - others.amax(-1), labels)
 
 
-PAYOFFS: dict[str, Payoff] = {"loss": minus_loss, "accuracy": accuracy, "margin": margin}
+PAYOFFS: dict[str, Payoff] = {"loss": minus_loss, "accuracy": accuracy, "margin": margin, **WITHOUT_LABELS}
+
+
+class Answers:
+    """What payoffs compare outputs with: labels, or what the intact network puts out.
+
+    Args:
+        labels: of the scoring images, [N] or [N, T]; None where there are none.
+        run: returns the outputs of the intact network for all scoring images; called at most once.
+    """
+
+    def __init__(self, labels: Tensor | None, run: Callable[[], Any]):
+        self._labels, self._run = labels, run
+
+    @cached_property
+    def _whole(self) -> Any:
+        with torch.inference_mode(False), torch.no_grad():
+            return self._run()
+
+    def of(self, payoff: Payoff) -> Tensor:
+        """The second argument of a payoff, for all scoring images.
+
+        Raises:
+            ShapPruneError: it needs labels, and there are none.
+        """
+        if payoff in WITHOUT_LABELS.values():
+            return self._whole
+        if self._labels is None:
+            names = " or ".join(map(repr, WITHOUT_LABELS))
+            raise ShapPruneError(
+                f"payoff {_name(payoff)!r} needs labels; give them, or take payoff {names}, which compares with the"
+                " intact network"
+            )
+        return self._labels
+
+
+def read_labels(labels: Tensor | None, count: int, device: torch.device) -> Tensor | None:
+    """Labels on a device, whole numbers of any type as int64, as losses and indices take them; None stays None.
+
+    Raises:
+        ShapPruneError: there is not one for each of ``count`` images.
+    """
+    if count == 0 or (labels is not None and len(labels) != count):
+        given = "no" if labels is None else len(labels)
+        raise ShapPruneError(f"{count} scoring images and {given} labels were given, not one for each")
+    if labels is None:
+        return None
+    whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+    return (labels.long() if whole else labels).to(device)
 
 
 def find_payoff(payoff: str | Payoff) -> Payoff:
@@ -103,13 +153,13 @@ def require_finite(values: Tensor, what: str) -> None:
         )
 
 
-def check_payoff(payoff: Payoff, outputs: object, labels: Tensor, inputs: Tensor | None = None) -> None:
+def check_payoff(payoff: Payoff, outputs: object, answers: Answers, inputs: Tensor | None = None) -> None:
     """Raise unless a payoff can use the outputs and labels, and values each example by itself.
 
     Args:
         payoff: the function.
         outputs: of the network for the first images.
-        labels: of all images.
+        answers: of all images.
         inputs: all images or tokens; None to look at labels alone.
 
     Raises:
@@ -119,7 +169,7 @@ def check_payoff(payoff: Payoff, outputs: object, labels: Tensor, inputs: Tensor
             number for each example, or what it returns for an example depends on others.
     """
     if payoff not in PAYOFFS.values():
-        _check_own(payoff, outputs, labels)
+        _check_own(payoff, outputs, answers.of(payoff))
         return
     logits = logits_of(outputs)
     if not isinstance(logits, Tensor):
@@ -127,6 +177,13 @@ def check_payoff(payoff: Payoff, outputs: object, labels: Tensor, inputs: Tensor
             f"this payoff needs outputs [N, classes], but the network returns a {type(outputs).__name__}; give a payoff"
             " that says which it takes, e.g. lambda outputs, labels: minus_loss(outputs[0], labels)"
         )
+    if payoff in WITHOUT_LABELS.values():
+        if logits.dim() not in (2, 3):
+            raise ShapPruneError(
+                f"this payoff needs outputs [N, classes], or [N, T, classes] of sequences, not {tuple(logits.shape)}"
+            )
+        return
+    labels = answers.of(payoff)
     if logits.dim() not in (2, 3) or labels.shape[1:] != logits.shape[1:-1] or labels.dtype != torch.int64:
         raise ShapPruneError(
             "this payoff needs outputs [N, T, classes] and labels [N, T] of sequences, or outputs [N, classes] and"
@@ -144,11 +201,11 @@ def _check_range(labels: Tensor, classes: int) -> None:
         raise ShapPruneError(f"label {wrong} is outside 0 ... {classes - 1}, the network has {classes} outputs")
 
 
-def check_own(payoffs: Iterable[Payoff], outputs: object, labels: Tensor) -> None:
+def check_own(payoffs: Iterable[Payoff], outputs: object, answers: Answers) -> None:
     """Do what `check_payoff` does for those payoffs that are not of `PAYOFFS`."""
     for payoff in payoffs:
         if payoff not in PAYOFFS.values():
-            _check_own(payoff, outputs, labels)
+            _check_own(payoff, outputs, answers.of(payoff))
 
 
 def _check_own(payoff: Payoff, outputs: object, labels: Tensor) -> None:
@@ -177,22 +234,24 @@ def _check_own(payoff: Payoff, outputs: object, labels: Tensor) -> None:
         raise ShapPruneError(f"payoff {name} must value each example by itself, but others change what it returns")
 
 
-def require_gradient(payoff: Payoff, outputs: object, labels: Tensor) -> None:
+def require_gradient(payoff: Payoff, outputs: object, answers: Answers) -> None:
     """Refuse a payoff whose values have no gradient in the outputs.
 
     Raises:
         ShapPruneError: it is the accuracy, or another function that counts.
     """
-    if payoff in (minus_loss, margin):
+    if payoff in (minus_loss, margin, minus_divergence):
         return
+    labels = answers.of(payoff)
     with torch.enable_grad():
         values = payoff(map_tensors(lambda each: each.detach().clone().requires_grad_(), outputs), labels[:2])
     if not values.requires_grad:
         raise ShapPruneError(
-            f"payoff {_name(payoff)!r} has no gradient, criteria that need one take 'loss' or 'margin', or a function"
-            " that has"
+            f"payoff {_name(payoff)!r} has no gradient, criteria that need one take 'loss', 'margin' or 'kl', or a"
+            " function that has"
         )
 
 
 def _name(payoff: Payoff) -> str:
-    return getattr(payoff, "__name__", repr(payoff))
+    own = getattr(payoff, "__name__", repr(payoff))
+    return next((name for name, each in PAYOFFS.items() if each is payoff), own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, fx, nn
@@ -69,28 +69,56 @@ def compare(small: nn.Module, graph: UnitGraph, removed: Mapping[str, Sequence[i
         removed: layer -> the units that it lost.
         example: images, [N, ...].
     """
+    require_same(
+        small,
+        graph,
+        lambda images: masked(graph, removed, images),
+        f"units of {', '.join(removed)}",
+        "at zero",
+        example,
+    )
+
+
+def require_same(
+    small: nn.Module,
+    graph: UnitGraph,
+    expect: Callable[[Tensor], object],
+    gone: str,
+    otherwise: str,
+    example: Tensor,
+) -> None:
+    """Raise unless a smaller network computes what the network does in which the same is zero, or skipped.
+
+    Args:
+        small: the smaller network.
+        graph: of the network before.
+        expect: from images to outputs of the network before, in eval mode and float32.
+        gone: what it lost, in words.
+        otherwise: what the network before does with it instead, in words.
+        example: images, [N, ...].
+    """
     name, images = type(small).__name__, _with_noise(example)
     try:
         with attributes_kept(small), torch.no_grad(), mode(small, training=False), at_precision("fp32", images.device):
             outputs = map_tensors(lambda each: each, small(images))
     except Exception as error:  # whatever the network's own code raises
-        raise ShapPruneError(f"{name} does not run without these units: {first_line(error)}") from error
-    expected = masked(graph, removed, images)
+        raise ShapPruneError(f"{name} does not run without {gone}: {first_line(error)}") from error
+    expected = expect(images)
     if any(each.isnan().any() for each in tensors_of(expected).values()):
         raise ShapPruneError(
             f"{name} puts out nan, so that nothing can be compared; look at its weights and the images"
         )
     if are_close(outputs, expected):
         if graph.has_heads and trace_heads(small, trace(small), images) is None:
-            raise ShapPruneError(f"a head that {name} uses in training only reads these units, and cannot do without")
+            raise ShapPruneError(f"a head that {name} uses in training only reads {gone}, and cannot do without")
         return
-    if not are_close(masked(graph, removed, images), expected):
+    if not are_close(expect(images), expected):
         raise ShapPruneError(
             f"{name} puts out other numbers each time in eval mode, so that nothing can be compared; F.dropout needs"
             " training=self.training"
         )
     raise ShapPruneError(
-        f"{name} without units of {', '.join(removed)} does not compute what it does with them at zero (outputs"
+        f"{name} without {gone} does not compute what it does with them {otherwise} (outputs"
         f" differ by {find_difference(outputs, expected):.1%} of the largest), so they cannot be removed from it"
     )
 

@@ -21,10 +21,11 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import check_finite, checksum, whole, write_json
 from shapprune.networks.fewer_heads import resize, resized
 from shapprune.networks.resizing import fit
+from shapprune.networks.stand_ins import StandIn, put_stand_in, stand_ins_of
 from shapprune.networks.state_dicts import fill
 
 _ENDING = ".safetensors"
-_RESERVED = {"tensors", "sha256", "kept", "heads"}
+_RESERVED = {"tensors", "sha256", "kept", "heads", "removed", "stand_ins"}
 
 
 def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
@@ -33,7 +34,8 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
     The manifest of ``small.safetensors`` is ``small.json``, that of ``small-0.5`` is ``small-0.5.json``. It holds
     ``tensors`` (the shape of each), ``sha256`` of the safetensors file, ``kept`` (for each layer that lost units the
     original indices of the others, from ``model.kept_units``), where heads left ``heads`` (what counts them in
-    each module, from ``model.resized``) and the facts.
+    each module, from ``model.resized``), where branches or blocks did ``removed`` (their names, from
+    ``model.removed_branches``) and ``stand_ins`` (what stands in the place of their modules), and the facts.
 
     Args:
         model: the network.
@@ -76,6 +78,7 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
     manifest = facts | {
         "kept": kept,
         **({"heads": resized(model)} if resized(model) else {}),
+        **({"removed": model.removed_branches, "stand_ins": stand_ins_of(model)} if stand_ins_of(model) else {}),
         "sha256": hashlib.sha256(content).hexdigest(),
         "tensors": {name: list(tensor.shape) for name, tensor in state.items()},
     }
@@ -96,10 +99,10 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
     Args:
         path: the safetensors file; its manifest lies beside it.
         build: makes the original architecture. If the stored tensors are smaller, because units were removed, its
-            layers are made smaller (`shapprune.networks.resizing.fit`).
+            layers are made smaller (`shapprune.networks.resizing.fit`); branches that were removed are left out.
 
     Returns:
-        The network in eval mode, with ``kept_units`` as it was saved.
+        The network in eval mode, with ``kept_units`` and ``removed_branches`` as it was saved.
 
     Raises:
         ShapPruneError: a file is missing, was changed or belongs to another architecture.
@@ -139,9 +142,14 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
     model = build()
     for name, attributes in heads.items():
         resize(model, name, attributes)
+    for place, facts in manifest.get("stand_ins", {}).items():
+        if place not in dict(model.named_modules()):
+            raise ShapPruneError(f"{path} is of another architecture: the network has no module {place}")
+        put_stand_in(model, place, StandIn(**facts))
     fit(model, state)
     fill(model, state, path)
     model.kept_units = kept  # type: ignore[assignment]
+    model.removed_branches = manifest.get("removed", [])  # type: ignore[assignment]
     return model.eval()
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from shapprune.game.whole import divergences
 from shapprune.networks.losses import logits_of
 
 # Numbers of outputs that are kept of all examples together; of sequences so many positions are looked at.
@@ -47,8 +47,7 @@ def divergence(whole: Tensor, outputs: Tensor) -> Tensor:
         >>> divergence(outputs, outputs).item(), divergence(outputs, -outputs).item() > 0.5
         (0.0, True)
     """
-    one, other = F.log_softmax(whole, 1), F.log_softmax(outputs, 1)
-    return (one.exp() * (one - other)).sum(1).mean()
+    return divergences(whole, outputs, 1).mean()
 
 
 def agree(whole: Tensor, outputs: Tensor) -> Tensor:

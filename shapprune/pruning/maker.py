@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError, unknown
-from shapprune.criteria.catalog import lookup
+from shapprune.criteria.catalog import lookup_for
 from shapprune.graph.counting import count_macs
 from shapprune.networks.augment import AUGMENTATIONS, augment, darkest
 from shapprune.pruning.distil import Distilling, last_layer
@@ -73,7 +73,7 @@ class How:
     progress: bool = False
 
     def __post_init__(self) -> None:
-        lookup(self.criterion)
+        lookup_for(self.criterion)
         for name, allowed in (("allocation", ALLOCATIONS), ("repair", REPAIRS)):
             if getattr(self, name) not in allowed:
                 raise unknown(name, getattr(self, name), allowed)

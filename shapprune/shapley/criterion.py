@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.core.games import SCORES
 from shapprune.core.options import option
 from shapprune.game.payoffs import require_finite
 from shapprune.shapley.scores import UnitScores
@@ -50,6 +51,9 @@ def criterion(
     after an interruption. It returns values or an `Estimate`; its cost is measured here, that of all its parts if it
     continued. UnitScores that it returns are passed on.
 
+    The type that the game is annotated with says what it scores: ``LayerGame`` units of a layer, ``BranchGame``
+    branches and blocks, ``Game`` and ``PayoffGame`` players of any kind. Another game is refused.
+
     All arguments must be literals: `shapprune.criteria.catalog` reads them from the source.
 
     Args:
@@ -65,6 +69,7 @@ def criterion(
 
     def decorate(function: Callable[..., Tensor | Estimate | UnitScores]) -> Callable[..., UnitScores]:
         signature = inspect.signature(function)
+        wanted = str(next(iter(signature.parameters.values())).annotation)
         options = {
             each.name: option(str(each.annotation), each.default, limits=limits.get(each.name, {}))
             for each in signature.parameters.values()
@@ -76,6 +81,10 @@ def criterion(
                 known = options[key]
                 if known is not None and (problem := known.check(value)):
                     raise ShapPruneError(f"option {key!r} of {name}: {problem}")
+            if wanted in SCORES and wanted not in (each.__name__ for each in type(game).__mro__):
+                raise ShapPruneError(
+                    f"{name} scores {SCORES[wanted]}, so it needs a {wanted} and not a {type(game).__name__}"
+                )
             evaluations, started = game.evaluations, time.perf_counter()
             result = function(game, *args, **given)
             if isinstance(result, UnitScores):

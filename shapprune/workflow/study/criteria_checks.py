@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError, suggestion
-from shapprune.criteria.catalog import CATALOG, NOT_OPTIONS, Criterion, lookup
+from shapprune.criteria.catalog import CATALOG, NOT_OPTIONS, Criterion, lookup, lookup_for
 from shapprune.networks.tables import without_batchnorm
 from shapprune.workflow.stages.estimators import SETTINGS_KEYS
 from shapprune.workflow.stages.layers import known_layers
@@ -63,11 +63,11 @@ def check_payoff(config: Mapping[str, Any]) -> Iterator[Problem]:
             if criterion.payoffs and payoff not in criterion.payoffs:
                 allowed = ", ".join(criterion.payoffs)
                 yield "scoring.payoff", f"{payoff!r} is not what {name} of {section} is defined for; allowed: {allowed}"
-            elif criterion.gradient and payoff == "accuracy":
+            elif criterion.gradient and payoff in ("accuracy", "agreement"):
                 without_gradient.append(f"{name} of {section}")
     if without_gradient:
         names = f"which is needed by {', '.join(without_gradient)}"
-        yield "scoring.payoff", f"'accuracy' has no gradient, {names}; allowed: loss, margin"
+        yield "scoring.payoff", f"{payoff!r} has no gradient, {names}; allowed: loss, margin, kl"
 
 
 def _check_options(
@@ -100,7 +100,7 @@ def _check_method(
         not_options: what else its settings may hold.
     """
     try:
-        criterion = lookup(method)
+        criterion = lookup_for(method)
     except ShapPruneError as error:
         yield key, str(error)
         return
@@ -111,7 +111,7 @@ def _check_method(
             yield where, problem
         elif option == "of" and value:  # a criterion made of another
             try:
-                lookup(value)
+                lookup_for(value)
             except ShapPruneError as error:
                 yield where, str(error)
 

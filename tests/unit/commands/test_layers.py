@@ -19,6 +19,17 @@ def test_layers_can_be_pasted_into_a_configuration(capsys):
     assert "# layer1.0.conv2: " in out  # why a layer is not among them
 
 
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("branches", {"layer1.0", "layer2.0", "layer3.0"}), ("blocks", {"layer1.0"})],
+)
+def test_branches_and_blocks_of_a_network(kind, names, capsys):
+    assert main(["layers", f"--{kind}", "--architecture", "resnet20", "--data", "cifar10"]) == 0
+    found = yaml.safe_load(capsys.readouterr().out)[kind]
+    assert {name for name in found if name.endswith(".0")} == names
+    assert found["layer1.1"] == 4672
+
+
 def test_layers_of_an_own_network(tmp_path, monkeypatch, capsys):
     (tmp_path / "my_networks_for_cli.py").write_text(
         "from torch import nn\ndef build(width=3):\n"

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from shapprune.commands.scoring import Scoring
-from tests.toys import ConvNetwork, ResidualNetwork
+from shapprune.shapley.score_files import read_scores
+from tests.residual import SmallResNet
+from tests.toys import ConvNetwork, ResidualNetwork, randomise
 from tests.unit.commands.files import LAYERS
 
 
@@ -54,4 +56,49 @@ def test_mistakes_of_score(arguments, named, call, out, tmp_path, capsys):
     files = {f"{{{name}}}": tmp_path / f"{name}.pth" for name in ("wide", "res")}
     assert call("score", *[files.get(each, each) for each in arguments])
     assert re.search(named, capsys.readouterr().err)
+    assert not out.exists()
+
+
+@pytest.fixture
+def residual(tmp_path):
+    """The arguments that name a residual network."""
+    torch.save(randomise(SmallResNet()).state_dict(), tmp_path / "residual.pth")
+    return ["--checkpoint", tmp_path / "residual.pth", "--architecture", "tests.residual:SmallResNet"]
+
+
+def test_branches_are_scored_without_classes(call, residual, made, out, capsys):
+    folder = made / "photos" / "train" / "a"  # images, and no folders of classes
+    assert call("score", "--branches", *residual, "--data", folder, "--images", 6) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^branches +3 ", printed, re.MULTILINE)
+    scores = read_scores(out / "branches.npz")
+    names = [f"blocks.{place}" for place in scores.order("mean")]
+    assert printed.endswith(f"first to leave: {', '.join(names)}\n")
+    assert (scores.criterion, scores.values.shape) == ("leave-one-out", (6, 3))
+    assert call("score", "--branches", *residual, "--data", folder, "--images", 6) == 0
+    assert "stored" in capsys.readouterr().out
+    assert call("score", "--blocks", *residual, "--criterion", "block-influence") == 0
+    assert read_scores(out / "blocks.npz").values.shape == (10, 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--branches", "--layers", "fc"], "--layers is about layers, so it does not go with --branches"),
+        (["--blocks", "--coupled"], "--coupled is about layers, so it does not go with --blocks"),
+        (["--branches", "--criterion", "weight-norm"], "weight-norm scores units of a layer, not residual branches"),
+        (["--branches"], "ConvNetwork has no residual branches"),
+        (["--criterion", "block-influence"], "block-influence scores residual branches and blocks, not units"),
+    ],
+)
+def test_mistakes_about_branches(arguments, named, call, out, capsys):
+    assert call("score", *arguments)
+    assert named in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_branches_by_the_loss_need_classes(call, residual, made, out, capsys):
+    folder = made / "photos" / "train" / "a"
+    assert call("score", "--branches", *residual, "--data", folder, "--images", 6, "--payoff", "loss")
+    assert "a score by the loss" in capsys.readouterr().err
     assert not out.exists()

@@ -1,4 +1,4 @@
-"""What a coalition is worth: loss, accuracy, margin, and functions of one's own."""
+"""What a coalition is worth: loss, accuracy, margin, what the intact network says, and functions of one's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import shapprune
 from shapprune import LayerGame, ShapPruneError
-from shapprune.game.payoffs import PAYOFFS, accuracy, check_payoff, margin, minus_loss
+from shapprune.game.payoffs import PAYOFFS, Answers, accuracy, check_payoff, margin, minus_loss
+from shapprune.game.whole import WITHOUT_LABELS, agreement, minus_divergence
 from shapprune.networks.builders import build
 from shapprune.networks.losses import logits_of
 from tests.toys import ConvNetwork, images, labels, randomise
@@ -39,6 +40,53 @@ def test_payoffs():
     loss, right = game(payoff="margin").loss_and_accuracy(ones)
     torch.testing.assert_close(loss[0], -expected["loss"])
     torch.testing.assert_close(right[0], expected["accuracy"])
+
+
+def test_payoffs_that_compare_with_the_intact_network():
+    some = torch.tensor([[True] * 6, [True, False, True, True, False, True], [False] * 6])
+    for name in ("kl", "agreement"):
+        with_labels, without = game(payoff=name), LayerGame(game().model, "features.4", images(7), payoff=name)
+        values = without.value(some)
+        assert torch.equal(with_labels.value(some), values)
+        torch.testing.assert_close(values[0], torch.full((7,), float(name == "agreement")), atol=1e-5, rtol=0)
+    outputs = [game(payoff=lambda out, labels, place=place: out[:, place]).value(some) for place in range(3)]
+    outputs = torch.stack(outputs, 2)  # [C, N, classes]
+    whole = outputs[0].log_softmax(1)
+    for row, kl, same in zip(outputs, game(payoff="kl").value(some), game(payoff="agreement").value(some), strict=True):
+        expected = -nn.functional.kl_div(row.log_softmax(1), whole, reduction="none", log_target=True).sum(1)
+        torch.testing.assert_close(kl, expected, atol=1e-5, rtol=1e-4)
+        assert torch.equal(same, (row.argmax(1) == whole.argmax(1)).float())
+
+
+def test_payoffs_of_tokens_are_means_over_them():
+    outputs, whole = torch.randn(2, 5, 4), torch.randn(2, 5, 4)
+    tokens = torch.stack([minus_divergence(outputs[:, t], whole[:, t]) for t in range(5)])
+    torch.testing.assert_close(minus_divergence(outputs, whole), tokens.mean(0))
+    torch.testing.assert_close(agreement(outputs, outputs + 1), torch.ones(2))
+
+
+def test_walks_and_gradients_of_the_divergence():
+    g = LayerGame(game().model, "features.4", images(7), payoff="kl")
+    scores = shapprune.shapley.permutation(g, permutations=2)
+    torch.testing.assert_close(scores.values.sum(1), (g.full - g.empty).double(), atol=1e-5, rtol=1e-5)
+    assert g.gate_gradient(torch.ones(1, 6)).abs().max() < 1e-4  # the intact network is its own best
+    assert g.gate_gradient(torch.full((1, 6), 0.5)).abs().max() > 1e-3
+    for criterion in ("taylor", "snip", "fisher"):
+        assert shapprune.score(g, criterion).values.isfinite().all()
+    with pytest.raises(ShapPruneError, match="grasp is defined by the cross-entropy alone"):
+        shapprune.score(g, "grasp")
+    with pytest.raises(ShapPruneError, match="'agreement' has no gradient"):
+        shapprune.score(game(payoff="agreement"), "taylor")
+
+
+def test_what_needs_labels_says_so():
+    for payoff in ("loss", "accuracy", "margin", lambda outputs, labels: outputs[:, 0]):
+        with pytest.raises(ShapPruneError, match="needs labels; give them, or take payoff 'kl' or 'agreement'"):
+            LayerGame(game().model, "features.4", images(7), payoff=payoff)
+    without = LayerGame(game().model, "features.4", images(7), payoff="kl")
+    with pytest.raises(ShapPruneError, match="payoff 'loss' needs labels"):
+        without.loss_and_accuracy(torch.ones(1, 6, dtype=torch.bool))
+    assert shapprune.oracle.coalition_table(without).shape == (64,)
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16])
@@ -104,12 +152,12 @@ def test_the_loss_is_the_cross_entropy(classes):
 def test_a_sequence_is_worth_the_mean_over_its_labels_that_count():
     outputs = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0))
     y = torch.tensor([[0, 4, 2, 1], [-100, 3, -100, 0]])
-    for payoff in PAYOFFS.values():
+    for payoff in (PAYOFFS[name] for name in PAYOFFS.keys() - WITHOUT_LABELS):
         single = payoff(outputs.flatten(0, 1), y.flatten().clamp(min=0)).view(2, 4)
         expected = torch.stack([single[0].mean(), single[1, [1, 3]].mean()])
         torch.testing.assert_close(payoff(outputs, y), expected)
         torch.testing.assert_close(payoff({"logits": outputs, "hidden": None}, y), expected)
-        check_payoff(payoff, outputs, y)
+        check_payoff(payoff, outputs, Answers(y, lambda: outputs))
 
 
 def test_what_does_not_count_may_be_infinite():
@@ -133,7 +181,7 @@ def test_what_does_not_count_may_be_infinite():
 )
 def test_labels_that_are_not_of_the_positions_are_refused(outputs, y, message):
     with pytest.raises(ShapPruneError, match=message):
-        check_payoff(minus_loss, outputs, y)
+        check_payoff(minus_loss, outputs, Answers(y, lambda: outputs))
 
 
 @dataclass

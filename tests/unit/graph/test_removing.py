@@ -259,7 +259,7 @@ def test_heads_that_only_training_uses_lose_what_they_read(training):
 def test_heads_that_cannot_do_without_are_named():
     names, why = listed(Auxiliary(fixed=True), images(3))
     assert names == ["two", "three"]
-    assert why["one"] == "a head that Auxiliary uses in training only reads these units, and cannot do without"
+    assert why["one"] == "a head that Auxiliary uses in training only reads units of one, and cannot do without"
 
 
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])

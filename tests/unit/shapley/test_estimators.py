@@ -92,7 +92,7 @@ def test_bad_input(call, message):
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("criterion", list(CATALOG))
+@pytest.mark.parametrize("criterion", [name for name, each in CATALOG.items() if each.game != "BranchGame"])
 def test_one_unit_and_one_image(criterion):
     model = randomise(ConvNetwork(hidden=1))
     for layer, count in (("fc", 5), ("features.4", 1), ("fc", 1)):
