@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import fx
@@ -17,6 +17,7 @@ _SPREAD = (
     *("reshape", "view", "expand", "unsqueeze", "repeat_interleave"),
     *("contiguous", "clone", "slice", "getitem", "to"),
 )
+QUERIES = ":queries"
 _PASSES = ("dropout", "to", "type_as", "contiguous")
 
 
@@ -45,7 +46,10 @@ class Attention:
 
 
 def find_attentions(nodes: Iterable[fx.Node], shapes: Mapping[fx.Node, torch.Size]) -> dict[str, Attention]:
-    """Find the attention of each module that has one.
+    """Find the attention of each module that has one, by its name.
+
+    Where queries share keys and values in groups, the units of a module ``name`` are these groups; single heads, which
+    can be valued but not leave, are the units of ``name:queries``.
 
     Args:
         nodes: of the network's graph.
@@ -57,7 +61,9 @@ def find_attentions(nodes: Iterable[fx.Node], shapes: Mapping[fx.Node, torch.Siz
         attention = _fused(name, node, shapes) or _in_steps(name, node, shapes)
         if attention is not None and name:
             found.setdefault(name, []).append(attention)
-    return {name: each[0] for name, each in found.items() if len(each) == 1}  # of two, a name would not say which
+    named = {name: each[0] for name, each in found.items() if len(each) == 1}  # of two, a name would not say which
+    grouped = [each for each in named.values() if each.units < each.heads]
+    return named | {f"{each.name}{QUERIES}": replace(each, units=each.heads) for each in grouped}
 
 
 def _fused(name: str, node: fx.Node, shapes: Mapping[fx.Node, torch.Size]) -> Attention | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import fx, nn
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.graph.attention import QUERIES
 from shapprune.graph.cut import ignore_sizes
 from shapprune.graph.operations import LAYERS, Meaning, has_own_weights
 from shapprune.graph.tokens import find_neurons
@@ -41,6 +42,9 @@ def group_of(graph: UnitGraph, name: str) -> tuple[str, ...]:
     group = {name}
     if graph.on_tokens(name):
         find_neurons(graph, name)
+    elif name.endswith(QUERIES):
+        whole = name.removesuffix(QUERIES)
+        raise ShapPruneError(f"its heads share keys and values in groups, which leave whole, as units of {whole!r}")
     elif name not in graph.attentions:
         while others := _sources_of_sums(graph, group):
             group |= others

@@ -38,7 +38,7 @@ def head_parts(graph: UnitGraph, name: str, example: Tensor) -> tuple[list[Part]
     attention = graph.attentions[name]
     with mode(graph.traced, training=False), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return _writers(graph, attention, example), _reader(graph, attention, example)
+        return _writers(graph, attention, example), _reader(graph, name, example)
 
 
 def _writers(graph: UnitGraph, attention: Attention, example: Tensor) -> list[Part]:
@@ -78,7 +78,8 @@ def _axis(masks: tuple[Tensor, ...]) -> tuple[int, Tensor] | None:
     return None
 
 
-def _reader(graph: UnitGraph, attention: Attention, example: Tensor) -> Dependent:
+def _reader(graph: UnitGraph, attending: str, example: Tensor) -> Dependent:
+    attention = graph.attentions[attending]
     chain, node = [], attention.node
     while len(users := ignore_sizes(node.users)) == 1:
         (node,) = users
@@ -93,7 +94,7 @@ def _reader(graph: UnitGraph, attention: Attention, example: Tensor) -> Dependen
     runner = fx.Interpreter(graph.traced, garbage_collect_values=False)
     with torch.no_grad():
         runner.run(example)
-        layout = graph.layout(attention.name)
+        layout = graph.layout(attending)
         whole = layout.split(torch.rand_like(runner.env[attention.node]) + 1)
         places = []
         for unit in range(attention.units):

@@ -84,15 +84,14 @@ class UnitGraph:
         self.shapes, self.outputs = node_shapes(self.traced, example)
         self.modules = dict(model.named_modules()) | recorded_layers(self.traced)
         self.attentions = find_attentions(self.traced.graph.nodes, self.shapes)
-        attending = {each.node: name for name, each in self.attentions.items()}
+        self.modules |= {name: self.modules[each.name] for name, each in self.attentions.items()}
         self.calls: dict[str, list[fx.Node]] = {}
         running = []
         for node in self.traced.graph.nodes:
             if node.op == "call_module" and self._is_layer(str(node.target)):
                 self.calls.setdefault(str(node.target), []).append(node)
                 running.append(str(node.target))
-            elif node in attending:
-                running.append(attending[node])
+            running += [name for name, each in self.attentions.items() if each.node is node]
         found = [name for name, module in self.modules.items() if isinstance(module, LAYERS)]
         self.layers = list(dict.fromkeys([*running, *found]))
         self._images, self._few = len(example), example[:2]

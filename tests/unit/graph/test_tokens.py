@@ -92,6 +92,24 @@ def test_a_neuron_of_a_gated_block_has_one_name():
     )
 
 
+def test_heads_that_share_keys_and_values_are_valued_alone_and_leave_together():
+    case = CASES["llama"]
+    model, (layer, reader) = build(case), case.heads
+    found = {each.name: each for each in prunable_layers(model, case.inputs, coupled=True)}
+    assert (found[layer].units, found[f"{layer}:queries"].units) == (2, 4)
+    assert found[f"{layer}:queries"].coupled == (
+        f"its heads share keys and values in groups, which leave whole, as units of '{layer}'"
+    )
+    game = LayerGame(model, f"{layer}:queries", case.inputs, torch.zeros(3, dtype=torch.long), payoff=total)
+    value = game.value(torch.tensor([[True, False, True, True]]))[0]
+    with torch.no_grad():
+        expected = total(without(model, reader, [1], 4, transposed=False)(case.inputs), None)
+    assert torch.allclose(value, expected, atol=1e-3)
+    groups = LayerGame(model, layer, case.inputs, torch.zeros(3, dtype=torch.long), payoff=total)
+    both = game.value(torch.tensor([[True, True, False, False]]))
+    assert torch.allclose(groups.value(torch.tensor([[True, False]])), both, atol=1e-4)
+
+
 def test_all_heads_are_too_many():
     case = CASES["torchvision vit"]
     with pytest.raises(ShapPruneError, match=r"removing all 4 units of layer 'encoder.layers"):
