@@ -16,7 +16,7 @@ import shapprune
 
 
 def build() -> nn.Module:
-    """Any network that torch.fx can trace."""
+    """Any network that torch.fx or torch.export can follow."""
     return nn.Sequential(
         *(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),

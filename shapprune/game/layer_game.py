@@ -40,8 +40,9 @@ class LayerGame(NetworkGame):
     eval mode and handed back as it came: mode, gradients, BatchNorm statistics and random state are untouched.
 
     Args:
-        model: a network of one input that torch.fx can trace; it stays where it is (CPU or CUDA).
-        layer: name of a convolution or linear layer.
+        model: a network of one input that torch.fx or torch.export can follow; it stays where it is (CPU or CUDA).
+        layer: name of a convolution, a linear layer, or a module with attention, whose units are heads; where queries
+            share keys and values in groups, units of ``name`` are groups, and heads those of ``name:queries``.
         images: scoring images, [N, ...].
         labels: their labels, [N]; what the payoff takes as its second argument, whole numbers as int64. Payoffs that
             compare with the intact network need none.

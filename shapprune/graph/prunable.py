@@ -41,7 +41,7 @@ def prunable_layers(model: nn.Module, example: Tensor, coupled: bool = False) ->
     Some units of each are removed from a copy on trial, and the outputs are compared with those of the masked network.
 
     Args:
-        model: any network of one input that torch.fx can trace.
+        model: any network of one input that torch.fx or torch.export can follow.
         example: images, [N, ...], that the network can run on.
         coupled: include the layers whose units cannot be removed alone, with the reason. Those tied to others, e.g. by
             a residual sum, are removed together with their group; those without a group cannot be removed at all,

@@ -48,7 +48,7 @@ class UnitGraph:
     """A traced network, with what each of its operations does to units.
 
     Args:
-        model: a network of one input that torch.fx can trace.
+        model: a network of one input that torch.fx or torch.export can follow.
         example: images, [N, ...], that the network can run on.
 
     Attributes:

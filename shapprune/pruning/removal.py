@@ -22,7 +22,7 @@ def remove_units(model: nn.Module, units: Removed, example: Tensor) -> nn.Module
     The outputs equal those of the network with the same units zeroed at the site ``activation`` (`mask_units`).
 
     Args:
-        model: a network that torch.fx can trace; it is left as it is.
+        model: a network that torch.fx or torch.export can follow; it is left as it is.
         units: layer -> indices of the units to remove, as they count in ``model``. Of layers whose units leave together
             (`shapprune.PrunableLayer.group`) all are given, with the same units.
         example: images, [N, ...], that the network can run on.
@@ -74,7 +74,7 @@ def mask_units(model: nn.Module, units: Removed, images: Tensor) -> Any:
     """Compute the outputs of a network, in eval mode, with some units zeroed at the site ``activation``.
 
     Args:
-        model: a network that torch.fx can trace; it is left as it is.
+        model: a network that torch.fx or torch.export can follow; it is left as it is.
         units: layer -> indices of the units to zero.
         images: [N, ...].
 

@@ -78,7 +78,7 @@ def prune(
     """Make a network fit a budget, with a few images and no labels.
 
     Args:
-        model: any network of one input that torch.fx can trace; it is left as it is.
+        model: any network of one input that torch.fx or torch.export can follow; it is left as it is.
         images: calibration images like those that the network was trained on, [N, ...]; a hundred do.
         labels: int [N], for a criterion that looks at labels; by default what the network says.
         macs: multiply-accumulate operations for an image. Here and in the following a number below 1 is a share of what
