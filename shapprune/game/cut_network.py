@@ -13,6 +13,7 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.game.batching import Piece
 from shapprune.game.engine import Entry
 from shapprune.game.masked import MaskedEntry
+from shapprune.game.next_linear import next_linear
 from shapprune.game.payoffs import Payoff
 from shapprune.game.played_network import PlayedNetwork
 from shapprune.game.summed import SummedEntry
@@ -91,7 +92,7 @@ class CutNetwork(PlayedNetwork):
     @cached_property
     def summed(self) -> SummedEntry | None:
         """The entry behind the next layer, or None where the network cannot be entered there."""
-        following = self._graph.next_linear(self._gates) if self._layout == Layout() else None
+        following = next_linear(self._graph, self._gates) if self._layout == Layout() else None
         if following is None:
             return None
         cache_bytes = self.batching.memory // 2

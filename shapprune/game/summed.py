@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from shapprune.game.engine import Entry, Walks
-from shapprune.graph.unit_graph import NextLinear, UnitGraph
+from shapprune.game.next_linear import NextLinear
+from shapprune.graph.unit_graph import UnitGraph
 
 # A map with fewer positions gives a matrix product too few rows to be fast, one example at a time.
 _FEW_POSITIONS = 36

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import NamedTuple
 
 from torch import Tensor, fx, nn
 
@@ -28,20 +27,6 @@ from shapprune.graph.tracing import trace
 
 _LARGEST = 2**26
 SITES = ("output", "norm", "activation")
-
-
-class NextLinear(NamedTuple):
-    """The only layer that reads a layer's units.
-
-    Attributes:
-        module: the layer, a convolution or a linear one.
-        norm: the BatchNorm that directly follows it, or None.
-        node: the value behind both.
-    """
-
-    module: nn.Conv2d | nn.Linear
-    norm: nn.modules.batchnorm._BatchNorm | None
-    node: fx.Node
 
 
 class UnitGraph:
@@ -75,8 +60,6 @@ class UnitGraph:
         >>> site = graph.site("0", "activation")
         >>> str(site.target), str(graph.past_pooling(site).target)  # the ReLU and the pooling
         ('1', '2')
-        >>> graph.next_linear(graph.past_pooling(site)).module is model[4]
-        True
     """
 
     def __init__(self, model: nn.Module, example: Tensor):
@@ -270,36 +253,6 @@ class UnitGraph:
         while len(users := ignore_sizes(site.users)) == 1 and self.meaning(users[0], axis) is Meaning.POOLING:
             (site,) = users
         return site
-
-    def next_linear(self, gate: fx.Node) -> NextLinear | None:
-        """The next layer, if it alone reads the units and its output is a sum of one contribution a unit, else None.
-
-        Args:
-            gate: the value that gates are applied to, behind all pooling (`past_pooling`).
-        """
-        node, flattened = gate, False
-        while len(users := ignore_sizes(node.users)) == 1:
-            (node,) = users
-            meaning = self.meaning(node)
-            if meaning is Meaning.MIXES:
-                break
-            if meaning not in (Meaning.POOLING, Meaning.FLATTEN):
-                return None
-            flattened = flattened or meaning is Meaning.FLATTEN
-        else:
-            return None
-        module = self.modules[str(node.target)]
-        if isinstance(module, nn.Conv2d):
-            if module.padding_mode != "zeros" or isinstance(module.padding, str):
-                return None
-        elif not isinstance(module, nn.Linear) or (len(self.shapes[gate]) > 2 and not flattened):
-            return None
-        users = ignore_sizes(node.users)
-        if len(users) == 1 and self.meaning(users[0]) is Meaning.NORM and users[0].op == "call_module":
-            norm = self.modules[str(users[0].target)]
-            if isinstance(norm, nn.modules.batchnorm._BatchNorm) and norm.running_var is not None:
-                return NextLinear(module, norm, users[0])
-        return NextLinear(module, None, node)
 
     def meaning(self, node: fx.Node, axis: int = 1) -> Meaning:
         """What an operation does to units that lie on an axis of its inputs, 1 or -1."""

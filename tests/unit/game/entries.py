@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from shapprune import LayerGame
 from shapprune.game.engine import Entry
-from shapprune.graph.unit_graph import UnitGraph
 
 ENOUGH = 4  # coalitions of each example from which on a game looks for an entry behind the next layer
 
 
 def masked_only(model: nn.Module, layer: str, x: Tensor, y: Tensor) -> LayerGame:
     """A game that coalitions enter by masking alone, as where no linear layer comes next."""
-    with mock.patch.object(UnitGraph, "next_linear", return_value=None):
+    with mock.patch("shapprune.game.cut_network.next_linear", return_value=None):
         game = LayerGame(model, layer, x, y)
         game.value(torch.ones(ENOUGH, game.units, dtype=torch.bool))
     return game

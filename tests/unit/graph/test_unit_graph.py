@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from shapprune.game.next_linear import next_linear
 from shapprune.graph.layout import Layout
 from shapprune.graph.unit_graph import UnitGraph
 from tests.toys import ConvNetwork, ResidualNetwork, images
@@ -25,7 +26,7 @@ def test_sites_and_what_follows_of_a_chain(layer, sites):
     found = [graph.site(layer, site) for site in ("output", "norm", "activation")]
     gates = graph.past_pooling(found[-1])
     assert [str(node.target) for node in (*found, gates)] == list(sites[:4])
-    following = graph.next_linear(gates)
+    following = next_linear(graph, gates)
     assert following.module is model.get_submodule(sites[4])
     assert (following.norm is model.features[5]) == (sites[4] == "features.4")
     assert graph.norm_of(layer) is model.get_submodule(sites[1])
@@ -33,7 +34,7 @@ def test_sites_and_what_follows_of_a_chain(layer, sites):
 
 def test_units_that_are_read_twice_have_no_next_layer():
     graph = UnitGraph(ResidualNetwork(), images(2))
-    nexts = {name: graph.next_linear(graph.site(name, "activation")) for name in ("stem", "conv1", "conv2")}
+    nexts = {name: next_linear(graph, graph.site(name, "activation")) for name in ("stem", "conv1", "conv2")}
     assert nexts["stem"] is None
     assert nexts["conv1"].module is graph.modules["conv2"]
     assert nexts["conv2"] is None
@@ -74,5 +75,5 @@ def test_padding_keeps_units_where_they_are(model, kept):
     graph = UnitGraph(model, torch.rand(2, 1, 8, 8))
     gates = graph.past_pooling(graph.site("first", "activation"))
     assert (gates.name == "pad") == kept
-    following = graph.next_linear(gates)
+    following = next_linear(graph, gates)
     assert (following is not None and following.module is model.second) == kept
