@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from shapprune.graph.operations import is_layer, weight_of
 from shapprune.networks.fewer_heads import FewerHeads, is_attention
 from shapprune.networks.modes import mode
+from shapprune.networks.window_attention import count_windowed_macs, is_windowed
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -40,8 +41,8 @@ def count_bytes(model: nn.Module) -> int:
 def count_macs(model: nn.Module, example: Tensor) -> int:
     """How many multiply-accumulate operations the convolutions and linear layers take for one image or sequence.
 
-    Those of `torch.nn.MultiheadAttention` count, too. Products of queries with keys and of weights with values are left
-    out, as are all operations without parameters.
+    Those of `torch.nn.MultiheadAttention` and of torchvision's Swin count, too. Products of queries with keys and of
+    weights with values are left out, as are all operations without parameters.
 
     Args:
         model: the network.
@@ -61,7 +62,7 @@ def count_macs(model: nn.Module, example: Tensor) -> int:
     def add(module: nn.Module, args: tuple[Tensor, ...], given: Mapping[str, Tensor], output: Any) -> None:
         counts.append(_macs_of(module, args, given, output))
 
-    counted = [module for module in model.modules() if is_layer(module) or is_attention(module)]
+    counted = [module for module in model.modules() if is_layer(module) or is_attention(module) or is_windowed(module)]
     hooks = [module.register_forward_hook(add, with_kwargs=True) for module in counted]
     try:
         with torch.no_grad(), mode(model, training=False):
@@ -80,6 +81,8 @@ def _macs_of(module: nn.Module, args: tuple[Tensor, ...], given: Mapping[str, Te
             return module.num_heads * module.head_dim * (query.numel() + key.numel() + value.numel())
         assert isinstance(module, nn.MultiheadAttention)
         return module.embed_dim * (2 * query.numel() + key.numel() + value.numel())
+    if is_windowed(module):
+        return count_windowed_macs(module, args[0])
     weight = weight_of(module)
     positions = int(output.numel()) // weight.shape[0]  # also where tokens are rows beside one another
     return positions * weight.numel()

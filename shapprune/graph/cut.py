@@ -138,7 +138,8 @@ def cut_at(
         True
     """
     nodes = list(traced.graph.nodes)
-    after, constant = _made_of(nodes, site)
+    constant = constants(nodes)  # each part computes them for itself
+    after = _made_of(nodes, site)
     beside = list(
         dict.fromkeys(
             each
@@ -191,13 +192,19 @@ def _count(size: Any, graph: fx.Graph, rows: fx.Node | None) -> Any:
     return size
 
 
-def _made_of(nodes: Iterable[fx.Node], site: fx.Node) -> tuple[set[fx.Node], set[fx.Node]]:
-    """The values made of a value; and those made of parameters alone, which each part of a cut computes for itself."""
-    after, constant = {site}, set[fx.Node]()
+def constants(nodes: Iterable[fx.Node]) -> set[fx.Node]:
+    """The values made of parameters alone, the same for all images."""
+    found = set[fx.Node]()
     for node in nodes:
-        inputs = node.all_input_nodes
-        if node.op != "placeholder" and all(each in constant for each in inputs):
-            constant.add(node)
-        elif any(each in after for each in inputs):
+        if node.op != "placeholder" and found.issuperset(node.all_input_nodes):
+            found.add(node)
+    return found
+
+
+def _made_of(nodes: Iterable[fx.Node], site: fx.Node) -> set[fx.Node]:
+    """The values made of a value."""
+    after = {site}
+    for node in nodes:
+        if not after.isdisjoint(node.all_input_nodes):
             after.add(node)
-    return after - {site}, constant
+    return after - {site}

@@ -15,6 +15,8 @@ from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.fewer_heads import fewer_heads
 
 Group = tuple[str, ...]
+_WEIGHTS = ("weight", "in_proj_weight")
+_BIASES = ("bias", "in_proj_bias")
 
 
 class Dependencies:
@@ -40,6 +42,7 @@ class Dependencies:
 
     def __init__(self, model: nn.Module, example: Tensor, graph: UnitGraph):
         self._model, self._example, self._graph = model, example, graph
+        self._found: dict[str, tuple[list[Part], Dependent]] = {}
 
     @cached_property
     def channels(self) -> Channels:
@@ -57,12 +60,27 @@ class Dependencies:
             ShapPruneError: what depends on them cannot be followed.
         """
         if layer in self._graph.attentions:
-            parts, reader = head_parts(self._graph, layer, self._example)
-            weights = [each for each in parts if each.leaf in ("weight", "in_proj_weight")]
+            parts, reader = self._heads(layer)
+            weights = [each for each in parts if each.leaf in _WEIGHTS]
             return [*(Dependent(each.module, False, each.places) for each in weights), reader]
         if self._graph.on_tokens(layer):
             return neuron_dependents(self._graph, layer)
         return self.channels.of(layer)
+
+    def tables(self, layer: str) -> list[Part]:
+        """List the parts that units of a layer have in parameters of no layer, as heads have in tables of biases.
+
+        Raises:
+            ShapPruneError: what depends on them cannot be followed.
+        """
+        parts = self._heads(layer)[0] if layer in self._graph.attentions else []
+        layers = {each.module for each in parts if each.leaf in _WEIGHTS}
+        return [each for each in parts if each.module not in layers or each.leaf not in (*_WEIGHTS, *_BIASES)]
+
+    def _heads(self, layer: str) -> tuple[list[Part], Dependent]:
+        if layer not in self._found:
+            self._found[layer] = head_parts(self._graph, layer, self._example)
+        return self._found[layer]
 
     def remove(self, chosen: Mapping[Group, Sequence[int]]) -> None:
         """Cut units of some groups of layers, and all that depends on them, out of the network, in place.
@@ -73,7 +91,7 @@ class Dependencies:
         parts: list[tuple[Part, Sequence[int]]] = []
         for (name, *_), units in chosen.items():  # the others of a group depend on the first
             if name in self._graph.attentions:
-                own, reader = head_parts(self._graph, name, self._example)
+                own, reader = self._heads(name)
                 parts += [(each, units) for each in (*own, *parts_of_linear(self._graph, reader))]
             elif self._graph.on_tokens(name):
                 for each in neuron_dependents(self._graph, name):

@@ -10,10 +10,10 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.graph.attention import QUERIES
 from shapprune.graph.cut import ignore_sizes
 from shapprune.graph.operations import LAYERS, Meaning, has_own_weights
+from shapprune.graph.refusals import IS_OUTPUT, name_of_call, tied
 from shapprune.graph.tokens import find_neurons
 from shapprune.graph.unit_graph import UnitGraph
 
-IS_OUTPUT = "it is the output layer"
 # Where the units of a layer are in a value: the index of the first, and whether all positions of a unit lie side by
 # side.
 Place = tuple[int, bool]
@@ -80,9 +80,9 @@ def _sources_of_sums(graph: UnitGraph, group: set[str]) -> set[str]:
             if meaning is Meaning.MIXES and _reads_units(graph, node):
                 continue
             if len(places) > 1:
-                raise _tied(graph, node, "where they meet units of another index")
+                raise tied(graph, node, "where they meet units of another index")
             if place[1] and meaning in (Meaning.ADD, Meaning.SCALE, Meaning.JOIN):
-                raise _tied(graph, node, "where they meet others with their positions side by side")
+                raise tied(graph, node, "where they meet others with their positions side by side")
             if meaning is Meaning.ADD:
                 found |= _added(graph, node, others, group)
             elif meaning is Meaning.SCALE:
@@ -121,13 +121,13 @@ def _place_behind(
         parts: Sequence[fx.Node] = node.args[0] if node.args else node.kwargs["tensors"]  # type: ignore[assignment]
         (ours, *more) = [index for index, each in enumerate(parts) if each in zero]
         if more:
-            raise _tied(graph, node, "where they lie beside themselves")
+            raise tied(graph, node, "where they lie beside themselves")
         if any(not _is_computed(graph, each) for each in parts):
-            raise _tied(graph, node, "side by side with what no layer puts out")
+            raise tied(graph, node, "side by side with what no layer puts out")
         return place[0] + sum(graph.shapes[each][1] for each in parts[:ours]), False
     keeps = meaning in (Meaning.ADD, Meaning.SCALE, Meaning.POOLING, Meaning.ZERO, Meaning.FLATTEN)
     if not keeps and not (meaning is Meaning.DEPTHWISE and graph.modules[str(node.target)].bias is None):
-        raise _tied(graph, node)
+        raise tied(graph, node)
     return place[0], place[1] or (meaning is Meaning.FLATTEN and _widens(graph, node))
 
 
@@ -144,9 +144,9 @@ def _added(graph: UnitGraph, total: fx.Node, others: Sequence[fx.Node], group: s
     """
     sources = {source for each in others for source in _sources(graph, each, total)}
     if others and sources <= group:
-        raise _tied(graph, total, "where they are added to what is not zero with them")
+        raise tied(graph, total, "where they are added to what is not zero with them")
     if others and graph.shapes[total][1] != graph.units_of(next(iter(group))):
-        raise _tied(graph, total, f"where those of {', '.join(sorted(sources))} are added to others, too")
+        raise tied(graph, total, f"where those of {', '.join(sorted(sources))} are added to others, too")
     return sources
 
 
@@ -168,7 +168,7 @@ def _sources(graph: UnitGraph, node: fx.Node, total: fx.Node) -> set[str]:
         first = _first_factor(graph, node)
         largest = max(node.all_input_nodes, key=lambda each: graph.shapes[each].numel())
         return {first} if first else _sources(graph, largest, total)
-    raise _tied(graph, total, f"where {_call(node)!r} is added, whose units are not those of one layer")
+    raise tied(graph, total, f"where {name_of_call(node)!r} is added, whose units are not those of one layer")
 
 
 def _gate(graph: UnitGraph, gate: fx.Node, reader: fx.Node) -> list[fx.Node]:
@@ -179,12 +179,12 @@ def _gate(graph: UnitGraph, gate: fx.Node, reader: fx.Node) -> list[fx.Node]:
     """
     meaning = graph.meaning(gate)
     if ignore_sizes(gate.users) != [reader]:
-        raise _tied(graph, reader, f"where they are multiplied by {_call(gate)!r}, which others read, too")
+        raise tied(graph, reader, f"where they are multiplied by {name_of_call(gate)!r}, which others read, too")
     if meaning is Meaning.MIXES:
         return [gate]
     if meaning not in (Meaning.ZERO, Meaning.ACTIVATION, Meaning.POOLING, Meaning.NORM, Meaning.ADD):
-        raise _tied(
-            graph, reader, f"where they are multiplied by {_call(gate)!r}, whose units are not those of a layer"
+        raise tied(
+            graph, reader, f"where they are multiplied by {name_of_call(gate)!r}, whose units are not those of a layer"
         )
     return [gate, *(node for each in gate.all_input_nodes for node in _gate(graph, each, gate))]
 
@@ -216,7 +216,7 @@ def _require_own_modules(graph: UnitGraph, met: Mapping[fx.Node, Place]) -> None
         _require_own_weights(graph, str(node.target))
         calls = [each for each in graph.traced.graph.nodes if (each.op, each.target) == (node.op, node.target)]
         if any(met.get(each) != place for each in calls):
-            raise _tied(graph, node, f"which is used {len(calls)} times in one pass")
+            raise tied(graph, node, f"which is used {len(calls)} times in one pass")
 
 
 def _require_own_weights(graph: UnitGraph, name: str) -> None:
@@ -241,23 +241,3 @@ def _is_computed(graph: UnitGraph, node: fx.Node) -> bool:
         ahead += new
         seen.update(new)
     return False
-
-
-def _tied(graph: UnitGraph, node: fx.Node, why: str = "") -> ShapPruneError:
-    """What is said of units that go on into an operation behind which they cannot be told from others, or from zero."""
-    return ShapPruneError(f"its units go on into {_call(node)!r}, {why or _why(graph, node)}")
-
-
-def _why(graph: UnitGraph, node: fx.Node) -> str:
-    module = graph.modules.get(str(node.target)) if node.op == "call_module" else None
-    meaning, groups = graph.meaning(node), getattr(module, "groups", 1)
-    if meaning is Meaning.MIXES:
-        return "which mixes positions and not units"
-    if meaning in (Meaning.NORM, Meaning.ACTIVATION, Meaning.DEPTHWISE):
-        return "which does not leave zero at zero"
-    return f"a convolution of {groups} groups" if groups != 1 else "of which it is not known what becomes of units"
-
-
-def _call(node: fx.Node) -> str:
-    """The name of an operation: of its module, or in the graph."""
-    return str(node.target) if node.op == "call_module" else node.name

@@ -20,6 +20,7 @@ from shapprune.graph.cut import ignore_sizes
 from shapprune.graph.exporting import Transposed
 from shapprune.graph.operations import Meaning
 from shapprune.graph.parts import Dependent, Part
+from shapprune.graph.tokens import parts_of_linear
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
 
@@ -50,14 +51,19 @@ def _writers(graph: UnitGraph, attention: Attention, example: Tensor) -> list[Pa
             along = torch.stack([(each * torch.rand_like(each)).sum() for each in _own(probes, attention, unit)]).sum()
             found = torch.autograd.grad(along, list(prober.leaves.values()), retain_graph=True, allow_unused=True)
             supports.append([torch.zeros(0) if each is None else each != 0 for each in found])
-    parts = []
+    parts: dict[tuple[str, str], Part] = {}
     for leaf, masks in zip(prober.leaves, zip(*supports, strict=True), strict=True):
         if all(each.numel() for each in masks) and (where := _axis(masks)) is not None:
             module, _, name = leaf.rpartition(".")
-            parts.append(Part(module, name, *where))
+            parts[module, name] = Part(module, name, *where)
+    for part in list(parts.values()):
+        if part.leaf == "weight" and part.module in graph.calls:
+            # A bias may have no say, as that of the keys of Swin V2, and has a place all the same.
+            own = parts_of_linear(graph, Dependent(part.module, False, part.places))
+            parts |= {(each.module, each.leaf): each for each in own if own[0].axis == part.axis}
     if not parts:
         raise ShapPruneError("its heads have no weights of their own")
-    return parts
+    return list(parts.values())
 
 
 def _own(probes: list[Tensor], attention: Attention, unit: int) -> Iterator[Tensor]:

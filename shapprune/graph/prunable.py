@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.graph.groups import IS_OUTPUT, group_of
+from shapprune.graph.groups import group_of
+from shapprune.graph.refusals import IS_OUTPUT
 from shapprune.graph.removing import find_refused
 from shapprune.graph.unit_graph import UnitGraph
 

@@ -76,7 +76,7 @@ def _pools_tokens(node: fx.Node, axes: int, module: nn.Module | None) -> bool:
         return isinstance(module, nn.Dropout | nn.Identity)
     if name_of(node) in _OVER_AXES:
         return all(0 < axis < axes - 1 for axis in _axes_named(node, axes))
-    return name_of(node) in ("dropout", "contiguous")
+    return name_of(node) in ("dropout", "stochastic_depth", "contiguous")
 
 
 def _axes_named(node: fx.Node, axes: int) -> list[int]:

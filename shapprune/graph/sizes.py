@@ -12,6 +12,7 @@ from torch import nn
 from shapprune.graph.counting import count_bytes, count_parameters
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.operations import LAYERS, is_depthwise
+from shapprune.graph.parts import Part
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.fewer_heads import is_joint
 
@@ -88,6 +89,9 @@ class Sizes:
                 if each.name in self._modules:
                     module = self._modules[each.name]
                     (module.read if each.reads else module.put_out)[layer] += each.places.shape[1]
+            for part in dependencies.tables(layer):
+                table = self._modules[f"{part.module}.{part.leaf}"] = _describe_table(model, part)
+                table.put_out[layer] += part.places.shape[1]
         changing = [module.size({}) for module in self._modules.values()]
         whole = {"parameters": count_parameters(model), "bytes": count_bytes(model)}
         self._rest = {name: count - sum(each[name] for each in changing) for name, count in whole.items()}
@@ -98,6 +102,13 @@ class Sizes:
         gone = {layer: self.full[layer] - width for layer, width in widths.items()}
         sizes = [module.size(gone) for module in self._modules.values()]
         return {name: self._rest[name] + sum(each[name] for each in sizes) for name in MEASURES}
+
+
+def _describe_table(model: nn.Module, part: Part) -> _Module:
+    """How large a parameter of no layer is, of which units have a part."""
+    table = model.get_submodule(part.module).get_parameter(part.leaf)
+    places = table.shape[part.axis]
+    return _Module(1, places, parameters=table.numel() // places, number=table.element_size())
 
 
 def _describe(module: nn.Module, name: str, graph: UnitGraph) -> _Module | None:

@@ -12,6 +12,7 @@ from shapprune.graph.cut import ignore_sizes
 from shapprune.graph.exporting import Transposed
 from shapprune.graph.operations import Meaning, has_own_weights
 from shapprune.graph.parts import Dependent, Part
+from shapprune.graph.refusals import IS_OUTPUT, tied
 from shapprune.graph.unit_graph import UnitGraph
 
 
@@ -41,7 +42,7 @@ def find_neurons(graph: UnitGraph, name: str) -> Neurons:
             continue
         meaning = graph.meaning(node, axis=-1)
         if meaning is Meaning.OUTPUT:
-            raise ShapPruneError("it is the output layer")
+            raise ShapPruneError(IS_OUTPUT)
         if meaning is Meaning.MIXES:
             readers.append(str(node.target))
             continue
@@ -50,7 +51,7 @@ def find_neurons(graph: UnitGraph, name: str) -> Neurons:
         elif meaning is Meaning.ADD:
             raise ShapPruneError(f"its units are added to others in {node.name!r}, as those of a residual stream are")
         elif meaning not in (Meaning.POOLING, Meaning.ZERO):
-            raise ShapPruneError(f"its units go on into {node.name!r}, together with others or past their zero")
+            raise tied(graph, node, axis=-1)
         zero.add(node)
     for each in (*writers, *readers):
         if len(graph.calls.get(each, ())) != 1 or not has_own_weights(graph.modules[each]):

@@ -13,8 +13,9 @@ from torch import Tensor, fx, nn
 from shapprune.core.errors import ShapPruneError, first_line
 from shapprune.graph.exporting import export
 from shapprune.graph.operations import keeps_forward, works_in_place
-from shapprune.networks.fewer_heads import FewerHeads, can_have_fewer
+from shapprune.networks.fewer_heads import can_have_fewer, in_steps
 from shapprune.networks.modes import mode
+from shapprune.networks.window_attention import is_windowed
 
 # Kinds of networks that hide their operations -> where the network itself is.
 _COMPILED = {
@@ -76,7 +77,7 @@ def bind(traced: fx.GraphModule, model: nn.Module) -> fx.GraphModule:
 
 
 def _is_closed(found: fx.GraphModule | ShapPruneError) -> bool:
-    """Whether torch.fx sees nothing, or attention as one operation: a module, or a function of weights (Swin)."""
+    """Whether torch.fx sees nothing, or attention as one operation: a module, or a function of weights."""
     if isinstance(found, ShapPruneError):
         return True
     return any(isinstance(module, nn.MultiheadAttention) for module in found.modules()) or any(
@@ -138,13 +139,12 @@ class _Tracer(fx.Tracer):
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         if _opens(m):
-            assert isinstance(m, nn.MultiheadAttention)
-            forward = FewerHeads(m).forward
+            forward = in_steps(m).forward
         return super().call_module(m, forward, args, kwargs)
 
 
 def _opens(module: nn.Module) -> bool:
-    return type(module) is nn.MultiheadAttention and can_have_fewer(module)
+    return (type(module) is nn.MultiheadAttention and can_have_fewer(module)) or is_windowed(module)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.graph.attention import Attention, find_attentions
 from shapprune.graph.company import Company
-from shapprune.graph.cut import ignore_sizes, node_shapes
+from shapprune.graph.cut import constants, ignore_sizes, node_shapes
 from shapprune.graph.exporting import recorded_layers
 from shapprune.graph.heads import trace_heads
 from shapprune.graph.layout import Layout
@@ -85,6 +85,10 @@ class UnitGraph:
         return Company(self.traced, self._few)
 
     @cached_property
+    def _constants(self) -> set[fx.Node]:
+        return constants(self.traced.graph.nodes)
+
+    @cached_property
     def has_heads(self) -> bool:
         """Whether the network has heads that it uses in training only."""
         return trace_heads(self.modules[""], self.traced, self._few) is not None
@@ -110,9 +114,9 @@ class UnitGraph:
                 raise unknown("layer", name, self.layers)
 
     def numbers_of(self, node: fx.Node) -> int:
-        """How many numbers a value has for one image."""
+        """How many numbers a value has for one image; all that it has if it is the same for all images."""
         shape = self.shapes[node]
-        return shape[1:].numel() if len(shape) and shape[0] == self._images else shape.numel() // self._images
+        return shape.numel() // (1 if node in self._constants else self._images)
 
     def at_once(self, most: int) -> int:
         """How many images to run together, at most so many, so that no value has many more than `_LARGEST` numbers."""
@@ -142,8 +146,9 @@ class UnitGraph:
         """The node that calls layer ``name``.
 
         Raises:
-            ShapPruneError: there is no such layer, it does not run by itself, it is used more than once, or its output
-                is no [N, units, ...] of a convolution, no [N, ..., units] of a linear layer, no [N, heads, ...].
+            ShapPruneError: there is no such layer, it does not run by itself, it is used more than once, it does not
+                see the images, or its output is no [N, units, ...] of a convolution, no [N, ..., units] of a linear
+                layer, no [N, heads, ...].
         """
         self.require(name)
         if name in self.attentions:
@@ -155,6 +160,8 @@ class UnitGraph:
                 f"layer {name!r} is used {len(self.calls[name])} times in one pass, so its units have no one site"
             )
         (node,) = self.calls[name]
+        if node in self._constants:
+            raise ShapPruneError(f"layer {name!r} puts out the same for all images")
         module, shape = self.modules[name], self.shapes[node]
         linear = isinstance(module, nn.Linear)
         tokens = linear and len(shape) > 2

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.networks.window_attention import FewerWindowHeads, is_windowed
 
 # Attributes of attention modules that count heads, groups of heads, and numbers of all heads together.
 _HEADS = ("num_heads", "num_attention_heads", "n_head", "n_heads", "heads")
@@ -37,7 +38,9 @@ def fewer_heads(model: nn.Module, name: str, heads: int, units: int, left: int) 
 
 
 def resize(model: nn.Module, name: str, attributes: Mapping[str, int]) -> None:
-    """Set attributes of a module with attention that count heads; nn.MultiheadAttention makes place for `FewerHeads`.
+    """Set attributes of a module with attention that count heads.
+
+    nn.MultiheadAttention and torchvision's attention in windows make place for modules that allow for fewer.
 
     Args:
         model: the network, changed in place.
@@ -51,8 +54,8 @@ def resize(model: nn.Module, name: str, attributes: Mapping[str, int]) -> None:
         module = model.get_submodule(name)
     except AttributeError as error:
         raise ShapPruneError(f"{type(model).__name__} has no module {name!r}") from error
-    if isinstance(module, nn.MultiheadAttention):
-        module = FewerHeads(module)
+    if isinstance(module, nn.MultiheadAttention) or is_windowed(module):
+        module = in_steps(module)
         model.set_submodule(name, module)
     for attribute, value in attributes.items():
         if type(getattr(module, attribute, None)) is not int or attribute not in (*_HEADS, *_GROUPS, *_WIDTHS):
@@ -69,6 +72,17 @@ def resized(model: nn.Module) -> dict[str, dict[str, int]]:
 def can_have_fewer(whole: nn.MultiheadAttention) -> bool:
     """Whether attention has queries, keys and values of one width, and no biases of its own for keys and values."""
     return whole.in_proj_weight is not None and whole.bias_k is None and not whole.add_zero_attn
+
+
+def in_steps(whole: nn.Module) -> FewerHeads | FewerWindowHeads:
+    """Attention of torch or torchvision as a module that computes it in steps, and allows for fewer heads.
+
+    They share parameters, buffers and layers.
+
+    Raises:
+        ShapPruneError: another kind of attention.
+    """
+    return FewerHeads(whole) if isinstance(whole, nn.MultiheadAttention) else FewerWindowHeads(whole)
 
 
 def is_joint(module: nn.Module) -> bool:
@@ -104,6 +118,7 @@ class FewerHeads(nn.Module):
         self.num_heads, self.head_dim = whole.num_heads, whole.head_dim
         self.batch_first, self.dropout = whole.batch_first, whole.dropout
         self.in_proj_weight, self.in_proj_bias, self.out_proj = whole.in_proj_weight, whole.in_proj_bias, whole.out_proj
+        self.training = whole.training
 
     def forward(
         self,

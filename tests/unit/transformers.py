@@ -24,14 +24,14 @@ class Case:
         build: makes it; skips the test where its package is missing.
         inputs: examples, [3, ...].
         neurons: a layer of its feed-forward blocks -> the layer that reads its neurons.
-        heads: a module with attention -> the layer that reads its heads; empty if its heads cannot leave.
+        heads: a module with attention -> the layer that reads its heads.
         groups: how many heads, or groups of them, can leave by themselves.
     """
 
     build: Callable[[], nn.Module]
     inputs: Tensor
     neurons: tuple[str, str]
-    heads: tuple[str, str] = ("", "")
+    heads: tuple[str, str]
     groups: int = 4
     transposed: bool = field(default=False)
 
@@ -48,8 +48,13 @@ def _of_transformers(kind: str, config: str, **options: object) -> Callable[[], 
     return build
 
 
-def _swin() -> nn.Module:
-    return torchvision.models.SwinTransformer([4, 4], 16, [1, 1], [2, 4], [4, 4], num_classes=CLASSES)
+def _swin(**kinds: type[nn.Module]) -> nn.Module:
+    return torchvision.models.SwinTransformer([4, 4], 16, [1, 2], [2, 4], [3, 3], num_classes=CLASSES, **kinds)
+
+
+def _swin_v2() -> nn.Module:
+    swin = torchvision.models.swin_transformer
+    return _swin(block=swin.SwinTransformerBlockV2, downsample_layer=swin.PatchMergingV2)
 
 
 _PICTURES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -63,7 +68,18 @@ CASES = {
         ("encoder.layers.encoder_layer_0.mlp.0", "encoder.layers.encoder_layer_0.mlp.3"),
         ("encoder.layers.encoder_layer_1.self_attention", "encoder.layers.encoder_layer_1.self_attention.out_proj"),
     ),
-    "torchvision swin": Case(_swin, _PICTURES, ("features.1.0.mlp.0", "features.1.0.mlp.3")),
+    "torchvision swin": Case(
+        _swin,
+        _PICTURES,
+        ("features.1.0.mlp.0", "features.1.0.mlp.3"),
+        ("features.3.1.attn", "features.3.1.attn.proj"),
+    ),
+    "torchvision swin v2": Case(
+        _swin_v2,
+        _PICTURES,
+        ("features.3.0.mlp.0", "features.3.0.mlp.3"),
+        ("features.3.1.attn", "features.3.1.attn.proj"),
+    ),
     "timm vit": Case(
         _of_timm("vit_tiny_patch16_224", img_size=32, patch_size=8, depth=2, embed_dim=32, num_heads=4),
         _PICTURES,

@@ -57,7 +57,7 @@ def test_layers_of_an_own_network(tmp_path, monkeypatch, capsys):
         ("nn.Flatten(), nn.Linear(16, 2)", "  # Sequential has no convolution or linear layer but its output layer"),
         (
             "nn.Linear(4, 6), nn.Flatten(), nn.Linear(24, 2)",
-            "  # 0: linear layer '0' puts out (2, 1, 4, 6) for 2 images, only [images, units] is supported",
+            "  # 0: its units go on into '1', of which it is not known what becomes of units",
         ),
     ],
 )

@@ -43,8 +43,6 @@ def without(model, reader, units, of, transposed):
 def test_values_are_those_of_the_network_whose_next_layer_does_not_read_the_units(case):
     model = build(case)
     for layer, reader in (case.neurons, case.heads):
-        if not layer:
-            continue
         game = LayerGame(model, layer, case.inputs, torch.zeros(3, dtype=torch.long), payoff=total)
         kept = torch.rand(3, game.units, generator=torch.Generator().manual_seed(0)) > 0.4
         kept[:, 0], kept[:, -1] = True, False
@@ -60,7 +58,7 @@ def test_values_are_those_of_the_network_whose_next_layer_does_not_read_the_unit
 @EVERY
 def test_what_is_left_computes_what_the_masked_network_does_and_is_loaded_and_trained(case, tmp_path):
     model = build(case)
-    units = {case.neurons[0]: [0, 3, 7]} | ({case.heads[0]: [1]} if case.heads[0] else {})
+    units = {case.neurons[0]: [0, 3, 7]} | {case.heads[0]: [1]}
     small = remove_units(model, units, case.inputs)
     with torch.no_grad():
         found, intact = logits(small(case.inputs)), logits(model(case.inputs))
@@ -78,10 +76,7 @@ def test_lists_what_can_be_removed(name):
     case = CASES[name]
     found = {each.name: each for each in prunable_layers(build(case), case.inputs)}
     assert found[case.neurons[0]].kind == "linear"
-    if case.heads[0]:
-        assert (found[case.heads[0]].kind, found[case.heads[0]].units) == ("heads", case.groups)
-    else:
-        assert not any(each.kind == "heads" for each in found.values())
+    assert (found[case.heads[0]].kind, found[case.heads[0]].units) == ("heads", case.groups)
 
 
 def test_a_neuron_of_a_gated_block_has_one_name():

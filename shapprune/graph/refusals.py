@@ -1,0 +1,38 @@
+"""Why units cannot be removed, as far as an operation behind them is the reason."""
+
+from __future__ import annotations
+
+from torch import fx
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.graph.operations import Meaning
+from shapprune.graph.unit_graph import UnitGraph
+
+IS_OUTPUT = "it is the output layer"
+
+
+def tied(graph: UnitGraph, node: fx.Node, why: str = "", axis: int = 1) -> ShapPruneError:
+    """What is said of units that go on into an operation behind which they cannot be told from others, or from zero.
+
+    Args:
+        graph: of the network.
+        node: the operation.
+        why: what it does to the units; by default what follows from its kind.
+        axis: where the units lie in its inputs, 1 or -1.
+    """
+    return ShapPruneError(f"its units go on into {name_of_call(node)!r}, {why or _why(graph, node, axis)}")
+
+
+def name_of_call(node: fx.Node) -> str:
+    """The name of an operation: of its module, or in the graph."""
+    return str(node.target) if node.op == "call_module" else node.name
+
+
+def _why(graph: UnitGraph, node: fx.Node, axis: int) -> str:
+    module = graph.modules.get(str(node.target)) if node.op == "call_module" else None
+    meaning, groups = graph.meaning(node, axis), getattr(module, "groups", 1)
+    if meaning is Meaning.MIXES:
+        return "which mixes positions and not units"
+    if meaning in (Meaning.NORM, Meaning.ACTIVATION, Meaning.DEPTHWISE):
+        return "which does not leave zero at zero"
+    return f"a convolution of {groups} groups" if groups != 1 else "of which it is not known what becomes of units"
