@@ -65,7 +65,7 @@ class FewerWindowHeads(nn.Module):
         queries, keys, values = self._project(rows)
         added = self._biases()
         if any(self.shift_size):
-            added = added + apart(rows, height, width, self.window_size, self.shift_size)
+            added = added + apart(images, self.window_size, self.shift_size)
         dropped = self.attention_dropout if self.training else 0.0
         scale = 1.0 if self.by_cosine else None
         joined = F.scaled_dot_product_attention(queries, keys, values, added, dropped, scale=scale)
@@ -104,8 +104,8 @@ def into_windows(images: Tensor, size: tuple[int, int], shift: tuple[int, int]) 
         size: of a window.
         shift: how far the windows begin from the corner; what is left at the other end wraps around.
     """
-    height, width = _padded(images.shape[1:3], size)
-    images = F.pad(images, (0, 0, 0, width - images.shape[2], 0, height - images.shape[1]))
+    images = _pad(images, size)
+    height, width = images.shape[1:3]
     down, right = _shift((height, width), size, shift)
     tiles = images.roll((-down, -right), (1, 2)).unflatten(2, (width // size[1], size[1]))
     return tiles.unflatten(1, (height // size[0], size[0])).transpose(2, 3).flatten(3, 4).flatten(0, 2)
@@ -121,24 +121,28 @@ def out_of_windows(rows: Tensor, height: int, width: int, size: tuple[int, int],
     )
 
 
-def apart(rows: Tensor, height: int, width: int, size: tuple[int, int], shift: tuple[int, int]) -> Tensor:
+def apart(images: Tensor, size: tuple[int, int], shift: tuple[int, int]) -> Tensor:
     """What keeps tokens apart that are neighbours in a shifted window only, [N * windows, 1, tokens, tokens].
 
     Args:
-        rows: windows of images, [N * windows, tokens, D].
-        height: of the images.
-        width: of the images.
+        images: [N, height, width, D].
         size: of a window.
         shift: of the windows.
     """
-    sides = _padded((height, width), size)
+    regions = _pad(torch.zeros_like(images[..., :1]), size)
+    sides = _pair(regions.shape[1:3])
     parts = []
     for side, window, moved in zip(sides, size, _shift(sides, size, shift), strict=True):
-        places = torch.arange(side, device=rows.device)
-        parts.append((places >= side - window).to(rows.dtype) + (places >= side - moved).to(rows.dtype))
-    numbers = into_windows((3 * parts[0][:, None] + parts[1])[None, :, :, None], size, (0, 0))
-    added = _APART * (numbers != numbers.mT).to(rows.dtype)
-    return added.repeat(rows.shape[0] // added.shape[0], 1, 1)[:, None]
+        places = torch.arange(side, device=images.device)
+        parts.append((places >= side - window).to(images.dtype) + (places >= side - moved).to(images.dtype))
+    regions = into_windows(regions + (3 * parts[0][:, None] + parts[1])[..., None], size, (0, 0))
+    return (_APART * (regions != regions.transpose(1, 2)).to(images.dtype))[:, None]
+
+
+def _pad(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pad images [N, height, width, D] with zeros to whole windows."""
+    height, width = _padded(images.shape[1:3], size)
+    return F.pad(images, (0, 0, 0, width - images.shape[2], 0, height - images.shape[1]))
 
 
 def _padded(sides: Any, size: Any) -> tuple[int, int]:
