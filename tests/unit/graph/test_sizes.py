@@ -14,21 +14,26 @@ from shapprune.graph.dependents import Dependencies
 from shapprune.graph.sizes import Sizes
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.builders import build
+from tests.unit import transformers
 
 OWN = {"lenet5": (1, 28, 28), "vgg16": (3, 32, 32), "resnet20": (3, 32, 32), "efficientnet_lite0": (3, 64, 64)}
 OTHERS = (
     *("resnet18", "mobilenet_v2", "mobilenet_v3_small", "densenet121", "efficientnet_b0", "squeezenet1_1"),
     *("regnet_y_400mf", "resnext50_32x4d", "mnasnet0_5"),
 )
+TRANSFORMERS = ("torchvision vit", "torchvision swin", "torchvision swin v2", "timm vit", "gpt2", "llama")
 
 
 def network(name):
+    if name in transformers.CASES:
+        case = transformers.CASES[name]
+        return transformers.build(case), case.inputs
     if name in OWN:
         return build(name, shape=OWN[name]).eval(), torch.rand(2, *OWN[name])
     return getattr(torchvision.models, name)(weights=None).eval(), torch.rand(2, 3, 64, 64)
 
 
-@pytest.mark.parametrize("name", [*OWN, *OTHERS])
+@pytest.mark.parametrize("name", [*OWN, *OTHERS, *TRANSFORMERS])
 def test_sizes_are_those_of_the_smaller_network(name):
     torch.manual_seed(0)
     model, x = network(name)
