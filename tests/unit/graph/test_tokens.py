@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 import shapprune
 from shapprune import LayerGame, ShapPruneError, prunable_layers, remove_units
@@ -103,6 +104,38 @@ def test_heads_that_share_keys_and_values_are_valued_alone_and_leave_together():
     groups = LayerGame(model, layer, case.inputs, torch.zeros(3, dtype=torch.long), payoff=total)
     both = game.value(torch.tensor([[True, True, False, False]]))
     assert torch.allclose(groups.value(torch.tensor([[True, False]])), both, atol=1e-4)
+
+
+@pytest.mark.parametrize("images", [1, 3])
+def test_what_is_the_same_for_all_images_has_no_units(images):
+    case = CASES["torchvision swin v2"]
+    found = {each.name: each for each in prunable_layers(build(case), case.inputs[:images], coupled=True)}
+    layer = found["features.1.0.attn.cpb_mlp.0"]
+    assert (layer.site, layer.coupled) == (None, f"layer {layer.name!r} puts out the same for all images")
+
+
+class Twice(nn.Module):
+    """Neurons of tokens that are read as they are, and behind an operation."""
+
+    def __init__(self, operation):
+        super().__init__()
+        self.first, self.operation, self.last = nn.Linear(4, 6), operation, nn.Linear(6, 2)
+
+    def forward(self, tokens):
+        neurons = self.first(tokens)
+        return self.last(neurons) + self.last(self.operation(neurons))
+
+
+@pytest.mark.parametrize(
+    ("operation", "why"),
+    [
+        (nn.LayerNorm(6), "of which it is not known what becomes of units"),
+        (nn.Sigmoid(), "which does not leave zero at zero"),
+    ],
+)
+def test_neurons_of_tokens_that_cannot_leave_say_why(operation, why):
+    found = prunable_layers(Twice(operation), torch.rand(2, 3, 4), coupled=True)
+    assert found[0].coupled == f"its units go on into 'operation', {why}"
 
 
 def test_all_heads_are_too_many():

@@ -20,6 +20,7 @@ from shapprune.pruning.milliseconds import Milliseconds
 from shapprune.pruning.selection import Structure
 from shapprune.pruning.shrink import Shrinker
 from tests.toys import ConvNetwork, ResidualNetwork, images, randomise
+from tests.unit import transformers
 
 
 def narrow(name):
@@ -256,3 +257,15 @@ def test_constant_and_dead_inputs_are_no_error():
     result = shapprune.prune(model, x, macs=0.5, steps=0)
     assert result.kept["0"] == [4, 5, 6, 7]
     shapprune.prune(model, torch.zeros(10, 4), macs=0.5, steps=0)
+
+
+@pytest.mark.parametrize("name", ["torchvision swin", "torchvision swin v2"])
+@pytest.mark.parametrize("measure", ["macs", "parameters"])
+def test_heads_in_windows_leave_for_a_budget(name, measure):
+    case = transformers.CASES[name]
+    model = transformers.build(case)
+    neurons = [layer.name for layer in shapprune.prunable_layers(model, case.inputs) if layer.kind == "linear"]
+    result = shapprune.prune(model, case.inputs, **{measure: 0.9}, steps=0, skip=neurons)
+    assert result.cost["after"][measure] <= 0.9 * result.cost["before"][measure]
+    assert result.model.kept_units.keys() <= {"features.1.0.attn", "features.3.0.attn", "features.3.1.attn"}
+    assert result.model.kept_units
