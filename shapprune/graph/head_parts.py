@@ -135,7 +135,8 @@ class _Prober(fx.Interpreter):
         for node in traced.graph.nodes:
             if node.op in ("get_attr", "call_module") and str(node.target).startswith(prefix):
                 for name, tensor in self._tensors(node):
-                    self.leaves[name] = torch.randn_like(tensor).requires_grad_()
+                    # Divided so that sums stay small: a sigmoid of large ones has no gradient.
+                    self.leaves[name] = (torch.randn_like(tensor) / max(1, *tensor.shape[-1:]) ** 0.5).requires_grad_()
 
     def _tensors(self, node: fx.Node) -> Iterator[tuple[str, Tensor]]:
         """The parameters that an operation has, as the network has them."""
