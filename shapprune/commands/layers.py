@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from shapprune.commands.network import build_network
-    from shapprune.graph.prunable import prunable_layers
+    from shapprune.graph.prunable import UNITS, prunable_layers
     from shapprune.networks.tables import ARCHITECTURES
     from shapprune.pruning.branches import prunable_branches
 
@@ -63,7 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
     print("layers:" if any(layer.coupled is None for layer in found) else "layers: {}")
     for layer in found:
         if layer.coupled is None:
-            print(f"  {json.dumps(layer.name)}: {layer.units}")  # in quotes: "1" would be a number in YAML
+            name = json.dumps(layer.name)  # in quotes: "1" would be a number in YAML
+            print(f"  {name}: {layer.units}  # {UNITS[layer.kind]}")
         else:
             print(f"  # {layer.name}: {layer.coupled}")
     if not found:

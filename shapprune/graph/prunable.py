@@ -12,6 +12,9 @@ from shapprune.graph.refusals import IS_OUTPUT
 from shapprune.graph.removing import find_refused
 from shapprune.graph.unit_graph import UnitGraph
 
+# What the units of each kind of layer are.
+UNITS = {"conv": "channels", "linear": "neurons", "heads": "heads"}
+
 
 @dataclass(frozen=True)
 class PrunableLayer:
@@ -19,7 +22,7 @@ class PrunableLayer:
 
     Attributes:
         name: the module's name in the network.
-        units: how many units, channels or neurons, it has.
+        units: how many units, channels, neurons or heads, it has.
         kind: ``"conv"``, ``"linear"`` or ``"heads"``.
         site: the operation behind which a unit is zeroed, so that zeroing it equals removing it; None if the layer
             cannot be scored, as one that is used twice.

@@ -19,6 +19,16 @@ def test_layers_can_be_pasted_into_a_configuration(capsys):
     assert "# layer1.0.conv2: " in out  # why a layer is not among them
 
 
+def test_what_the_units_of_each_layer_are(capsys):
+    assert main(["layers", "--architecture", "cct", "--options", "{depth: 1}", "--shape", "3", "8", "8"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert [line for line in lines if line.startswith('"')] == [
+        '"tokenizer.conv_layers.0.0": 64  # channels',
+        '"classifier.blocks.0.self_attn": 2  # heads',
+        '"classifier.blocks.0.linear1": 128  # neurons',
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "names"),
     [("branches", {"layer1.0", "layer2.0", "layer3.0"}), ("blocks", {"layer1.0"})],
