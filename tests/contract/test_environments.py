@@ -13,7 +13,8 @@ from shapprune.core.paths import REPOSITORY
 
 PINNED = {
     requirement.name: requirement
-    for line in (REPOSITORY / "requirements.txt").read_text().splitlines()
+    for path in (REPOSITORY / "requirements.txt", REPOSITORY / "requirements-transformers.txt")
+    for line in path.read_text().splitlines()
     if line and not line.startswith("#")
     for requirement in [Requirement(line)]
 }
