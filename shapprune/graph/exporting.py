@@ -51,7 +51,7 @@ def export(model: nn.Module, images: Tensor) -> fx.GraphModule:
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
         >>> traced = export(model, torch.rand(2, 4))
         >>> [str(node.target) for node in traced.graph.nodes if node.op == "call_module"]
-        ['0', '1', '2']
+        ['0', '2']
     """
     images = images if len(images) > 1 else torch.cat([images, images])
     try:

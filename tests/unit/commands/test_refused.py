@@ -60,14 +60,14 @@ score = Scoring.score
 
 
 class Tokens(nn.Module):
-    """Its hidden layer works on the places of a map."""
+    """Its hidden layer works on the places of a map, and its units are weighed against each other."""
 
     def __init__(self):
         super().__init__()
         self.patches, self.hidden, self.out = nn.Conv2d(1, 4, 4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
 
     def forward(self, x):
-        return self.out(torch.relu(self.hidden(self.patches(x).flatten(2).transpose(1, 2))).mean(1))
+        return self.out(torch.softmax(self.hidden(self.patches(x).flatten(2).transpose(1, 2)), -1).mean(1))
 
 
 class Undefined(ConvNetwork):
@@ -80,7 +80,7 @@ class Undefined(ConvNetwork):
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (Tokens, r"\(patches: its units go .*; hidden: linear layer 'hidden' puts out .*, only \[images, units\] is"),
+        (Tokens, r"\(patches: its units go .*; hidden: its units go on into 'softmax', of which it is not known"),
         (Undefined, r"the network puts out nan for the first images of \S*photos; look at its weights"),
     ],
 )
