@@ -6,7 +6,7 @@ a game from which units were removed (`LayerGame.without`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -202,18 +202,19 @@ def synflow(game: LayerGame) -> Tensor:
     return _by_incoming(game, {name: (state[name] * each).abs() for name, each in zip(own, slopes, strict=True)})
 
 
-def _weights(game: LayerGame, own: Mapping[str, Part] | None = None) -> dict[str, Tensor]:
+def _weights(game: LayerGame, own: Collection[str] | None = None) -> dict[str, Tensor]:
     """The weights of all convolutions, linear layers and attentions, or those of the game's own layer, by name.
 
     They share memory with the network's weights, but their gradients are not stored in the network. A shared weight has
     the name of its first use.
     """
-    modules = [each for each in game.model.modules() if is_layer(each) and has_own_weights(each)]
-    joint = [each for each in game.model.modules() if is_attention(each) and each.in_proj_weight is not None]
-    wanted = {id(each.weight) for each in modules} | {id(each.in_proj_weight) for each in joint}
-    named = game.model.named_parameters()
-    chosen = (lambda name, each: id(each) in wanted) if own is None else (lambda name, each: name in own)
-    return {name: each.detach().requires_grad_(True) for name, each in named if chosen(name, each)}
+    named = dict(game.model.named_parameters())
+    if own is None:
+        layers = [each for each in game.model.modules() if is_layer(each) and has_own_weights(each)]
+        joint = [each for each in game.model.modules() if is_attention(each) and each.in_proj_weight is not None]
+        wanted = {id(each.weight) for each in layers} | {id(each.in_proj_weight) for each in joint}
+        own = {name for name, each in named.items() if id(each) in wanted}
+    return {name: each.detach().requires_grad_(True) for name, each in named.items() if name in own}
 
 
 def _own(game: LayerGame) -> dict[str, Part]:

@@ -9,6 +9,7 @@ from itertools import takewhile
 
 from torch import fx, nn
 
+from shapprune.graph.exporting import scope_of
 from shapprune.graph.operations import LAYERS, Meaning, meaning_of_function, meaning_of_module, name_of, works_in_place
 from shapprune.graph.unit_graph import UnitGraph
 
@@ -244,8 +245,7 @@ def path_of(node: fx.Node) -> str:
         return str(node.target)
     if node.op == "get_attr":
         return str(node.target).rpartition(".")[0]
-    stack = list(node.meta.get("nn_module_stack", {}).values())
-    return str(stack[-1][0]) if stack else ""
+    return scope_of(node)
 
 
 def common_path(paths: Iterable[str]) -> str:

@@ -20,11 +20,11 @@ from shapprune.graph.operations import (
     LAYERS,
     has_own_weights,
     is_own_activation,
-    is_transposed,
     keeps_forward,
+    leave_out_unused,
     name_of,
-    works_in_place,
 )
+from shapprune.networks.resizing import is_transposed
 
 _KINDS = (*LAYERS, nn.modules.batchnorm._BatchNorm)
 # Operations that are all that such a module does -> where its weight and bias are among the arguments.
@@ -116,13 +116,12 @@ class _Lifted:
                 self._graph.output(fx.node.map_arg(_plain(outputs), self._copied.__getitem__))
             else:
                 self._copied[node] = self._operation(node)
+        leave_out_unused(self._graph, self._modules)
         root = {}
-        for node in reversed(self._graph.nodes):
+        for node in self._graph.nodes:
             if node.op == "call_module":
                 name = str(node.target)
                 root[name] = self._lifted.get(name, self._modules[name])
-            elif not node.users and node.op.startswith(("call", "get")) and not works_in_place(node, self._modules):
-                self._graph.erase_node(node)
             elif node.op == "get_attr":
                 root[str(node.target)] = self._root[str(node.target)]
         return fx.GraphModule(root, self._graph, class_name=type(self._model).__name__)

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 
+from shapprune.networks.resizing import is_transposed
+
 _IN_PLACE = ("iadd", "isub", "imul", "itruediv", "iand", "ior")
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
@@ -113,11 +115,6 @@ def has_own_weights(module: nn.Module) -> bool:
     return all(name in module._parameters for name in ("weight", "bias"))
 
 
-def is_transposed(module: nn.Module) -> bool:
-    """Whether a module is a linear layer with its weight transposed, as those of GPT-2 in the package transformers."""
-    return type(module).__name__ == "Conv1D" and "transformers" in type(module).__module__
-
-
 def is_layer(module: nn.Module) -> bool:
     """Whether a module is a convolution or a linear layer."""
     return isinstance(module, LAYERS) or is_transposed(module)
@@ -142,6 +139,13 @@ def works_in_place(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     operator = getattr(node.target, "__module__", "") == "_operator" and name in _IN_PLACE
     given = bool(node.kwargs.get("inplace")) or "out" in node.kwargs
     return node.op.startswith("call") and (operator or (name.endswith("_") and not name.endswith("__")) or given)
+
+
+def leave_out_unused(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> None:
+    """Leave out what a network keeps for others to look at, and its outputs do not depend on."""
+    for node in reversed(graph.nodes):
+        if not node.users and node.op not in ("placeholder", "output") and not works_in_place(node, modules):
+            graph.erase_node(node)
 
 
 def meaning_of_module(module: nn.Module) -> Meaning:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from shapprune.graph.cut import constants
 from shapprune.graph.outputs import map_tensors
 from shapprune.graph.residual import ResidualPart
 from shapprune.graph.unit_graph import UnitGraph
@@ -104,11 +105,6 @@ class Skipping:
 
 
 def _constants_first(nodes: Iterable[fx.Node]) -> list[fx.Node]:
-    constants: dict[fx.Node, None] = {}
-    others = []
-    for node in nodes:
-        if node.op not in ("placeholder", "output") and all(each in constants for each in node.all_input_nodes):
-            constants[node] = None
-        else:
-            others.append(node)
-    return [*constants, *others]
+    nodes = list(nodes)
+    found = constants(nodes)
+    return sorted(nodes, key=lambda node: (node.op == "output", node not in found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, first_line
 from shapprune.graph.exporting import export
-from shapprune.graph.operations import keeps_forward, works_in_place
+from shapprune.graph.operations import keeps_forward, leave_out_unused
 from shapprune.networks.fewer_heads import can_have_fewer, in_steps
 from shapprune.networks.modes import mode
 from shapprune.networks.window_attention import is_windowed
@@ -57,8 +57,6 @@ def trace(model: nn.Module, images: Tensor | None = None, training: bool = False
                 found = ShapPruneError(f"{found}; {error}") if isinstance(found, ShapPruneError) else found
     if isinstance(found, ShapPruneError):
         raise found
-    _leave_out_unused(found.graph, dict(model.named_modules()))
-    found.recompile()
     return found
 
 
@@ -94,6 +92,7 @@ def _symbolic(model: nn.Module, constants: dict[str, object]) -> fx.GraphModule:
         graph = _Tracer().trace(model, concrete_args=constants or None)
     except Exception as error:  # fx raises whatever the network's own code raises
         raise ShapPruneError(f"torch.fx cannot trace {type(model).__name__}: {first_line(error)}") from error
+    leave_out_unused(graph, dict(model.named_modules()))
     return fx.GraphModule(model, graph, class_name=type(model).__name__)
 
 
@@ -120,13 +119,6 @@ def _check_inputs(model: nn.Module) -> dict[str, object]:
             " be cut"
         )
     return constants
-
-
-def _leave_out_unused(graph: fx.Graph, modules: Mapping[str, nn.Module]) -> None:
-    """Leave out what a network keeps for others to look at, and its outputs do not depend on."""
-    for node in reversed(graph.nodes):
-        if not node.users and node.op not in ("placeholder", "output") and not works_in_place(node, modules):
-            graph.erase_node(node)
 
 
 class _Tracer(fx.Tracer):

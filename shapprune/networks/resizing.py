@@ -28,7 +28,7 @@ def fit(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """
     attending = resized(model)
     for name, module in model.named_modules():
-        if not (isinstance(module, _RESIZED) or name in attending or type(module).__name__ == "Conv1D"):
+        if not (isinstance(module, _RESIZED) or name in attending or is_transposed(module)):
             continue
         prefix = f"{name}." if name else ""
         own = {leaf: tensor for leaf, tensor in _tensors(module) if leaf not in module._non_persistent_buffers_set}
@@ -56,7 +56,7 @@ def _resize(module: nn.Module, own: Mapping[str, Tensor], shapes: Mapping[str, t
         keep = isinstance(tensor, nn.Parameter)
         setattr(module, leaf, nn.Parameter(empty, tensor.requires_grad) if keep else empty)
     outputs = next(iter(shapes.values()))[0]
-    if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
+    if isinstance(module, nn.Linear) or is_transposed(module):
         count_again(module)
     elif isinstance(module, _CONVOLUTIONS):
         if module.groups == module.in_channels > 1:  # depthwise: each input is a group with its outputs
@@ -68,11 +68,16 @@ def _resize(module: nn.Module, own: Mapping[str, Tensor], shapes: Mapping[str, t
                 setattr(module, count, outputs)
 
 
+def is_transposed(module: nn.Module) -> bool:
+    """Whether a module is a linear layer with its weight transposed, as those of GPT-2 in the package transformers."""
+    return type(module).__name__ == "Conv1D" and "transformers" in type(module).__module__
+
+
 def count_again(module: nn.Module) -> None:
     """Give a linear layer the counts of inputs and outputs that its weight has."""
     if isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
-    elif type(module).__name__ == "Conv1D":  # of transformers, with its weight transposed
+    elif is_transposed(module):
         nx, nf = module.get_parameter("weight").shape
         vars(module).update(nx=nx, nf=nf)
 
