@@ -1,8 +1,10 @@
-"""What all tests share: one thread, and the folder with the full data sets."""
+"""What all tests share: one thread, one seed, and the folder with the full data sets."""
 
 from __future__ import annotations
 
 import os
+import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,16 @@ from filelock import FileLock
 os.environ["OMP_NUM_THREADS"] = "1"
 
 WORKFLOW = Path(__file__).parent / "workflow"
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Seeds what a test draws without a seed of its own, so that it does not hang on the tests before it."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")

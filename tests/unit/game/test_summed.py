@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from shapprune import LayerGame, prunable_layers
-from shapprune.data.vision import torchvision
 from shapprune.game.masked import MaskedEntry
 from shapprune.game.next_linear import next_linear
 from shapprune.game.summed import SummedEntry
@@ -15,15 +14,16 @@ from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.builders import build
 from tests.toys import ConvNetwork, ResidualNetwork, images, labels, randomise
 from tests.unit.game.entries import close, coalitions, masked_only, orders, way_in
+from tests.unit.shallow import shallow
 
 # name -> network, image shape, and how many of its layers are entered behind the next one
 NETWORKS = {
     "mlp": (lambda: build("mlp", width=12), (1, 28, 28), 2),
     "lenet5": (lambda: build("lenet5"), (1, 28, 28), 4),
-    "vgg16": (lambda: build("vgg16", shape=(3, 32, 32)), (3, 32, 32), 15),
+    "vgg11_bn": (lambda: shallow("vgg11_bn"), (3, 32, 32), 7),
     "resnet20": (lambda: build("resnet20", shape=(3, 32, 32)), (3, 32, 32), 9),
-    "mobilenet_v2": (lambda: torchvision.models.mobilenet_v2(num_classes=10), (3, 32, 32), 20),
-    "densenet121": (lambda: torchvision.models.densenet121(num_classes=10), (3, 32, 32), 58),
+    "mobilenet_v2": (lambda: shallow("mobilenet_v2"), (3, 32, 32), 9),
+    "densenet121": (lambda: shallow("densenet121"), (3, 32, 32), 9),
     "toy": (ConvNetwork, (1, 8, 8), 3),
     "toy residual": (ResidualNetwork, (1, 8, 8), 1),
 }

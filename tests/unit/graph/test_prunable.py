@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from shapprune import LayerGame, ShapPruneError, prunable_layers, remove_units
-from shapprune.data.vision import torchvision
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.builders import build
 from shapprune.networks.tables import ARCHITECTURES, layer_table
 from shapprune.pruning.removal import mask_units
 from tests.toys import ConvNetwork, ResidualNetwork, images, labels, randomise
+from tests.unit.shallow import shallow
 
 OURS = {
     "mlp": ((1, 28, 28), {"width": 32}),
@@ -23,21 +23,20 @@ OURS = {
     "fmnist_cnn": ((1, 28, 28), {}),
     "vgg16": ((3, 32, 32), {}),
     "resnet20": ((3, 32, 32), {}),
-    "resnet32": ((3, 32, 32), {}),
-    "resnet44": ((3, 32, 32), {}),
-    "resnet56": ((3, 32, 32), {}),
+    **{f"resnet{depth}": ((3, 16, 16), {}) for depth in (32, 44, 56)},
     "efficientnet_lite0": ((3, 40, 36), {"width": 0.5}),  # sides that stay even, or become odd, on the way
     "cct": ((3, 20, 18), {"heads": 5, "width": 24, "head_dim": 7, "hidden": 9}),
     "vit": ((1, 12, 8), {"depth": 2, "width": 24, "heads": 5, "head_dim": 7, "hidden": 9}),
     "char_gpt": ((7,), {"depth": 2, "width": 24, "heads": 5, "head_dim": 4, "hidden": 9}),
 }
-# Architecture of torchvision -> one layer that can be pruned alone, and how many of those there are. mobilenet_v2:
-# stem and 16 expansions, each with the depthwise convolution behind it; 3 convolutions that no residual sum follows.
+# Shallow architecture of torchvision -> one layer that can be pruned alone, and how many of those there are.
+# mobilenet_v2: stem and 5 expansions, each with the depthwise convolution behind it; 3 convolutions that no residual
+# sum follows.
 TORCHVISION = {
-    "vgg11_bn": ("features.0", 10),
-    "resnet18": ("layer2.0.conv1", 8),
-    "mobilenet_v2": ("features.2.conv.0.0", 20),
-    "densenet121": ("features.denseblock1.denselayer2.conv1", 58),
+    "vgg11_bn": ("features.0", 7),
+    "resnet18": ("layer2.0.conv1", 6),
+    "mobilenet_v2": ("features.2.conv.0.0", 9),
+    "densenet121": ("features.denseblock1.denselayer2.conv1", 9),
 }
 
 
@@ -46,12 +45,7 @@ def network(name):
         shape, options = OURS[name]
         x = labels(3 * 7, 10).view(3, 7) if ARCHITECTURES[name].tokens else images(3, shape)
         return randomise(build(name, shape=shape, classes=10, **options)), x
-    model = getattr(torchvision.models, name)(weights=None, num_classes=10)
-    if name == "vgg11_bn":  # a classifier of ten units, not of four thousand; nothing else follows from its size
-        model.classifier = nn.Sequential(
-            nn.Linear(25088, 10), nn.ReLU(), nn.Dropout(), nn.Linear(10, 10), nn.ReLU(), nn.Dropout(), nn.Linear(10, 10)
-        )
-    return randomise(model), images(3, (3, 64, 64))
+    return randomise(shallow(name)), images(3, (3, 64, 64))
 
 
 def test_every_architecture_is_tested_here():

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from shapprune import prunable_layers, remove_units
-from shapprune.data.vision import torchvision
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.sizes import Sizes
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.builders import build
 from tests.unit import transformers
+from tests.unit.shallow import shallow
 
 OWN = {"lenet5": (1, 28, 28), "vgg16": (3, 32, 32), "resnet20": (3, 32, 32), "efficientnet_lite0": (3, 64, 64)}
 OTHERS = (
@@ -30,7 +30,7 @@ def network(name):
         return transformers.build(case), case.inputs
     if name in OWN:
         return build(name, shape=OWN[name]).eval(), torch.rand(2, *OWN[name])
-    return getattr(torchvision.models, name)(weights=None).eval(), torch.rand(2, 3, 64, 64)
+    return shallow(name).eval(), torch.rand(2, 3, 64, 64)
 
 
 @pytest.mark.parametrize("name", [*OWN, *OTHERS, *TRANSFORMERS])

@@ -11,7 +11,6 @@ from torch import nn
 
 import shapprune
 from shapprune import ShapPruneError
-from shapprune.data.vision import torchvision
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.builders import build
 from shapprune.pruning.budget import Budget
@@ -21,12 +20,13 @@ from shapprune.pruning.selection import Structure
 from shapprune.pruning.shrink import Shrinker
 from tests.toys import ConvNetwork, ResidualNetwork, images, randomise
 from tests.unit import transformers
+from tests.unit.shallow import shallow
 
 
 def narrow(name):
-    """An architecture of torchvision with an eighth of the units of each layer, so that few are to be put in order."""
+    """A shallow architecture with an eighth of the units of each layer, so that few are to be put in order."""
     torch.manual_seed(0)
-    model, x = getattr(torchvision.models, name)(weights=None, num_classes=5).eval(), torch.randn(4, 3, 48, 48)
+    model, x = shallow(name, 5).eval(), torch.randn(4, 3, 48, 48)
     layers = [layer for layer in shapprune.prunable_layers(model, x, coupled=True) if layer.group]
     return shapprune.remove_units(model, {layer.name: range(layer.units * 7 // 8) for layer in layers}, x), x
 
@@ -114,14 +114,14 @@ def test_agreement_covers_what_is_seen_later(digits):
     unseen = train[len(train) // 2 :]
     with torch.no_grad():
         whole = model(unseen).argmax(1)
-    covered, draws = 0, 10
+    covered, draws = 0, 6
     for draw in range(draws):
         chosen = torch.randperm(len(train) // 2, generator=torch.Generator().manual_seed(draw))[:60]
         result = shapprune.prune(model, train[chosen], macs=0.1, steps=0, copies=0, seed=draw)
         with torch.no_grad():
             later = float((result.model(unseen).argmax(1) == whole).double().mean())
         covered += result.agreement.low <= later <= result.agreement.high
-    assert covered >= 0.8 * draws
+    assert covered >= draws - 1
 
 
 def test_one_budget_of_a_curve_is_that_budget_alone():
@@ -179,7 +179,7 @@ def test_multiples_and_layers_that_are_skipped():
 
 def test_milliseconds():
     convolutions = nn.Conv2d(8, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 8, 3, padding=1)
-    model, x = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten()), torch.randn(4, 8, 48, 48)
+    model, x = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten()), torch.randn(2, 8, 128, 128)
     shrinker = Shrinker(model, x, how=How(steps=0))
     small = shrinker.shrink(Budget(milliseconds=0.6))
     assert small.cost["after"]["macs"] < 0.8 * small.cost["before"]["macs"]
