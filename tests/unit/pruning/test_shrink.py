@@ -114,14 +114,14 @@ def test_agreement_covers_what_is_seen_later(digits):
     unseen = train[len(train) // 2 :]
     with torch.no_grad():
         whole = model(unseen).argmax(1)
-    covered, draws = 0, 6
+    covered, draws = 0, 10
     for draw in range(draws):
         chosen = torch.randperm(len(train) // 2, generator=torch.Generator().manual_seed(draw))[:60]
         result = shapprune.prune(model, train[chosen], macs=0.1, steps=0, copies=0, seed=draw)
         with torch.no_grad():
             later = float((result.model(unseen).argmax(1) == whole).double().mean())
         covered += result.agreement.low <= later <= result.agreement.high
-    assert covered >= draws - 1
+    assert covered >= 0.8 * draws
 
 
 def test_one_budget_of_a_curve_is_that_budget_alone():
