@@ -8,7 +8,7 @@ data sets use neither, so declaring the two operators without an implementation 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -35,10 +35,17 @@ def with_operators(run: Callable[[], Result]) -> Result:
     try:
         return run()
     except Exception as error:  # whatever packages that import it make of its RuntimeError
-        if _declared or "operator torchvision::" not in str(error):
+        if _declared or not any("operator torchvision::" in str(each) for each in _causes(error)):
             raise
     _declare()
     return run()
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it was raised from; packages that import late, as transformers does, word their own."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _declare() -> None:

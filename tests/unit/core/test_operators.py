@@ -54,6 +54,8 @@ def fake(tmp_path):
         (tmp_path / "tvown.py").write_text(
             "def late():\n    import torchvision\n    return 'late'\n"
             "def through():\n    import tvpackage\n    return 'through'\n"
+            "def reworded():\n    try:\n        import tvpackage\n    except ImportError as error:\n"
+            "        raise ModuleNotFoundError('tvpackage could not be imported') from error\n    return 'reworded'\n"
         )
         (tmp_path / "tvearly.py").write_text("import torchvision\ndef early():\n    return 'early'\n")
         return tmp_path
@@ -69,7 +71,7 @@ def test_missing_operators_are_declared_and_the_half_import_is_cleared(fake):
     assert run(PLAIN.format("half.sys.halves"), fake(NEEDS_OPERATORS)) == "2 1"
 
 
-@pytest.mark.parametrize("how", ["early", "late", "through"])
+@pytest.mark.parametrize("how", ["early", "late", "through", "reworded"])
 def test_modules_of_ones_own_may_import_it_anywhere(how, fake):
     expression = OWN.format(how).replace("tvown", "tvearly" if how == "early" else "tvown")
     assert run(expression, fake(NEEDS_OPERATORS)) == f"{how} 1"
