@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.groups import group_of
+from shapprune.graph.operations import name_of
 from shapprune.graph.refusals import IS_OUTPUT
 from shapprune.graph.removing import find_refused
 from shapprune.graph.unit_graph import UnitGraph
@@ -78,7 +79,7 @@ def describe_layer(graph: UnitGraph, name: str) -> PrunableLayer:
     group: tuple[str, ...] = ()
     coupled: str | None = None
     try:
-        site = str(graph.site(name, "activation").target)
+        site = name_of(graph.site(name, "activation"))
         group = group_of(graph, name)
         rest = ", ".join(each for each in group if each != name)
         coupled = f"its units leave together with those of {rest}" if rest else None

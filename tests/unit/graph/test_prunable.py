@@ -127,7 +127,7 @@ def test_sites_of_the_toy_networks():
     assert sites == {
         "features.0": (4, "conv", "features.2"),
         "features.4": (6, "conv", "features.6"),
-        "fc": (8, "linear", sites["fc"][2]),
+        "fc": (8, "linear", "relu"),  # a function
     }
     residual = {layer.name: layer.coupled for layer in prunable_layers(ResidualNetwork(), x, coupled=True)}
     assert residual["conv1"] is None
