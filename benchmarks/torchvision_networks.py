@@ -13,7 +13,6 @@ it.
 from __future__ import annotations
 
 import argparse
-import re
 import tempfile
 import time
 from collections import Counter
@@ -30,6 +29,7 @@ from shapprune.core.files import whole
 from shapprune.core.tables import read_rows, write_table
 from shapprune.data.vision import torchvision
 from shapprune.graph.outputs import find_difference
+from shapprune.graph.refusals import without_names
 from shapprune.networks.export import export_onnx
 from shapprune.networks.modes import mode
 from shapprune.networks.randomness import seeded
@@ -125,7 +125,7 @@ def look(model: nn.Module, images: Tensor, labels: Tensor, again: Callable[[], n
     """Which layers can lose units, whether they can be scored, and what is left where all of them lose some."""
     layers = prunable_layers(model, images, coupled=True)
     listed = [each for each in layers if each.group]
-    reasons = Counter(kind_of(each) for each in layers if not each.group)
+    reasons = Counter(without_names(str(each.coupled)) for each in layers if not each.group)
     refused = [why for each in layers if each.site and (why := score_layer(model, each.name, images, labels))]
     row: dict[str, Any] = {
         "layers": len(layers),
@@ -181,11 +181,6 @@ def outputs_of(model: nn.Module, images: Tensor) -> object:
     """What a network puts out in eval mode."""
     with torch.no_grad(), mode(model, training=False):
         return model(images)
-
-
-def kind_of(layer: PrunableLayer) -> str:
-    """Why a layer stays whole, without the names and numbers that are its own."""
-    return re.sub(r"\d+(?:_\d+)*|'[^']*'", "...", str(layer.coupled))
 
 
 def fit(model: nn.Module, images: Tensor) -> float:

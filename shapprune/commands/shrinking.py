@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from shapprune.commands.unfinished import Unfinished
 from shapprune.core.errors import ShapPruneError, few
 from shapprune.gpu.device import machine_facts
 from shapprune.graph.prunable import prunable_layers
+from shapprune.graph.refusals import without_names
 from shapprune.pruning.budget import Budget
 from shapprune.pruning.maker import How
 from shapprune.pruning.selection import RECONSTRUCTION
@@ -214,8 +216,11 @@ def _print_agreement(fitting: Fitting, pruned: Pruned) -> None:
         print(f"  {titles[stage]:26}{agreement}{_done(stage, pruned)}")
     if pruned.distilled is None and fitting.how.steps != 0:
         print("  not distilled: on images left out it did not help, or it does not fit --minutes")
-    for reason in dict.fromkeys(pruned.left_whole.values()):
-        layers = [layer for layer, each in pruned.left_whole.items() if each == reason]
-        print(f"left whole: {few(layers, _NAMED)}: {textwrap.shorten(reason, _WIDE, placeholder=' ...')}")
+    alike = defaultdict[str, dict[str, str]](dict)
+    for layer, reason in pruned.left_whole.items():
+        alike[without_names(reason)][layer] = reason
+    for kind, reasons in alike.items():
+        reason = kind if len(set(reasons.values())) > 1 else next(iter(reasons.values()))
+        print(f"left whole: {few(list(reasons), _NAMED)}: {textwrap.shorten(reason, _WIDE, placeholder=' ...')}")
     peak = machine_facts(fitting.opened.device)["peak_memory_mb"]
     print(f"{pruned.seconds + fitting.shared_seconds:.1f} s, peak memory {peak:,.0f} MB", flush=True)

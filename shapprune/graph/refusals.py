@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from torch import fx
 
 from shapprune.core.errors import ShapPruneError
@@ -21,6 +23,17 @@ def tied(graph: UnitGraph, node: fx.Node, why: str = "", axis: int = 1) -> ShapP
         axis: where the units lie in its inputs, 1 or -1.
     """
     return ShapPruneError(f"its units go on into {name_of_call(node)!r}, {why or _why(graph, node, axis)}")
+
+
+def without_names(reason: str) -> str:
+    """A reason without the names and numbers that are one layer's own, to count layers by reason.
+
+    Examples:
+        >>> from shapprune.graph.refusals import without_names
+        >>> without_names("its units go on into 'features.3', a convolution of 2 groups")
+        'its units go on into ..., a convolution of ... groups'
+    """
+    return re.sub(r"\d+(?:_\d+)*|'[^']*'", "...", reason)
 
 
 def name_of_call(node: fx.Node) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from shapprune import ShapPruneError
 from shapprune.__main__ import main
+from shapprune.networks.builders import build
 from shapprune.networks.storage import load
 from shapprune.pruning import distil
 from shapprune.pruning.selection import Selector
@@ -108,6 +110,16 @@ def test_a_residual_stream_is_pruned(tmp_path, out, call):
     kept = facts_of(out)["kept"]
     assert {name: len(each) for name, each in kept.items()} == {"conv1": 3, "stem": 2, "conv2": 2}
     assert kept["stem"] == kept["conv2"]
+
+
+def test_layers_left_whole_for_like_reasons_share_a_line(tmp_path, call, capsys):
+    options = {"depth": 2, "width": 8, "heads": 2, "head_dim": 4, "hidden": 6}
+    torch.save(randomise(build("vit", (1, 8, 8), 3, **options)).state_dict(), tmp_path / "vit.pt")
+    given = ["--checkpoint", tmp_path / "vit.pt", "--architecture", "vit", "--options", json.dumps(options)]
+    assert call("prune", *given, "--macs", 0.8, "--distil", "none") == 0
+    whole = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left whole: ")]
+    assert len(whole) == 2
+    assert any("blocks.0.attn.proj, blocks.0.fc2" in line for line in whole)
 
 
 def test_distilling_continues_after_an_interruption(call, out, tmp_path, monkeypatch, capsys):
