@@ -22,14 +22,15 @@ def test_a_job_that_fails_stops_no_other_and_is_tried_again(tmp_path):
     faults = ("exception", "memory", "time")
     workflow = own(tmp_path, networks={fault: network(fault=fault) for fault in faults} | {"good": network()})
     (tmp_path / "faults").touch()
-    done = workflow("--cores", "2", "--", "train_all")
+    done = workflow("--cores", "2", "--", "score_all")
     assert done.returncode != 0
     assert "ValueError: a planted fault" in done.stdout  # the last lines of its log
     for fault in faults:
         assert f"results/logs/train_network/{fault}/seed0.log" in done.stdout
-    assert [path.parts[-3] for path in (tmp_path / "results").rglob("model.safetensors")] == ["good"]
+        assert not list((tmp_path / "results" / fault).rglob("trial0.npz"))
+    assert len(list((tmp_path / "results" / "good").rglob("trial0.npz"))) == 1
     (tmp_path / "faults").unlink()
-    assert workflow.planned("score_all") == {"train_network": 3, "score_layers": 4, "score_all": 1}
+    assert workflow.planned("score_all") == {"train_network": 3, "score_layers": 3, "score_all": 1}
     target = "results/memory/seed0/scores/weight-norm"
     workflow.run(target)
     assert workflow.planned(target) == {}

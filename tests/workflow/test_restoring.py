@@ -97,6 +97,8 @@ def test_one_changed_value_computes_what_depends_on_it_and_back_again(finished, 
     said = restored(workflow("--cores", "2", "--dry-run", "--", *WITHOUT_TABLES).stdout)
     assert len(said) > 5
     assert all(some == all_tasks for each in said.values() for some, all_tasks in each)
+    workflow.run("score_all")
+    assert same_files(finished.folder / "results", tmp_path / "results", "*/seed*/scores/shapley/**/trial*") == 8
 
 
 def test_stale_files_without_their_history_are_noticed(finished, tmp_path):

@@ -92,20 +92,9 @@ def test_what_is_listed_can_be_removed_and_stored_and_the_rest_has_a_reason(mode
             assert torch.equal(one, other)
 
 
-def least_memory(model, x):
-    """None at all, so that images run one by one; some where torch refuses to normalise a map of one pixel alone."""
-    try:
-        outputs_of(model, x[:1])
-    except ValueError as error:
-        if "Expected more than 1 value per channel" not in str(error):
-            raise
-        return 512
-    return 0
-
-
 def test_scores_share_out_what_all_units_are_worth_whatever_the_memory_and_the_order(model, seed):
     x, y, random = images(7, SHAPE), labels(7), np.random.default_rng(seed)
-    close = {"atol": 2e-4, "rtol": 1e-4}  # norms of a few positions that hardly differ make rounding larger
+    close = {"atol": 1e-4, "rtol": 1e-4}  # norms of a few positions that hardly differ make rounding larger
     layers = [each for each in prunable_layers(model, x, coupled=True) if each.site and each.units < 8]
     for each in random.permutation(np.array(layers, dtype=object))[:2]:
         game = LayerGame(model, each.name, x, y, payoff=first_logits)
@@ -115,8 +104,7 @@ def test_scores_share_out_what_all_units_are_worth_whatever_the_memory_and_the_o
         scores = shapley.permutation(game, permutations=1).values.double()
         torch.testing.assert_close(scores.sum(1), values[0] - values[1], **close)
         turned = torch.from_numpy(random.permutation(7))
-        least = least_memory(model, x)
-        for memory, order in ((least, torch.arange(7)), (512, turned), (least, turned)):
+        for memory, order in ((0, torch.arange(7)), (512, turned), (0, turned)):
             numbers = order.numpy()
             other = LayerGame(
                 model, each.name, x[order], y[order], payoff=first_logits, examples=numbers, memory_mb=memory
