@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.cut import Cut, cut_at, node_shapes
 from shapprune.graph.tracing import trace
+from shapprune.networks.batches import in_batches
 from shapprune.networks.modes import mode
 
 # Numbers that are kept for an image, in units of those of the image itself.
@@ -106,4 +107,4 @@ class SharedBeginning:
         assert self._traced is not None
         before = cut_at(self._traced, node).before
         with mode(self._model, training=False), torch.no_grad():
-            return torch.cat([before(batch.to(self._device))[0] for batch in self._images.split(_BATCH)])
+            return torch.cat([before(batch.to(self._device))[0] for batch in in_batches(self._images, _BATCH)])

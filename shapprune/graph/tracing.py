@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, first_line
+from shapprune.graph.cut import node_shapes
 from shapprune.graph.exporting import export
-from shapprune.graph.operations import keeps_forward, leave_out_unused
+from shapprune.graph.operations import keeps_forward, leave_out_unused, name_of
 from shapprune.networks.fewer_heads import can_have_fewer, in_steps
 from shapprune.networks.modes import mode
 from shapprune.networks.window_attention import is_windowed
@@ -33,7 +35,7 @@ def trace(model: nn.Module, images: Tensor | None = None, training: bool = False
 
     Args:
         model: a network of one input; further arguments have their defaults.
-        images: what it takes, [N, ...]; without them torch.export is not tried.
+        images: what it takes, [N, ...]; without them torch.export is not tried, and a `squeeze` of all axes stays one.
         training: take the turns of training mode, as to heads that are used in training only.
 
     Raises:
@@ -57,6 +59,8 @@ def trace(model: nn.Module, images: Tensor | None = None, training: bool = False
                 found = ShapPruneError(f"{found}; {error}") if isinstance(found, ShapPruneError) else found
     if isinstance(found, ShapPruneError):
         raise found
+    if images is not None:
+        _name_squeezed_axes(found, images)
     return found
 
 
@@ -94,6 +98,22 @@ def _symbolic(model: nn.Module, constants: dict[str, object]) -> fx.GraphModule:
         raise ShapPruneError(f"torch.fx cannot trace {type(model).__name__}: {first_line(error)}") from error
     leave_out_unused(graph, dict(model.named_modules()))
     return fx.GraphModule(model, graph, class_name=type(model).__name__)
+
+
+def _name_squeezed_axes(traced: fx.GraphModule, images: Tensor) -> None:
+    """Let a `squeeze` of all axes name those that it takes away from several images: not theirs where there is one."""
+    bare = [
+        node for node in traced.graph.nodes if name_of(node) == "squeeze" and len(node.args) + len(node.kwargs) == 1
+    ]
+    if not bare:
+        return
+    shapes, _ = node_shapes(traced, images[[0, 0]])
+    for node in bare:
+        (value,) = node.all_input_nodes
+        node.args = (value, tuple(axis for axis, size in enumerate(shapes[value]) if size == 1))
+        if node.target is torch.ops.aten.squeeze.default:
+            node.target = torch.ops.aten.squeeze.dims
+    traced.recompile()
 
 
 def _check_inputs(model: nn.Module) -> dict[str, object]:

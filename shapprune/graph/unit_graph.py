@@ -120,7 +120,7 @@ class UnitGraph:
 
     def at_once(self, most: int) -> int:
         """How many images to run together, at most so many, so that no value has many more than `_LARGEST` numbers."""
-        return max(1, min(most, _LARGEST // max(self.numbers_of(node) for node in self.shapes)))
+        return max(2, min(most, _LARGEST // max(self.numbers_of(node) for node in self.shapes)))
 
     def layout(self, name: str) -> Layout:
         """Where the units of layer ``name`` lie at its site.

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from shapprune.core.checkpoint import load_checkpoint, save_checkpoint
 from shapprune.core.errors import ShapPruneError
 from shapprune.networks.augment import augment, darkest
+from shapprune.networks.batches import in_batches
 from shapprune.networks.losses import cross_entropies, hits, logits_of, mean_loss, require_labels
 from shapprune.networks.modes import mode
 from shapprune.networks.randomness import global_state, reproducible_sums, seeded, set_global_state
@@ -139,7 +140,7 @@ class _Training:
         self._black = darkest(self._images)
         self._optimizer = _optimizer(model, recipe)
         self._generator = torch.Generator(self._device).manual_seed(seed)
-        self.steps = math.ceil(len(self._images) / recipe.batch)
+        self.steps = len(in_batches(self._images, recipe.batch))
         self.rows: list[dict[str, float]] = []
         self._start = start  # epoch 0, which others must exceed
         self.best_state = None if start is None else _copy_of_state(model)
@@ -153,7 +154,7 @@ class _Training:
         """Train one epoch, and return its row."""
         epoch, began = len(self.rows), time.perf_counter()
         order = torch.randperm(len(self._images), generator=self._generator, device=self._device)
-        batches = order.split(self._recipe.batch)
+        batches = in_batches(order, self._recipe.batch)
         losses, right = [], []
         for step, chosen in enumerate(batches, start=epoch * self.steps):
             for group in self._optimizer.param_groups:
@@ -233,9 +234,9 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int | None
     loss = torch.zeros((), dtype=torch.float64)
     correct = torch.zeros((), dtype=torch.float64)
     require_labels(images, labels)
-    batch = batch or max(1, min(500, (_NUMBERS if images.is_floating_point() else _TOKENS) // images[0].numel()))
+    batch = batch or max(2, min(500, (_NUMBERS if images.is_floating_point() else _TOKENS) // images[0].numel()))
     with mode(model, training=False), torch.inference_mode():
-        for some, truth in zip(images.split(batch), labels.split(batch), strict=True):
+        for some, truth in zip(in_batches(images, batch), in_batches(labels, batch), strict=True):
             outputs, truth = logits_of(model(some.to(device))), truth.to(device)
             loss += cross_entropies(outputs, truth).double().sum().cpu()
             correct += hits(outputs, truth).double().sum().cpu()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.unit_graph import UnitGraph
+from shapprune.networks.batches import in_batches
 
 Norm = nn.modules.batchnorm._BatchNorm
 
@@ -44,7 +45,7 @@ def reestimate_statistics(small: nn.Module, graph: UnitGraph, readers: Sequence[
     names = {node.target for node in behind}
     norms = [(name, norm) for name, norm in find_norms(small, graph).items() if name in names]
     numbers = max(shape[1:].numel() for shape in graph.shapes.values())
-    batches = images.split(max(1, PASS // numbers))
+    batches = in_batches(images, max(2, PASS // numbers))
     # A BatchNorm that sees all images in one batch passes them on with its new statistics, so one pass does for all
     # BatchNorms. With several batches, each BatchNorm takes a pass of its own.
     for together in [norms] if len(batches) == 1 else [[each] for each in norms]:

@@ -15,6 +15,7 @@ from shapprune.criteria.elimination import Reading
 from shapprune.graph.cut import cut_at
 from shapprune.graph.outputs import map_tensors
 from shapprune.graph.unit_graph import UnitGraph
+from shapprune.networks.batches import in_batches
 from shapprune.pruning.divergence import answers, divergence, run
 
 # Shares of a layer's units at which the damage is measured, the least being one unit; between them it is interpolated.
@@ -122,8 +123,8 @@ class DamageMeter:
         value = sites[0].all_input_nodes[0]
         cut = cut_at(self._graph.traced, value, self._graph.company.sizes, self._graph.company.rows_of(value))
         if not all(site in cut.nodes for site in sites):
-            return self._model, [(batch,) for batch in self._images.split(self._batch)]
-        return cut.after, [cut.before(batch) for batch in self._images.split(self._batch)]
+            return self._model, [(batch,) for batch in in_batches(self._images, self._batch)]
+        return cut.after, [cut.before(batch) for batch in in_batches(self._images, self._batch)]
 
     @contextmanager
     def _changed(self, readings: Mapping[str, Reading], weights: Sequence[Tensor]) -> Iterator[None]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from shapprune.game.whole import divergences
+from shapprune.networks.batches import in_batches
 from shapprune.networks.losses import logits_of
 
 # Numbers of outputs that are kept of all examples together; of sequences so many positions are looked at.
@@ -98,4 +99,4 @@ def answers(outputs: Any, examples: int) -> Tensor:
 @torch.no_grad()
 def run(network: torch.nn.Module, images: Tensor, batch: int = 50) -> Tensor:
     """What a network answers, in batches."""
-    return torch.cat([answers(network(some), len(images)) for some in images.split(batch)])
+    return torch.cat([answers(network(some), len(images)) for some in in_batches(images, batch)])

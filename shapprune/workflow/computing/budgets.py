@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from shapprune.core.progress import track
 from shapprune.data.prepared import draw_images, splits, tensors
 from shapprune.gpu.device import machine_facts
+from shapprune.networks.batches import in_batches
 from shapprune.networks.losses import hits, logits_of, mean_loss
 from shapprune.networks.storage import save
 from shapprune.pruning.budget import Budget
@@ -118,7 +119,7 @@ class _Test:
     @torch.inference_mode()
     def _outputs(self, network: nn.Module) -> Tensor:
         device = next(network.parameters()).device
-        return torch.cat([logits_of(network(some.to(device))).cpu() for some in self._images.split(_BATCH)])
+        return torch.cat([logits_of(network(some.to(device))).cpu() for some in in_batches(self._images, _BATCH)])
 
     def _agreement(self, outputs: Tensor) -> float:
         whole, small = (answers(each, len(self._images)) for each in (self._whole, outputs))

@@ -173,6 +173,39 @@ def test_norms_of_each_image_by_itself_are_no_company(norm):
     torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
+class Squeezed(Net):
+    """Takes all axes of length 1 away: of one image its own too."""
+
+    def __init__(self, squeeze):
+        super().__init__()
+        self.squeeze = squeeze
+
+    def forward(self, x):
+        return self.out(self.squeeze(self.maps(x).flatten(1)[..., None, None]))
+
+
+@pytest.mark.parametrize(
+    "squeeze", [torch.squeeze, torch.Tensor.squeeze, lambda x: x.squeeze(), torch.ops.aten.squeeze.default]
+)
+def test_squeeze_takes_the_same_axes_away_whatever_the_memory_and_the_number_of_images(squeeze):
+    torch.manual_seed(0)
+    model, x, y, coalitions = Squeezed(squeeze).eval(), images(5), labels(5), torch.rand(3, 6) < 0.5
+    expected = LayerGame(model, "one", x, y).value(coalitions)
+    for memory, count in ((0, 5), (0, 1), (512, 1)):
+        game = LayerGame(model, "one", x[:count], y[:count], memory_mb=memory)
+        torch.testing.assert_close(game.value(coalitions), expected[:, :count])
+        assert score(game, "permutation", permutations=1).values.shape == (count, 6)
+    small, few = prune(model, x, ratio=0.5).model, remove_units(model, {"one": [0]}, x)
+    assert small(x).shape == few(x).shape == (5, 3)
+
+
+def test_a_network_that_fails_on_an_image_alone_is_refused_at_once():
+    norm = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.GroupNorm(6, 6), nn.Upsample((4, 4)))
+    for count in (1, 5):
+        with pytest.raises(ShapPruneError, match=r"fails on images of shape \(1, 1, 8, 8\): Expected more than 1 "):
+            LayerGame(Mixed(norm).eval(), "one", images(count), labels(count))
+
+
 def test_what_is_not_of_the_company_is_said_as_it_is():
     model, x = Mixed(lambda x: F.dropout(x, 0.5)).eval(), images(3)
     with pytest.raises(ShapPruneError, match=r"other numbers each time in eval mode; F\.dropout needs"):

@@ -1,0 +1,27 @@
+"""Images in batches none of which has a single one, since some networks mean other things by that."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def in_batches(values: Tensor, size: int) -> tuple[Tensor, ...]:
+    """Split values along their first axis; an only one that would be left over goes with those before it.
+
+    BatchNorm cannot train on a single value of each channel, and ``squeeze()`` takes the axis of a single image away.
+
+    Args:
+        values: [N, ...].
+        size: how many a batch has, at least 1.
+
+    Examples:
+        >>> import torch
+        >>> from shapprune.networks.batches import in_batches
+        >>> [len(each) for each in in_batches(torch.rand(9, 3), 4)]
+        [4, 5]
+    """
+    whole, left = divmod(len(values), size)
+    sizes = [size] * whole + [left] * (left > 0)
+    if whole and left == 1 < size:
+        sizes[-2:] = [size + 1]
+    return values.split(sizes)
