@@ -64,13 +64,16 @@ class Elimination:
     lost: list[float]
 
 
-def eliminate(readings: Sequence[Reading], ridge: float = 0.01, order: Sequence[int] | None = None) -> Elimination:
+def eliminate(
+    readings: Sequence[Reading], ridge: float = 0.01, order: Sequence[int] | None = None, prior: Tensor | None = None
+) -> Elimination:
     """Let the units leave one after the other, always the one that the readers miss least.
 
     Args:
         readings: of one or more layers that read the same units.
         ridge: in units of the mean variance of a reader's inputs.
         order: the units from the first to leave to the last, if another order is wanted.
+        prior: what the loss of each unit is multiplied by before the least is looked for, [n]; by default 1.
 
     Examples:
         >>> import torch
@@ -88,7 +91,8 @@ def eliminate(readings: Sequence[Reading], ridge: float = 0.01, order: Sequence[
         rises = torch.stack([state.rises() for state in states]).mean(0)
         many = max(1, len(left) // _ONE_BY_ONE)
         if order is None:
-            gone = rises.argsort(stable=True)[:many].tolist()
+            missed = rises if prior is None else rises * prior[left]
+            gone = missed.argsort(stable=True)[:many].tolist()
         else:
             gone = [left.index(int(unit)) for unit in order[len(leaving) :][:many]]
         for place in gone:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.protocol import Game, PayoffGame
-from shapprune.graph.operations import LAYERS, weight_of
 from shapprune.shapley.criterion import criterion
 from shapprune.shapley.draws import SHARED, generator
 
@@ -35,7 +34,7 @@ def weight_norm(game: LayerGame, norm: Literal["l1", "l2"] = "l1") -> Tensor:
 
     Source: Li et al. 2017, "Pruning filters for efficient ConvNets".
     """
-    return torch.linalg.vector_norm(incoming(game), ord=int(norm[1]), dim=1)[None]
+    return torch.linalg.vector_norm(game.incoming, ord=int(norm[1]), dim=1)[None]
 
 
 @criterion("apoz")
@@ -100,13 +99,6 @@ def gate_gradient(game: PayoffGame) -> Tensor:
     Source: Eq. 2 of Michel et al. 2019, "Are sixteen heads really better than one?".
     """
     return game.gate_gradient(torch.ones(1, game.units))[0].double()
-
-
-def incoming(game: LayerGame) -> Tensor:
-    """The incoming weights of each unit, float64 [n, k]; of a head those of its queries, keys and values."""
-    if isinstance(game.module, LAYERS):
-        return weight_of(game.module).flatten(1).double()
-    return torch.cat([each.of_units(game.model.get_parameter(each.name).detach()) for each in game.weights], 1).double()
 
 
 def by_unit(values: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.criteria.heuristics import by_unit, incoming
+from shapprune.criteria.heuristics import by_unit
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.payoffs import minus_loss
 from shapprune.graph.operations import has_own_weights, is_layer
@@ -72,7 +72,7 @@ def fpgm(game: LayerGame) -> Tensor:
 
     Source: He et al. 2019, "Filter pruning via geometric median for deep convolutional neural networks acceleration".
     """
-    filters = incoming(game)
+    filters = game.incoming
     rows = max(1, _AT_ONCE // len(filters))
     return torch.cat([torch.cdist(some, filters).sum(1) for some in filters.split(rows)])[None]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.criteria.elimination import Reading, eliminate
+from shapprune.criteria.elimination import Elimination, Reading, eliminate
 from shapprune.game.layer_game import LayerGame
 from shapprune.graph.dependents import Dependencies, Dependent
 from shapprune.graph.operations import keeps_forward
@@ -22,24 +22,42 @@ from shapprune.shapley.criterion import criterion
 _BATCH = 50
 
 
-@criterion("reconstruction", limits={"ridge": {"above": 0}})
-def reconstruction(game: LayerGame, ridge: float = 0.01) -> Tensor:
+@criterion("reconstruction", limits={"ridge": {"above": 0}, "norm_power": {"minimum": 0}})
+def reconstruction(game: LayerGame, ridge: float = 0.01, norm_power: float = 2.0) -> Tensor:
     """Share of the readers' variance that is lost when the unit leaves and all others make up for it.
 
     Units leave one after the other, always the one that the layers that read the units can do without most easily with
-    their weights fitted again; labels are not looked at. A unit's value is what is lost once it is gone, so values are
-    in the order of leaving. Values are [1, n].
+    their weights fitted again; labels are not looked at. What is lost with a unit is seen on few images, and the norm
+    of its own weights was made by all that the network was trained on, so the loss is multiplied by a power of the norm
+    before the least is looked for. A unit's value is what is lost once it is gone, so values are in the order of
+    leaving. Values are [1, n].
 
     Args:
         game: the layer.
         ridge: how firmly the readers' weights are held, in units of the mean variance of their inputs.
+        norm_power: the power of the norm of a unit's incoming weights; 0 looks at the loss alone, as the sources do.
 
     Source: Hassibi and Stork 1993, optimal brain surgeon, for groups of weights; Kurtic et al. 2023.
     """
-    found = eliminate(readings_of(game), ridge)
+    found = eliminate_units(readings_of(game), [game.incoming], ridge, norm_power)
     values = torch.empty(1, game.units, dtype=torch.float64, device=game.device)
     values[0, found.order] = torch.tensor(found.lost[1:], dtype=torch.float64, device=game.device)
     return values
+
+
+def eliminate_units(
+    readings: Sequence[Reading], incoming: Iterable[Tensor], ridge: float, norm_power: float
+) -> Elimination:
+    """Let units leave as the criterion says.
+
+    Args:
+        readings: of the layers that read the units.
+        incoming: the weights that make the units in each of the layers that lose them together, [n, k].
+        ridge: as for `reconstruction`.
+        norm_power: as there.
+    """
+    squares = torch.stack([each.square().sum(1) for each in incoming]).sum(0)
+    return eliminate(readings, ridge, prior=squares ** (norm_power / 2))
 
 
 def readings_of(game: LayerGame, centred: bool | None = None) -> list[Reading]:

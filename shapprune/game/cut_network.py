@@ -17,10 +17,8 @@ from shapprune.game.next_linear import next_linear
 from shapprune.game.payoffs import Payoff
 from shapprune.game.played_network import PlayedNetwork
 from shapprune.game.summed import SummedEntry
-from shapprune.graph.exporting import Transposed
-from shapprune.graph.head_parts import head_parts
+from shapprune.graph.incoming import incoming_parts, incoming_weights
 from shapprune.graph.layout import Layout
-from shapprune.graph.operations import has_own_weights
 from shapprune.graph.outputs import map_tensors
 from shapprune.graph.parts import Part
 from shapprune.networks.modes import mode
@@ -108,19 +106,13 @@ class CutNetwork(PlayedNetwork):
 
     @cached_property
     def weights(self) -> list[Part]:
-        """The parts of weights that make the units.
+        """The parts of weights that make the units; see `incoming_parts`."""
+        return incoming_parts(self._graph, self.layer, self.images[:2])
 
-        Raises:
-            ShapPruneError: the weights of the layer are computed from others in each pass.
-        """
-        if self.layer in self._graph.attentions:
-            parts, _ = head_parts(self._graph, self.layer, self.images[:2])
-            return [each for each in parts if self.model.get_parameter(each.name).dim() > 1]
-        if not has_own_weights(self.module):
-            raise ShapPruneError(
-                f"the weights of layer {self.layer!r} are computed from others, so they have no gradient"
-            )
-        return [Part(self.layer, "weight", int(isinstance(self.module, Transposed)), torch.arange(self.units)[:, None])]
+    @property
+    def incoming(self) -> Tensor:
+        """The weights that make each unit, float64 [n, k]."""
+        return incoming_weights(self._graph, self.layer, self.images[:2])
 
     def _row_numbers(self) -> int:
         return max(self.masked.numbers, self.masked.values[0].numel())

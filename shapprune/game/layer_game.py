@@ -215,6 +215,11 @@ class LayerGame(NetworkGame):
         """The parts of weights that make the units; see `CutNetwork.weights`."""
         return self._network.weights
 
+    @property
+    def incoming(self) -> Tensor:
+        """The weights that make each unit, float64 [n, k]; of a head those of its queries, keys and values."""
+        return self._network.incoming
+
     def activation_gradient(self) -> Tensor:
         """The gradient of each example's payoff in the values at the site, nothing removed; shape of `activations`.
 

@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError, because
 from shapprune.core.progress import track
-from shapprune.criteria.elimination import Reading, eliminate, fit_to_fewer
-from shapprune.criteria.reconstruction import Readers
+from shapprune.criteria.catalog import check_options
+from shapprune.criteria.elimination import Elimination, Reading, eliminate, fit_to_fewer
+from shapprune.criteria.reconstruction import Readers, eliminate_units
 from shapprune.criteria.scoring import score
 from shapprune.game.layer_game import LayerGame
 from shapprune.graph.dependents import Dependencies, Dependent
+from shapprune.graph.incoming import incoming_weights
 from shapprune.graph.prunable import prunable_layers
 from shapprune.graph.sizes import Sizes
 from shapprune.graph.unit_graph import UnitGraph
@@ -127,8 +129,7 @@ class Selector:
         """
         if self.criterion != RECONSTRUCTION:
             return self._scored(images, labels)
-        found = (eliminate(reads, **self.options) for _, reads in self._readings(images))
-        return {layer: each.order for layer, each in zip(self.structure.groups, found, strict=True)}
+        return {layer: self._eliminated(layer, reads, images).order for layer, reads in self._readings(images)}
 
     @torch.no_grad()
     def damage(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Damage]:
@@ -143,12 +144,14 @@ class Selector:
         """
         orders, lost = {}, {}
         given = {} if self.criterion == RECONSTRUCTION else self._scored(images, labels)
-        options = self.options if self.criterion == RECONSTRUCTION else {}
         for layer, reads in self._readings(images):
-            found = eliminate(reads, **options, order=given.get(layer))
+            if layer in given:
+                found = eliminate(reads, self._own_options["ridge"], given[layer])
+            else:
+                found = self._eliminated(layer, reads, images)
             orders[layer], lost[layer] = found.order, found.lost
         halves = images[::2], images[1::2]
-        measured = [self._measured(fitted, held, orders, options) for fitted, held in (halves, halves[::-1])]
+        measured = [self._measured(fitted, held, orders) for fitted, held in (halves, halves[::-1])]
         shares = [len(half) / len(images) for half in reversed(halves)]
         return {
             layer: Damage(
@@ -162,15 +165,23 @@ class Selector:
             for layer, order in orders.items()
         }
 
-    def _measured(
-        self, fitted: Tensor, held: Tensor, orders: Mapping[str, list[int]], options: Mapping[str, Any]
-    ) -> dict[str, dict[int, float]]:
+    @property
+    def _own_options(self) -> dict[str, Any]:
+        """The options of `reconstruction`, which decide how readers are fitted under other criteria too."""
+        return check_options(RECONSTRUCTION, self.options if self.criterion == RECONSTRUCTION else {})
+
+    def _eliminated(self, layer: str, reads: Sequence[Reading], images: Tensor) -> Elimination:
+        """How the units of a group leave by the criterion `reconstruction`."""
+        incoming = (incoming_weights(self.structure.graph, each, images[:2]) for each in self.structure.groups[layer])
+        return eliminate_units(reads, incoming, **self._own_options)
+
+    def _measured(self, fitted: Tensor, held: Tensor, orders: Mapping[str, list[int]]) -> dict[str, dict[int, float]]:
         """What the outputs lose for some images, with readers fitted to others, at some widths of each group."""
         meter, found = DamageMeter(self.structure.model, held), {}
         for layer, reads in self._readings(fitted):
             keep = levels(self.structure.sizes.full[layer], self.multiple)
             names = (each.name for each in self.structure.readers[layer])
-            fits = fit_to_fewer(reads, orders[layer], keep, **options)
+            fits = fit_to_fewer(reads, orders[layer], keep, self._own_options["ridge"])
             found[layer] = meter.measure(dict(zip(names, reads, strict=True)), fits)
         return found
 

@@ -109,7 +109,7 @@ def test_what_is_better_is_measured_to_be(digits):
 
 
 def test_agreement_covers_what_is_seen_later(digits):
-    """The interval has the share of unseen images about as often as it says."""
+    """The interval has the share of unseen images about as often as it says, here of a network that agrees on 97 %."""
     model, train, _ = digits
     unseen = train[len(train) // 2 :]
     with torch.no_grad():
@@ -117,11 +117,11 @@ def test_agreement_covers_what_is_seen_later(digits):
     covered, draws = 0, 10
     for draw in range(draws):
         chosen = torch.randperm(len(train) // 2, generator=torch.Generator().manual_seed(draw))[:60]
-        result = shapprune.prune(model, train[chosen], macs=0.1, steps=0, copies=0, seed=draw)
+        result = shapprune.prune(model, train[chosen], macs=0.03, steps=0, copies=0, seed=draw)
         with torch.no_grad():
             later = float((result.model(unseen).argmax(1) == whole).double().mean())
         covered += result.agreement.low <= later <= result.agreement.high
-    assert covered >= 0.8 * draws
+    assert covered >= 0.9 * draws
 
 
 def test_one_budget_of_a_curve_is_that_budget_alone():
