@@ -35,7 +35,7 @@ from shapprune.graph.counting import count_macs
 from shapprune.graph.operations import LAYERS
 from shapprune.graph.prunable import prunable_layers
 from shapprune.graph.unit_graph import UnitGraph
-from shapprune.networks.training import evaluate
+from shapprune.networks.evaluation import evaluate
 from shapprune.pruning.batchnorm import reestimate_statistics
 from shapprune.pruning.budget import Budget
 from shapprune.pruning.divergence import agree, run

@@ -129,3 +129,20 @@ class HandGame(Game):
 
     def identity(self) -> list[object]:
         return [self.layer, self.units, self._worth]
+
+
+def sequences(count: int) -> tuple[Tensor, Tensor]:
+    """Runs of the numbers 0 to 4 and on from 0 again, and what is to follow each."""
+    numbers = (torch.arange(7) + torch.arange(count)[:, None]) % 5
+    return numbers[:, :-1], numbers[:, 1:]
+
+
+class Follows(nn.Module):
+    """Puts out what is to follow each token by a table, beside another output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(5, 5)
+
+    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
+        return {"hidden": tokens, "logits": self.table(tokens)}

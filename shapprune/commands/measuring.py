@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from shapprune.commands.parts import LabelledPart, UserImages
 from shapprune.core.errors import ShapPruneError, few, first_line
+from shapprune.networks.evaluation import evaluate
 from shapprune.networks.losses import logits_of
 from shapprune.networks.modes import mode
-from shapprune.networks.training import evaluate
 
 _AT_ONCE = 200  # images in memory
 

@@ -1,4 +1,4 @@
-"""Training by a recipe, with the best epoch chosen on validation images; and evaluation."""
+"""Training by a recipe, with the best epoch chosen on validation images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ from shapprune.core.checkpoint import load_checkpoint, save_checkpoint
 from shapprune.core.errors import ShapPruneError
 from shapprune.networks.augment import augment, darkest
 from shapprune.networks.batches import in_batches
-from shapprune.networks.losses import cross_entropies, hits, logits_of, mean_loss, require_labels
+from shapprune.networks.evaluation import evaluate
+from shapprune.networks.losses import hits, logits_of, mean_loss, require_labels
 from shapprune.networks.modes import mode
 from shapprune.networks.randomness import global_state, reproducible_sums, seeded, set_global_state
 from shapprune.networks.recipe import Recipe
-
-# Numbers in the images, and tokens in the sequences, that are evaluated at a time.
-_NUMBERS, _TOKENS = 2**22, 2**12
 
 
 def fit(
@@ -70,8 +68,9 @@ def fit(
 
     Examples:
         >>> import torch
+        >>> from shapprune.networks.evaluation import evaluate
         >>> from shapprune.networks.recipe import Recipe
-        >>> from shapprune.networks.training import evaluate, fit
+        >>> from shapprune.networks.training import fit
         >>> images = torch.rand(40, 1, 2, 2)
         >>> labels = (images.mean((1, 2, 3)) > 0.5).long()
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
@@ -210,37 +209,6 @@ class _Training:
         self._generator.set_state(state["generator"])
         set_global_state(state["global"], self._device)
         self.rows, self._start, self.best_state = state["rows"], state["start"], state["best_state"]
-
-
-def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int | None = None) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy of a network in eval mode; its mode is restored.
-
-    Those of a sequence are means over its labels that count.
-
-    Args:
-        model: as for `fit`.
-        images: float [N, C, H, W] or int64 [N, T], on any device.
-        labels: int64 [N] or [N, T], as for `fit`.
-        batch: images at a time; by default up to 500, fewer of large ones and of sequences.
-
-    Examples:
-        >>> import torch
-        >>> from shapprune.networks.training import evaluate
-        >>> loss, accuracy = evaluate(torch.nn.Identity(), torch.tensor([[0.0, 9.0], [9.0, 0.0]]), torch.tensor([1, 1]))
-        >>> round(loss, 3), accuracy
-        (4.5, 0.5)
-    """
-    device = next((each.device for each in model.parameters()), images.device)
-    loss = torch.zeros((), dtype=torch.float64)
-    correct = torch.zeros((), dtype=torch.float64)
-    require_labels(images, labels)
-    batch = batch or max(2, min(500, (_NUMBERS if images.is_floating_point() else _TOKENS) // images[0].numel()))
-    with mode(model, training=False), torch.inference_mode():
-        for some, truth in zip(in_batches(images, batch), in_batches(labels, batch), strict=True):
-            outputs, truth = logits_of(model(some.to(device))), truth.to(device)
-            loss += cross_entropies(outputs, truth).double().sum().cpu()
-            correct += hits(outputs, truth).double().sum().cpu()
-    return float(loss) / len(images), float(correct) / len(images)
 
 
 def best_epoch(rows: Sequence[Mapping[str, float]], start: Sequence[float] | None = None) -> int:

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from shapprune.networks.evaluation import evaluate
 from shapprune.networks.recipe import Recipe
-from shapprune.networks.training import best_epoch, evaluate, fit
+from shapprune.networks.training import best_epoch, fit
 
 
 def fine_tune(

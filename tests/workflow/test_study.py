@@ -19,7 +19,7 @@ from shapprune.core.paths import REPOSITORY
 from shapprune.data.prepared import splits, tensors
 from shapprune.data.sets import load
 from shapprune.networks.builders import build
-from shapprune.networks.training import evaluate
+from shapprune.networks.evaluation import evaluate
 from shapprune.shapley.score_files import read_scores
 from shapprune.workflow.stages.estimators import StudyEstimators
 from tests.study import STUDY, Workflow, changed

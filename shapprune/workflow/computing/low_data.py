@@ -13,8 +13,8 @@ from shapprune.core.files import read_json
 from shapprune.criteria.scoring import score
 from shapprune.data.prepared import draw_images, rest, splits, tensors
 from shapprune.gpu.device import machine_facts
+from shapprune.networks.evaluation import evaluate
 from shapprune.networks.storage import save
-from shapprune.networks.training import evaluate
 from shapprune.pruning.loop import Step, prune_steps
 from shapprune.pruning.removal import kept_units
 from shapprune.pruning.target import Target

@@ -16,8 +16,8 @@ from shapprune.gpu.device import choose_device
 from shapprune.graph.beginning import SharedBeginning
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.builders import builder_of
+from shapprune.networks.evaluation import evaluate
 from shapprune.networks.storage import load
-from shapprune.networks.training import evaluate
 from shapprune.workflow.store.work import Work
 
 

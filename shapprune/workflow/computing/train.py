@@ -15,10 +15,11 @@ from shapprune.gpu.device import choose_device, machine_facts
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.builders import builder_of
+from shapprune.networks.evaluation import evaluate
 from shapprune.networks.randomness import seeded
 from shapprune.networks.recipe import Recipe
 from shapprune.networks.storage import fetch_weights, save
-from shapprune.networks.training import evaluate, fit
+from shapprune.networks.training import fit
 from shapprune.networks.weights import load_weights
 from shapprune.workflow.store.work import Work, columns
 

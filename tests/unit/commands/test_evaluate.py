@@ -12,8 +12,8 @@ from shapprune.__main__ import main
 from shapprune.commands.normalisation import IMAGENET, Normalisation
 from shapprune.data.folders import open_folder
 from shapprune.data.prepared import splits
+from shapprune.networks.evaluation import evaluate
 from shapprune.networks.storage import load
-from shapprune.networks.training import evaluate
 from tests.toys import ConvNetwork
 from tests.unit.commands.files import TOY, facts_of, write_images
 

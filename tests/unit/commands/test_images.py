@@ -15,8 +15,8 @@ import yaml
 import shapprune
 from shapprune.__main__ import main
 from shapprune.networks.builders import build
+from shapprune.networks.evaluation import evaluate
 from shapprune.networks.storage import save
-from shapprune.networks.training import evaluate
 from shapprune.pruning.shrink import Shrinker
 from tests import toys
 from tests.unit.commands.files import TOY, facts_of, write_images

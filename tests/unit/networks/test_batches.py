@@ -8,7 +8,7 @@ from torch import nn
 
 from shapprune.networks.batches import in_batches
 from shapprune.networks.recipe import Recipe
-from shapprune.networks.training import evaluate, fit
+from shapprune.networks.training import fit
 from tests.toys import images, labels
 
 
@@ -21,24 +21,6 @@ def test_all_values_are_in_batches_of_at_least_two(count, size, sizes):
     found = in_batches(values, size)
     assert [len(each) for each in found if len(each)] == sizes
     assert torch.equal(torch.cat(found), values) if found else not count
-
-
-class Squeezing(nn.Module):
-    """As many a network of one's own ends."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv, self.pool, self.out = nn.Conv2d(2, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Linear(3, 3)
-
-    def forward(self, x):
-        return self.out(self.pool(self.conv(x)).squeeze())
-
-
-def test_a_network_that_squeezes_is_measured_on_any_number_of_images():
-    network, x, y = Squeezing(), images(7, (2, 5, 5)), labels(7)
-    whole = evaluate(network, x, y, batch=7)
-    for batch in (2, 3, 6):
-        assert evaluate(network, x, y, batch=batch) == pytest.approx(whole, rel=1e-6)
 
 
 def test_a_batchnorm_trains_on_any_number_of_images():

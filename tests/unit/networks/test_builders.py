@@ -12,8 +12,8 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.data.prepared import tensors
 from shapprune.data.sets import DATASETS, load
 from shapprune.networks.builders import build, builder_of
+from shapprune.networks.evaluation import evaluate
 from shapprune.networks.tables import ARCHITECTURES, layer_table
-from shapprune.networks.training import evaluate
 from shapprune.networks.weights import load_weights
 from tests.unit.networks.test_tables import COLOUR, GREY, TEXT, inputs, shape_for
 

@@ -13,7 +13,7 @@ from shapprune.data.sets import load
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.builders import build
 from shapprune.networks.efficientnet import same_padding
-from shapprune.networks.training import evaluate
+from shapprune.networks.evaluation import evaluate
 from shapprune.networks.weights import load_weights, read_weights
 from shapprune.pruning.removal import mask_units
 from tests.toys import images, randomise

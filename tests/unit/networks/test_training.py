@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.networks.builders import build
+from shapprune.networks.evaluation import evaluate
 from shapprune.networks.modes import mode
 from shapprune.networks.randomness import seeded
 from shapprune.networks.recipe import Recipe
-from shapprune.networks.training import evaluate, fit
+from shapprune.networks.training import fit
+from tests.toys import Follows, sequences
 
 
 def make_images(count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -218,23 +220,6 @@ def test_a_bar_where_a_person_watches(capsys, monkeypatch):
     assert "epoch 2/2" not in err
 
 
-def test_evaluation_is_the_mean_over_images_whatever_the_batch():
-    model = make_model()
-    images, labels = VALIDATION
-    model.eval()
-    with torch.no_grad():
-        outputs = model(images)
-    model.train()
-    statistics = model[1].running_mean.clone()
-    for batch in (7, 100, 500):
-        loss, accuracy = evaluate(model, images, labels, batch)
-        # Sums of float32 losses in another order differ in the seventh digit.
-        assert loss == pytest.approx(float(F.cross_entropy(outputs, labels)), rel=1e-5)
-        assert accuracy == float((outputs.argmax(1) == labels).double().mean())
-    assert model.training
-    assert torch.equal(statistics, model[1].running_mean)
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_seed_gives_the_same_network_again_on_a_gpu():
@@ -273,23 +258,6 @@ def test_attention_that_saves_memory_is_left_out_of_training_and_handed_back():
     train(model, epochs=1)
     assert model.seen == {False}
     assert torch.backends.cuda.mem_efficient_sdp_enabled()
-
-
-def sequences(count: int) -> tuple[Tensor, Tensor]:
-    """Runs of the numbers 0 to 4 and on from 0 again, and what is to follow each."""
-    numbers = (torch.arange(7) + torch.arange(count)[:, None]) % 5
-    return numbers[:, :-1], numbers[:, 1:]
-
-
-class Follows(nn.Module):
-    """Puts out what is to follow each token by a table, beside another output."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = nn.Embedding(5, 5)
-
-    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
-        return {"hidden": tokens, "logits": self.table(tokens)}
 
 
 def test_sequences_are_learnt_and_measured_by_what_is_to_follow():

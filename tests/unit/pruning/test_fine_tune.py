@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 
+from shapprune.networks.evaluation import evaluate
 from shapprune.networks.recipe import Recipe
-from shapprune.networks.training import evaluate
 from shapprune.pruning.fine_tune import fine_tune
 from tests.toys import ConvNetwork, images, labels, randomise
 

@@ -10,7 +10,7 @@ import torch
 import shapprune
 from shapprune import LayerGame, ShapPruneError
 from shapprune.graph.counting import count_macs, count_parameters
-from shapprune.networks.training import evaluate
+from shapprune.networks.evaluation import evaluate
 from shapprune.pruning.choice import choose_for_loss, choose_for_size, choose_units
 from shapprune.pruning.loop import prune_steps
 from shapprune.pruning.target import Target

@@ -205,7 +205,8 @@ EDITS = {
     "shapprune/criteria/rescored.py": ({"score_layer"} | OF_SCORES | WALKED, {"staged"}),
     "shapprune/shapley/gradient.py": ({"score_layer"} | OF_SCORES | WALKED | SMALL, {"gradient"}),
     "shapprune/game/engine.py": ((ALL | FRESH) - {"train_network"}, None),
-    "shapprune/networks/training.py": (ALL | FRESH, None),
+    "shapprune/networks/training.py": (ALL, None),
+    "shapprune/networks/evaluation.py": (ALL | FRESH, None),
     "shapprune/networks/plain.py": (ALL | FRESH, None),
     "shapprune/networks/vgg.py": (set(), None),  # no network of the study
     "shapprune/pruning/loop.py": (CHAINS | FRESH | SMALL, None),
