@@ -18,6 +18,8 @@ from tests.unit.graph.random_networks import SHAPE, network
 
 # So many networks are tried; SHAPPRUNE_NETWORKS=500 tries more.
 NETWORKS = int(os.environ.get("SHAPPRUNE_NETWORKS", "8"))
+# Norms of a few positions that hardly differ make the rounding of float32 large.
+CLOSE = {torch.float32: 1e-4, torch.float64: 1e-9}
 
 
 def first_logits(outputs, labels):
@@ -101,9 +103,11 @@ def test_what_is_listed_can_be_removed_and_stored_and_the_rest_has_a_reason(mode
             assert torch.equal(one, other)
 
 
-def test_scores_share_out_what_all_units_are_worth_whatever_the_memory_and_the_order(model, seed):
-    x, y, random = images(7, SHAPE), labels(7), np.random.default_rng(seed)
-    close = {"atol": 1e-4, "rtol": 1e-4}  # norms of a few positions that hardly differ make rounding larger
+@pytest.mark.parametrize("dtype", CLOSE)
+def test_scores_share_out_what_all_units_are_worth_whatever_the_memory_and_the_order(model, seed, dtype):
+    model.to(dtype)
+    x, y, random = images(7, SHAPE).to(dtype), labels(7), np.random.default_rng(seed)
+    close = {"atol": CLOSE[dtype], "rtol": CLOSE[dtype]}
     layers = [each for each in prunable_layers(model, x, coupled=True) if each.site and each.units < 8]
     if not runs_alone(model, x[:1]):
         with pytest.raises(ShapPruneError, match=r"fails on images of shape \(1, "):
