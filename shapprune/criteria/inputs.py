@@ -1,4 +1,4 @@
-"""Criteria that look at what the layers that read units get from them: those of language models, in structured form."""
+"""Criteria that look at the layers that read units too: those of language models, in structured form."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from shapprune.criteria.reconstruction import readings_of
+from shapprune.core.errors import ShapPruneError
+from shapprune.criteria.rankings import first_names, weights_times_gradients
+from shapprune.criteria.reconstruction import kind_of, readings_of
 from shapprune.game.layer_game import LayerGame
+from shapprune.graph.dependents import Dependencies
+from shapprune.graph.operations import LAYERS
+from shapprune.graph.tokens import parts_of_linear
+from shapprune.graph.unit_graph import UnitGraph
 from shapprune.shapley.criterion import criterion
 
 
@@ -47,6 +53,39 @@ def wanda(game: LayerGame) -> Tensor:
     et al. 2024 (Wanda-sp).
     """
     return _summed(spread.sqrt() * weights.abs().sum(1) for spread, weights in _seen(game, centred=False))
+
+
+@criterion("weight-taylor", gradient=True)
+def weight_taylor(game: LayerGame) -> Tensor:
+    """Absolute value of weight times gradient, summed over all weights that leave with the unit (Ma et al. 2023).
+
+    They are those that make the unit, those of layers whose units leave with it, and those by which other layers read
+    it. The gradient is that of the mean payoff of the scoring images. Values are [1, n]. The cost is 3 evaluations, of
+    the whole network.
+
+    Args:
+        game: the layer.
+
+    Raises:
+        ShapPruneError: the payoff has no gradient, weights are computed from others, a convolution of several groups
+            that is not depthwise reads the units, or what depends on them cannot be followed.
+
+    Source: Ma et al. 2023, "LLM-Pruner: on the structural pruning of large language models", element-wise importance of
+    first order, summed over the group.
+    """
+    graph = UnitGraph(game.model, game.images[:2])
+    found = Dependencies(game.model, game.images[:2], graph).of(game.layer)
+    parts = [*game.weights]
+    own = {each.module for each in parts}
+    for each in found:
+        module = graph.modules[each.name]
+        if each.reads and getattr(module, "groups", 1) > 1:
+            raise ShapPruneError(f"units of layer {game.layer!r} are read by {each.name!r}, {kind_of(module)}")
+        if isinstance(module, LAYERS) and (each.reads or each.name not in own):
+            parts += [part for part in parts_of_linear(graph, each) if part.leaf == "weight"]
+    named = first_names(game, parts)
+    values = weights_times_gradients(game, {name for name, _ in named})
+    return torch.stack([part.of_units(values[name]).double().sum(1) for name, part in named]).sum(0)[None]
 
 
 def _seen(game: LayerGame, centred: bool) -> Iterator[tuple[Tensor, Tensor]]:

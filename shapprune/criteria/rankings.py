@@ -6,7 +6,7 @@ a game from which units were removed (`LayerGame.without`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -107,17 +107,7 @@ def snip(game: LayerGame) -> Tensor:
 
     Source: Lee et al. 2019, "SNIP: single-shot network pruning based on connection sensitivity".
     """
-    game.require_gradient()
-    weights = _weights(game, _own(game))
-
-    def gradient(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-        outputs = functional_call(game.model, weights, (images,))
-        return torch.autograd.grad(game.payoff(outputs, labels).sum() / len(game), list(weights.values()))
-
-    slopes = game.sum_over_images(gradient, passes=3)
-    return _by_incoming(
-        game, {name: (weights[name] * slope).abs() for name, slope in zip(weights, slopes, strict=True)}
-    )
+    return _by_incoming(game, weights_times_gradients(game, _own(game)))
 
 
 @criterion("grasp", limits={"temperature": {"above": 0}}, gradient=True, payoffs=("loss",))
@@ -202,6 +192,33 @@ def synflow(game: LayerGame) -> Tensor:
     return _by_incoming(game, {name: (state[name] * each).abs() for name, each in zip(own, slopes, strict=True)})
 
 
+def weights_times_gradients(game: LayerGame, names: Collection[str]) -> dict[str, Tensor]:
+    """The absolute value of some weights times the gradient of the mean payoff in them, by name.
+
+    Args:
+        game: the layer.
+        names: of the weights; of one that is shared, the name of its first use.
+
+    Raises:
+        ShapPruneError: the payoff has no gradient.
+    """
+    game.require_gradient()
+    weights = _weights(game, names)
+
+    def gradient(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        outputs = functional_call(game.model, weights, (images,))
+        return torch.autograd.grad(game.payoff(outputs, labels).sum() / len(game), list(weights.values()))
+
+    slopes = game.sum_over_images(gradient, passes=3)
+    return {name: (weights[name] * slope).abs().detach() for name, slope in zip(weights, slopes, strict=True)}
+
+
+def first_names(game: LayerGame, parts: Iterable[Part]) -> list[tuple[str, Part]]:
+    """Parts of weights, with the names of the first uses of the weights."""
+    named = {id(each): name for name, each in game.model.named_parameters()}
+    return [(named[id(game.model.get_parameter(each.name))], each) for each in parts]
+
+
 def _weights(game: LayerGame, own: Collection[str] | None = None) -> dict[str, Tensor]:
     """The weights of all convolutions, linear layers and attentions, or those of the game's own layer, by name.
 
@@ -219,8 +236,7 @@ def _weights(game: LayerGame, own: Collection[str] | None = None) -> dict[str, T
 
 def _own(game: LayerGame) -> dict[str, Part]:
     """The weights that make the units of the game, by the name of their first use."""
-    named = {id(each): name for name, each in game.model.named_parameters()}
-    return {named[id(game.model.get_parameter(each.name))]: each for each in game.weights}
+    return dict(first_names(game, game.weights))
 
 
 def _by_incoming(game: LayerGame, values: Mapping[str, Tensor]) -> Tensor:

@@ -93,7 +93,7 @@ class Readers:
         for each in found:
             module = self._graph.modules[each.name]
             if not has_rows(module):
-                raise ShapPruneError(f"units of layer {layer!r} are read by {each.name!r}, {_kind(module)}")
+                raise ShapPruneError(f"units of layer {layer!r} are read by {each.name!r}, {kind_of(module)}")
             if len(self._graph.calls.get(each.name, ())) != 1:
                 raise ShapPruneError(
                     f"units of layer {layer!r} are read by {each.name!r}, which is not used just once in a pass"
@@ -167,6 +167,7 @@ class _Collector(fx.Interpreter):
         return super().run_node(n)
 
 
-def _kind(module: nn.Module) -> str:
+def kind_of(module: nn.Module) -> str:
+    """What a layer that reads units is, in a sentence that refuses it."""
     groups = getattr(module, "groups", 1)
     return f"a convolution of {groups} groups" if groups > 1 else f"a {type(module).__name__}"

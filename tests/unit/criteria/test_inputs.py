@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from shapprune import LayerGame, score
+from shapprune import LayerGame, ShapPruneError, score
 from tests.unit.transformers import CASES, build
 
 
@@ -23,7 +23,40 @@ def test_values_are_those_of_the_formulas():
     assert torch.allclose(score(game, "wanda").values[0], norms * weight.abs().sum(0))
 
 
-@pytest.mark.parametrize("criterion", ["fluctuation", "wanda", "weight-norm", "fpgm", "snip"])
+def test_all_weights_that_leave_with_a_unit_count():
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=4), nn.Flatten()
+    model = nn.Sequential(*layers, nn.Linear(4 * 16, 3)).eval()
+    images, labels = torch.randn(6, 1, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2])
+    torch.nn.functional.cross_entropy(model(images), labels).backward()
+    with torch.no_grad():
+        one, depthwise, last = ((each.weight * each.weight.grad).abs() for each in (model[0], model[3], model[5]))
+        expected = sum(each.flatten(1).sum(1) for each in (one, depthwise, last.sum(0).reshape(4, 16)))
+    found = score(LayerGame(model, "0", images, labels), "weight-taylor").values[0]
+    torch.testing.assert_close(found, expected.double())
+
+
+@pytest.mark.parametrize("criterion", ["weight-taylor", "wanda", "reconstruction"])
+def test_a_convolution_of_groups_that_reads_the_units_is_named(criterion):
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3, groups=2), nn.Flatten(), nn.Linear(96, 3))
+    game = LayerGame(model.eval(), "0", torch.randn(3, 1, 8, 8), torch.tensor([0, 1, 2]))
+    with pytest.raises(ShapPruneError, match="units of layer '0' are read by '2', a convolution of 2 groups"):
+        score(game, criterion)
+
+
+def test_the_other_half_of_a_gated_unit_counts():
+    case = CASES["llama"]
+    model, tokens = build(case), case.inputs
+    layer = "model.layers.0.mlp.gate_proj"
+    game = LayerGame(model, layer, tokens, tokens.roll(-1, 1))
+    before = score(game, "weight-taylor").values
+    with torch.no_grad():
+        model.get_submodule("model.layers.0.mlp.up_proj").weight[2] *= 3
+    after = score(LayerGame(model, layer, tokens, tokens.roll(-1, 1)), "weight-taylor").values
+    assert after[0, 2] > before[0, 2]
+
+
+@pytest.mark.parametrize("criterion", ["fluctuation", "wanda", "weight-norm", "fpgm", "snip", "weight-taylor"])
 def test_a_head_has_the_sum_over_its_numbers(criterion):
     case = CASES["torchvision vit"]
     model = build(case)
