@@ -14,7 +14,13 @@ from shapprune.pruning.target import MEASURES, Target
 BY_SCORES = ("widths", "negative", "loss_growth", "scores", "sequential")
 _ONLY_BY_SCORES = ("payoff", "coupled")
 _ONLY_BUDGETS = ("budgets", "measure", "megabytes", "milliseconds", "allocation", "distil", "minutes", "flip")
-_HOW_FAR = ("macs", "parameters", "megabytes", "milliseconds", "ratio", "budgets", "widths", "negative", "loss_growth")
+# One of them says that branches or blocks leave, whole.
+PARTS = ("branches", "blocks")
+_ONLY_UNITS = ("allocation", "distil", "minutes", "flip", "measure", "coupled", "scores", "sequential")
+_HOW_FAR = (
+    *("macs", "parameters", "megabytes", "milliseconds", "ratio", "budgets", "widths", "negative", "loss_growth"),
+    *PARTS,
+)
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
@@ -35,7 +41,9 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         raise ShapPruneError(f"nothing says how small: give one of {', '.join(map(_option, _HOW_FAR))}")
     if len(far) > 1:
         raise ShapPruneError(f"{_option(far[0])} and {_option(far[1])} are both given; give one of them")
-    if (by := by_scores(arguments)) is None:
+    if far[0] in PARTS:
+        _check_part_options(arguments)
+    elif (by := by_scores(arguments)) is None:
         _check_budget_options(arguments)
     else:
         _check_score_options(arguments, by)
@@ -48,6 +56,11 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 def by_scores(arguments: argparse.Namespace) -> str | None:
     """The option by which units leave by their scores alone; None if a budget is fitted."""
     return next((_option(name) for name in BY_SCORES if _is_given(arguments, name)), None)
+
+
+def parts_of(arguments: argparse.Namespace) -> tuple[str, int]:
+    """What leaves whole, ``branches`` or ``blocks``, and how many; an empty kind and 0 if units leave."""
+    return next(((kind, getattr(arguments, kind)) for kind in PARTS if _is_given(arguments, kind)), ("", 0))
 
 
 def read_target(arguments: argparse.Namespace) -> Target:
@@ -89,6 +102,18 @@ def _check_budget_options(arguments: argparse.Namespace) -> None:
         raise ShapPruneError(
             "--milliseconds are those of one image with torch's threads; leave out --batch and --threads"
         )
+
+
+def _check_part_options(arguments: argparse.Namespace) -> None:
+    """Raise for options that have no meaning where branches or blocks leave."""
+    kind, count = parts_of(arguments)
+    if count < 1:
+        raise ShapPruneError(f"--{kind} {count} is not 1 or more")
+    given = [name for name in _ONLY_UNITS if _is_given(arguments, name)]
+    given += ["multiple"] * (arguments.multiple != 1) + ["skip"] * bool(arguments.skip)
+    given += ["repair"] * (arguments.repair != "least-squares")
+    if given:
+        raise ShapPruneError(f"{_option(given[0])} is about units of layers, so it does not go with --{kind}")
 
 
 def _check_score_options(arguments: argparse.Namespace, by: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shapprune.commands.arguments import MODEL, ONNX, Subparsers, add_data, add_network, add_scoring, new_command
 from shapprune.commands.budgets import read_budgets
-from shapprune.commands.combinations import by_scores, check_arguments, read_target
+from shapprune.commands.combinations import by_scores, check_arguments, parts_of, read_target
 from shapprune.pruning.budget import NAMES
 from shapprune.pruning.repair import REPAIRS
 
@@ -31,10 +31,11 @@ def add_command(commands: Subparsers) -> None:
     _add_making(parser)
     add_scoring(
         parser,
-        "reconstruction, or coalition-gradient where units leave by scores",
+        "reconstruction, coalition-gradient where units leave by scores, leave-one-out for branches and blocks",
         "; only where units leave by scores",
     )
     _add_by_scores(parser)
+    _add_parts(parser)
     group = parser.add_argument_group("results")
     group.add_argument("--out", type=Path, required=True, metavar="FOLDER", help=f"where {MODEL} and model.json go")
     group.add_argument("--onnx", action="store_true", help=f"write {ONNX} too (pip install 'shapprune[onnx]')")
@@ -49,7 +50,11 @@ def run(arguments: argparse.Namespace) -> None:
         ShapPruneError: a bad argument; nothing is written then.
     """
     check_arguments(arguments)
-    if by_scores(arguments):
+    if parts_of(arguments)[0]:
+        from shapprune.commands.skipping import skip_parts
+
+        skip_parts(arguments)
+    elif by_scores(arguments):
         target = read_target(arguments)
         from shapprune.commands.choosing import prune_by_scores
 
@@ -134,3 +139,15 @@ def _add_by_scores(parser: argparse.ArgumentParser) -> None:
         help="from the output, each layer scored on what is left of the network (default without --scores), or all"
         " layers on the whole network",
     )
+
+
+def _add_parts(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments by which branches or blocks leave whole."""
+    group = parser.add_argument_group(
+        "branches and blocks that leave whole",
+        "With one of these, so many leave one after the other, each time the one whose absence changes the outputs\n"
+        "least, scored again with the others gone (--payoff is kl by default). Images need no classes. Nothing is\n"
+        "repaired or distilled.",
+    )
+    for kind, what in (("branches", "residual branches"), ("blocks", "modules made of residual branches alone")):
+        group.add_argument(f"--{kind}", type=int, metavar="N", help=f"so many {what}")

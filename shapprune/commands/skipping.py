@@ -1,0 +1,83 @@
+"""``prune --branches`` and ``--blocks``: a network without those that its outputs need least."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from shapprune.commands.combinations import parts_of
+from shapprune.commands.measuring import measure_before, open_evaluation
+from shapprune.commands.opening import check_criterion
+from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, try_storage, write_results
+from shapprune.commands.scoring import Scoring, open_scoring
+from shapprune.core.errors import ShapPruneError
+from shapprune.core.progress import track
+from shapprune.criteria.scoring import score
+from shapprune.pruning.branches import prunable_branches, remove_branches
+from shapprune.shapley.unfinished import Unfinished
+
+# In the folder of results until they are written: the parts that have left so far.
+UNFINISHED = "parts.unfinished"
+
+
+def skip_parts(arguments: argparse.Namespace) -> None:
+    """Let branches or blocks leave one after the other; measure, write, and print a comparison of the two networks.
+
+    Raises:
+        ShapPruneError: a bad argument; nothing is written then.
+    """
+    kind, count = parts_of(arguments)
+    scoring = open_scoring(argparse.Namespace(**{**vars(arguments), "kind": kind}))
+    names = [part.name for part in prunable_branches(scoring.model, scoring.example, kind)]
+    if count >= len(names):
+        raise ShapPruneError(f"--{kind} {count}: the network has {len(names)}, so at most {len(names) - 1} can leave")
+    check_criterion(scoring.criterion, scoring.units, scoring)
+    evaluation = open_evaluation(scoring.data, arguments)
+    try_storage(scoring.model, scoring)
+    if arguments.onnx:
+        try_onnx(scoring.model, scoring.example)
+    print(scoring.data, flush=True)
+    before = {} if evaluation is None else measure_before(evaluation, scoring.model)
+    unfinished = arguments.out / UNFINISHED
+    gone, cost = _choose(scoring, kind, count, unfinished)
+    small = remove_branches(scoring.model, [names[place] for place in gone], scoring.example, kind)
+    for place in gone:
+        print(f"{names[place]} leaves", flush=True)
+    after = {} if evaluation is None else evaluation.measure(small)
+    measured = measure_sizes(scoring.model, small, scoring.example, arguments)
+    whole, less = {**before, **measured["before"]}, {**after, **measured["after"]}
+    facts = {
+        "scores": scoring.settings | {"aggregate": scoring.aggregate},
+        "choice": {kind: count},
+        "cost": cost,
+        "before": whole,
+        "after": less,
+        "evaluation_images": 0 if evaluation is None else len(evaluation.places),
+    }
+    write_results(arguments.out, scoring, small, facts, onnx=arguments.onnx)
+    unfinished.unlink(missing_ok=True)
+    print_comparison(whole, less)
+
+
+def _choose(scoring: Scoring, kind: str, count: int, path: Path) -> tuple[list[int], dict[str, float]]:
+    """The places of those that leave, in this order, each scored with the ones before it gone; and what it cost.
+
+    Args:
+        scoring: how they are scored.
+        kind: ``branches`` or ``blocks``.
+        count: how many leave.
+        path: a file from which this goes on after an interruption.
+    """
+    game = scoring.game(kind)
+    unfinished = Unfinished(path, game, "prune", scoring.criterion, scoring.aggregate, scoring.seed, *_said(scoring))
+    gone: list[int] = unfinished.saved.get("gone", [])[:count]
+    for _ in track(range(len(gone), count), kind):
+        scores = score(game.without(gone), scoring.criterion, seed=scoring.seed, **scoring.options)
+        gone.append(next(place for place in scores.order(scoring.aggregate).tolist() if place not in gone))
+        unfinished.save(f"{len(gone)} {kind}", gone=list(gone))
+    unfinished.finish()
+    return gone, {"evaluations": unfinished.evaluations + game.evaluations}
+
+
+def _said(scoring: Scoring) -> list[str]:
+    return [f"{name}={value}" for name, value in sorted(scoring.options.items())]
