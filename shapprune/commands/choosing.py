@@ -9,9 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from shapprune.commands.measuring import measure_before, open_evaluation
 from shapprune.commands.opening import check_criterion
-from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, try_storage, write_results
+from shapprune.commands.results import Comparison, print_comparison
 from shapprune.commands.scoring import Scoring, open_scoring, read_folder
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.unit_graph import UnitGraph
@@ -91,19 +90,9 @@ def prune_by_scores(arguments: argparse.Namespace, target: Target) -> None:
     """
     scoring = open_scoring(arguments)
     plan = plan_pruning(arguments, scoring, target)
-    evaluation = open_evaluation(scoring.data, arguments)
-    assert evaluation is not None  # the images have classes
-    try_storage(scoring.model, scoring)
-    if arguments.onnx:
-        try_onnx(scoring.model, scoring.example)
-    print(scoring.data, flush=True)
-    before = measure_before(evaluation, scoring.model)
-    model, facts = prune(scoring, plan)
-    after = evaluation.measure(model)
-    measured = measure_sizes(scoring.model, model, scoring.example, arguments)
-    facts |= {"before": {**before, **measured["before"]}, "after": {**after, **measured["after"]}}
-    facts["evaluation_images"] = len(evaluation.places)
-    write_results(arguments.out, scoring, model, facts, onnx=arguments.onnx)
+    comparison = Comparison.begin(arguments, scoring)
+    model, made = prune(scoring, plan)
+    facts = comparison.write(arguments.out, model, made)
     print_comparison(facts["before"], facts["after"])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from shapprune.commands.arguments import MODEL, ONNX
+from shapprune.commands.measuring import Evaluation, measure_before, open_evaluation
 from shapprune.commands.opening import Opened
 from shapprune.core.errors import ShapPruneError
 from shapprune.gpu.device import machine_facts
@@ -49,6 +50,58 @@ def try_storage(model: nn.Module, opened: Opened) -> None:
                 f"{opened.checkpoint.architecture} cannot be saved: loaded again, it computes something else; part of"
                 " it is not in its state_dict()"
             )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A network beside a smaller one that is made of it.
+
+    Attributes:
+        arguments: of the command.
+        opened: the network before, and the images.
+        evaluation: the images that loss and accuracy are measured on; None where there are no classes.
+        before: loss and accuracy of the network before, where they can be measured.
+    """
+
+    arguments: argparse.Namespace
+    opened: Opened
+    evaluation: Evaluation | None
+    before: Mapping[str, float]
+
+    @classmethod
+    def begin(cls, arguments: argparse.Namespace, opened: Opened) -> Comparison:
+        """Check that results can be measured and written, before anything long; print the images and a first line."""
+        evaluation = open_evaluation(opened.data, arguments)
+        try_storage(opened.model, opened)
+        if arguments.onnx:
+            try_onnx(opened.model, opened.example)
+        print(opened.data, flush=True)
+        return cls(
+            arguments, opened, evaluation, {} if evaluation is None else measure_before(evaluation, opened.model)
+        )
+
+    def write(self, folder: Path, small: nn.Module, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Measure a smaller network and write it with its manifest.
+
+        Args:
+            folder: where it goes.
+            small: the network.
+            facts: what its manifest says of how it was made.
+
+        Returns:
+            These facts, and what was measured ``before`` and ``after``.
+        """
+        after = {} if self.evaluation is None else self.evaluation.measure(small)
+        sizes = measure_sizes(self.opened.model, small, self.opened.example, self.arguments)
+        measured: dict[str, Any] = {
+            "before": {**self.before, **sizes["before"]},
+            "after": {**after, **sizes["after"]},
+        }
+        if self.evaluation is not None:
+            measured["evaluation_images"] = len(self.evaluation.places)
+        found = {**facts, **measured}
+        write_results(folder, self.opened, small, found, onnx=self.arguments.onnx)
+        return found
 
 
 def measure_sizes(

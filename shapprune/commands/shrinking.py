@@ -6,7 +6,7 @@ import argparse
 import textwrap
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,9 @@ import torch
 
 from shapprune.commands.arguments import read_criterion
 from shapprune.commands.budgets import folder_name
-from shapprune.commands.measuring import Evaluation, measure_before, open_evaluation
 from shapprune.commands.opening import Opened, check_criterion, open_network
 from shapprune.commands.parts import LabelledPart
-from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, try_storage, write_results
+from shapprune.commands.results import Comparison, print_comparison
 from shapprune.commands.unfinished import Unfinished
 from shapprune.core.errors import ShapPruneError, few
 from shapprune.gpu.device import machine_facts
@@ -45,8 +44,7 @@ class Fitting:
         how: it is made smaller.
         shrinker: makes it smaller.
         unfinished: what is there from a run that was cut off.
-        evaluation: images that loss and accuracy are measured on, if there are any.
-        before: loss and accuracy of the network; empty where there are no such images.
+        comparison: the network, beside which smaller ones are measured and written.
         shared_seconds: that was spent on what all budgets share.
     """
 
@@ -55,8 +53,7 @@ class Fitting:
     how: How
     shrinker: Shrinker
     unfinished: Unfinished
-    evaluation: Evaluation | None
-    before: Mapping[str, float]
+    comparison: Comparison
     shared_seconds: float
 
 
@@ -127,12 +124,7 @@ def _prepare(arguments: argparse.Namespace, budgets: Sequence[Budget]) -> Fittin
     layers = prunable_layers(opened.model, opened.example, coupled=True)
     scored = {each.name: each.units for each in layers if each.group and each.name not in how.skip}
     check_criterion(how.criterion, scored, opened)
-    evaluation = open_evaluation(opened.data, arguments)
-    try_storage(opened.model, opened)
-    if arguments.onnx:
-        try_onnx(opened.model, opened.example)
-    print(opened.data, flush=True)
-    before = {} if evaluation is None else measure_before(evaluation, opened.model)
+    comparison = Comparison.begin(arguments, opened)
     part, started = opened.data.scoring, time.perf_counter()
     labels = torch.from_numpy(part.labels[opened.places]) if isinstance(part, LabelledPart) else None
     unfinished = Unfinished(arguments.out, arguments, opened)
@@ -141,7 +133,7 @@ def _prepare(arguments: argparse.Namespace, budgets: Sequence[Budget]) -> Fittin
         shrinker.check(budget)
     if how.allocation == "damage" and unfinished.damage is None:
         unfinished.keep_damage(shrinker.damage)
-    return Fitting(arguments, opened, how, shrinker, unfinished, evaluation, before, time.perf_counter() - started)
+    return Fitting(arguments, opened, how, shrinker, unfinished, comparison, time.perf_counter() - started)
 
 
 def _fit_once(fitting: Fitting, budget: Budget) -> dict[str, Any]:
@@ -158,18 +150,9 @@ def _fit_once(fitting: Fitting, budget: Budget) -> dict[str, Any]:
 
 def _fit(fitting: Fitting, budget: Budget, folder: Path) -> dict[str, Any]:
     """Make the network fit a budget, write it into a folder, and return its manifest's facts."""
-    arguments, opened = fitting.arguments, fitting.opened
     unfinished = folder / _UNFINISHED
     pruned = fitting.shrinker.shrink(budget, checkpoint=unfinished)
-    after = {} if fitting.evaluation is None else fitting.evaluation.measure(pruned.model)
-    sizes = measure_sizes(opened.model, pruned.model, opened.example, arguments)
-    facts = _facts(fitting, pruned) | {
-        "before": {**fitting.before, **sizes["before"]},
-        "after": {**after, **sizes["after"]},
-    }
-    if fitting.evaluation is not None:
-        facts["evaluation_images"] = len(fitting.evaluation.places)
-    write_results(folder, opened, pruned.model, facts, onnx=arguments.onnx)
+    facts = fitting.comparison.write(folder, pruned.model, _facts(fitting, pruned))
     unfinished.unlink(missing_ok=True)
     print(f"\n{folder}: {budget}")
     print_comparison(facts["before"], facts["after"])

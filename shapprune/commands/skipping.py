@@ -6,13 +6,11 @@ import argparse
 from pathlib import Path
 
 from shapprune.commands.combinations import parts_of
-from shapprune.commands.measuring import measure_before, open_evaluation
 from shapprune.commands.opening import check_criterion
-from shapprune.commands.results import measure_sizes, print_comparison, try_onnx, try_storage, write_results
+from shapprune.commands.results import Comparison, print_comparison
 from shapprune.commands.scoring import Scoring, open_scoring
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
-from shapprune.criteria.scoring import score
 from shapprune.pruning.branches import prunable_branches, remove_branches
 from shapprune.shapley.unfinished import Unfinished
 
@@ -32,31 +30,16 @@ def skip_parts(arguments: argparse.Namespace) -> None:
     if count >= len(names):
         raise ShapPruneError(f"--{kind} {count}: the network has {len(names)}, so at most {len(names) - 1} can leave")
     check_criterion(scoring.criterion, scoring.units, scoring)
-    evaluation = open_evaluation(scoring.data, arguments)
-    try_storage(scoring.model, scoring)
-    if arguments.onnx:
-        try_onnx(scoring.model, scoring.example)
-    print(scoring.data, flush=True)
-    before = {} if evaluation is None else measure_before(evaluation, scoring.model)
+    comparison = Comparison.begin(arguments, scoring)
     unfinished = arguments.out / UNFINISHED
     gone, cost = _choose(scoring, kind, count, unfinished)
     small = remove_branches(scoring.model, [names[place] for place in gone], scoring.example, kind)
     for place in gone:
         print(f"{names[place]} leaves", flush=True)
-    after = {} if evaluation is None else evaluation.measure(small)
-    measured = measure_sizes(scoring.model, small, scoring.example, arguments)
-    whole, less = {**before, **measured["before"]}, {**after, **measured["after"]}
-    facts = {
-        "scores": scoring.settings | {"aggregate": scoring.aggregate},
-        "choice": {kind: count},
-        "cost": cost,
-        "before": whole,
-        "after": less,
-        "evaluation_images": 0 if evaluation is None else len(evaluation.places),
-    }
-    write_results(arguments.out, scoring, small, facts, onnx=arguments.onnx)
+    made = {"scores": scoring.settings | {"aggregate": scoring.aggregate}, "choice": {kind: count}, "cost": cost}
+    facts = comparison.write(arguments.out, small, made)
     unfinished.unlink(missing_ok=True)
-    print_comparison(whole, less)
+    print_comparison(facts["before"], facts["after"])
 
 
 def _choose(scoring: Scoring, kind: str, count: int, path: Path) -> tuple[list[int], dict[str, float]]:
@@ -69,15 +52,12 @@ def _choose(scoring: Scoring, kind: str, count: int, path: Path) -> tuple[list[i
         path: a file from which this goes on after an interruption.
     """
     game = scoring.game(kind)
-    unfinished = Unfinished(path, game, "prune", scoring.criterion, scoring.aggregate, scoring.seed, *_said(scoring))
+    how = scoring.criterion, scoring.aggregate, scoring.seed, dict(scoring.options)
+    unfinished = Unfinished(path, game, "prune", *how)
     gone: list[int] = unfinished.saved.get("gone", [])[:count]
     for _ in track(range(len(gone), count), kind):
-        scores = score(game.without(gone), scoring.criterion, seed=scoring.seed, **scoring.options)
+        scores = scoring.score(game.without(gone))
         gone.append(next(place for place in scores.order(scoring.aggregate).tolist() if place not in gone))
         unfinished.save(f"{len(gone)} {kind}", gone=list(gone))
     unfinished.finish()
     return gone, {"evaluations": unfinished.evaluations + game.evaluations}
-
-
-def _said(scoring: Scoring) -> list[str]:
-    return [f"{name}={value}" for name, value in sorted(scoring.options.items())]

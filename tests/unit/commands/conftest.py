@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from shapprune.__main__ import main
+from tests.residual import SmallResNet
 from tests.toys import ConvNetwork, randomise
 from tests.unit.commands.files import TOY, write_images
 
@@ -42,3 +43,10 @@ def call(made, tmp_path):
 @pytest.fixture
 def out(tmp_path):
     return tmp_path / "out"
+
+
+@pytest.fixture
+def residual(tmp_path):
+    """The arguments that name a residual network."""
+    torch.save(randomise(SmallResNet()).state_dict(), tmp_path / "residual.pth")
+    return ["--checkpoint", tmp_path / "residual.pth", "--architecture", "tests.residual:SmallResNet"]

@@ -9,8 +9,7 @@ import torch
 
 from shapprune.commands.scoring import Scoring
 from shapprune.shapley.score_files import read_scores
-from tests.residual import SmallResNet
-from tests.toys import ConvNetwork, ResidualNetwork, randomise
+from tests.toys import ConvNetwork, ResidualNetwork
 from tests.unit.commands.files import LAYERS
 
 
@@ -57,13 +56,6 @@ def test_mistakes_of_score(arguments, named, call, out, tmp_path, capsys):
     assert call("score", *[files.get(each, each) for each in arguments])
     assert re.search(named, capsys.readouterr().err)
     assert not out.exists()
-
-
-@pytest.fixture
-def residual(tmp_path):
-    """The arguments that name a residual network."""
-    torch.save(randomise(SmallResNet()).state_dict(), tmp_path / "residual.pth")
-    return ["--checkpoint", tmp_path / "residual.pth", "--architecture", "tests.residual:SmallResNet"]
 
 
 def test_branches_are_scored_without_classes(call, residual, made, out, capsys):

@@ -9,22 +9,14 @@ from shapprune import BranchGame, score
 from shapprune.networks.evaluation import evaluate
 from shapprune.networks.storage import load
 from tests.residual import SmallResNet
-from tests.toys import randomise
 from tests.unit.commands.files import facts_of
-
-
-@pytest.fixture
-def residual(tmp_path):
-    """The arguments that name a residual network."""
-    torch.save(randomise(SmallResNet()).state_dict(), tmp_path / "residual.pth")
-    return ["--checkpoint", tmp_path / "residual.pth", "--architecture", "tests.residual:SmallResNet"]
 
 
 def test_branches_leave_one_after_the_other(call, residual, made, out, capsys, monkeypatch):
     folder = made / "photos" / "train" / "a"  # images, and no folders of classes
     games = []
     monkeypatch.setattr(
-        "shapprune.commands.skipping.score",
+        "shapprune.commands.scoring.score",
         lambda game, *given, **more: games.append(game) or score(game, *given, **more),
     )
     assert call("prune", "--branches", 2, *residual, "--data", folder, "--images", 6) == 0
@@ -60,7 +52,7 @@ def test_it_goes_on_after_an_interruption(call, residual, out, monkeypatch, caps
     with pytest.raises(ZeroDivisionError):
         call("prune", "--branches", 2, *residual)
     monkeypatch.undo()
-    monkeypatch.setattr("shapprune.commands.skipping.score", lambda *_, **__: pytest.fail("scored again"))
+    monkeypatch.setattr("shapprune.commands.scoring.score", lambda *_, **__: pytest.fail("scored again"))
     assert call("prune", "--branches", 2, *residual) == 0
     assert "prune of branches: continues from 2 branches" in capsys.readouterr().err
     assert not list(out.glob("*.unfinished"))
