@@ -39,25 +39,31 @@ def reconstruction(game: LayerGame, ridge: float = 0.01, norm_power: float = 2.0
 
     Source: Hassibi and Stork 1993, optimal brain surgeon, for groups of weights; Kurtic et al. 2023.
     """
-    found = eliminate_units(readings_of(game), [game.incoming], ridge, norm_power)
+    found = eliminate_units(readings_of(game), squared_norms([game.incoming]), ridge, norm_power)
     values = torch.empty(1, game.units, dtype=torch.float64, device=game.device)
     values[0, found.order] = torch.tensor(found.lost[1:], dtype=torch.float64, device=game.device)
     return values
 
 
-def eliminate_units(
-    readings: Sequence[Reading], incoming: Iterable[Tensor], ridge: float, norm_power: float
-) -> Elimination:
+def eliminate_units(readings: Sequence[Reading], squares: Tensor, ridge: float, norm_power: float) -> Elimination:
     """Let units leave as the criterion says.
 
     Args:
         readings: of the layers that read the units.
-        incoming: the weights that make the units in each of the layers that lose them together, [n, k].
+        squares: `squared_norms` of the units, [n].
         ridge: as for `reconstruction`.
         norm_power: as there.
     """
-    squares = torch.stack([each.square().sum(1) for each in incoming]).sum(0)
     return eliminate(readings, ridge, prior=squares ** (norm_power / 2))
+
+
+def squared_norms(incoming: Iterable[Tensor]) -> Tensor:
+    """The squared norms of the weights that make units, [n].
+
+    Args:
+        incoming: these weights in each of the layers that lose the units together, [n, k].
+    """
+    return torch.stack([each.square().sum(1) for each in incoming]).sum(0)
 
 
 def readings_of(game: LayerGame, centred: bool | None = None) -> list[Reading]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from shapprune.core.errors import ShapPruneError, because
 from shapprune.core.progress import track
 from shapprune.criteria.catalog import check_options
 from shapprune.criteria.elimination import Elimination, Reading, eliminate, fit_to_fewer
-from shapprune.criteria.reconstruction import Readers, eliminate_units
+from shapprune.criteria.reconstruction import Readers, eliminate_units, squared_norms
 from shapprune.criteria.scoring import score
 from shapprune.game.layer_game import LayerGame
 from shapprune.graph.dependents import Dependencies, Dependent
@@ -41,6 +42,7 @@ class Structure:
         readers: first layer -> the layers that read the units, in the order they run.
         left_whole: layer whose units cannot be chosen or made up for -> why.
         sizes: of the network by the widths of the groups.
+        example: images that it can run on, [N, ...].
     """
 
     model: nn.Module
@@ -50,6 +52,7 @@ class Structure:
     readers: dict[str, list[Dependent]]
     left_whole: dict[str, str]
     sizes: Sizes
+    example: Tensor
 
     @classmethod
     def of(cls, model: nn.Module, example: Tensor, skip: Sequence[str] = ()) -> Structure:
@@ -85,7 +88,15 @@ class Structure:
             reasons = because(left_whole) or "it has no hidden layer"
             raise ShapPruneError(f"no units of {type(model).__name__} can leave ({reasons})")
         sizes = Sizes(model, graph, dependencies, list(groups))
-        return cls(model, graph, dependencies, groups, readers, left_whole, sizes)
+        return cls(model, graph, dependencies, groups, readers, left_whole, sizes, example)
+
+    @cached_property
+    def squared_norms(self) -> dict[str, Tensor]:
+        """First layer of each group -> the squared norms of the weights that make its units, in all its layers, [n]."""
+        return {
+            layer: squared_norms(incoming_weights(self.graph, each, self.example) for each in group)
+            for layer, group in self.groups.items()
+        }
 
     def removed(self, orders: Mapping[str, Sequence[int]], widths: Mapping[str, int]) -> dict[str, list[int]]:
         """The units that leave each layer.
@@ -129,7 +140,7 @@ class Selector:
         """
         if self.criterion != RECONSTRUCTION:
             return self._scored(images, labels)
-        return {layer: self._eliminated(layer, reads, images).order for layer, reads in self._readings(images)}
+        return {layer: self._eliminated(layer, reads).order for layer, reads in self._readings(images)}
 
     @torch.no_grad()
     def damage(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Damage]:
@@ -148,7 +159,7 @@ class Selector:
             if layer in given:
                 found = eliminate(reads, self._own_options["ridge"], given[layer])
             else:
-                found = self._eliminated(layer, reads, images)
+                found = self._eliminated(layer, reads)
             orders[layer], lost[layer] = found.order, found.lost
         halves = images[::2], images[1::2]
         measured = [self._measured(fitted, held, orders) for fitted, held in (halves, halves[::-1])]
@@ -170,10 +181,9 @@ class Selector:
         """The options of `reconstruction`, which decide how readers are fitted under other criteria too."""
         return check_options(RECONSTRUCTION, self.options if self.criterion == RECONSTRUCTION else {})
 
-    def _eliminated(self, layer: str, reads: Sequence[Reading], images: Tensor) -> Elimination:
+    def _eliminated(self, layer: str, reads: Sequence[Reading]) -> Elimination:
         """How the units of a group leave by the criterion `reconstruction`."""
-        incoming = (incoming_weights(self.structure.graph, each, images[:2]) for each in self.structure.groups[layer])
-        return eliminate_units(reads, incoming, **self._own_options)
+        return eliminate_units(reads, self.structure.squared_norms[layer], **self._own_options)
 
     def _measured(self, fitted: Tensor, held: Tensor, orders: Mapping[str, list[int]]) -> dict[str, dict[int, float]]:
         """What the outputs lose for some images, with readers fitted to others, at some widths of each group."""
