@@ -42,14 +42,49 @@ def input_rows(layer: Linear, values: Tensor) -> Tensor:
     """
     if isinstance(layer, nn.Linear):
         return values.reshape(len(values), -1, values.shape[-1])
-    how = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    if any(layer._reversed_padding_repeated_twice):
-        values = F.pad(values, layer._reversed_padding_repeated_twice, how)
-    size: tuple[int, ...]
-    size, dilation, stride = layer.kernel_size, layer.dilation, layer.stride
-    if size == (1, 1):
+    values, stride = _padded(layer, values), layer.stride
+    if layer.kernel_size == (1, 1):
         return values[:, :, :: stride[0], :: stride[1]].flatten(2).mT
-    return F.unfold(values, size, dilation, stride=stride).mT
+    return F.unfold(values, layer.kernel_size, layer.dilation, stride=stride).mT
+
+
+def some_input_rows(layer: Linear, values: Tensor, count: int, images: Tensor, positions: Tensor) -> Tensor:
+    """Lay out some of the rows of `input_rows`, without laying out the others.
+
+    Args:
+        layer: as there.
+        values: as there, of ``count`` images; an image may have several of the N, as it has several windows.
+        count: how many images there are.
+        images: int [n, 1], which of them.
+        positions: int [n, p], which positions of each in the layer's outputs.
+
+    Returns:
+        [n, p, features].
+
+    Examples:
+        >>> import torch
+        >>> from shapprune.graph.rows import input_rows, some_input_rows
+        >>> layer, values = torch.nn.Conv2d(2, 3, 3, padding=1), torch.rand(4, 2, 5, 5)
+        >>> images, positions = torch.tensor([[0], [3]]), torch.tensor([[24, 0], [7, 8]])
+        >>> rows = some_input_rows(layer, values, 4, images, positions)
+        >>> rows.shape, torch.equal(rows[1, 0], input_rows(layer, values)[3, 7])
+        (torch.Size([2, 2, 18]), True)
+    """
+    if isinstance(layer, nn.Linear):
+        return values.reshape(count, -1, values.shape[-1])[images, positions]
+    patches = _padded(layer, values)
+    for axis in (2, 3):
+        size, gap, stride = (each[axis - 2] for each in (layer.kernel_size, layer.dilation, layer.stride))
+        patches = patches.unfold(axis, gap * (size - 1) + 1, stride)[..., ::gap]
+    height, width = patches.shape[2:4]
+    parts = images * (len(values) // count) + positions // (height * width)
+    return patches[parts, :, positions // width % height, positions % width].flatten(2)
+
+
+def _padded(layer: nn.Conv2d, values: Tensor) -> Tensor:
+    how = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padding = layer._reversed_padding_repeated_twice
+    return F.pad(values, padding, how) if any(padding) else values
 
 
 def output_rows(layer: Linear, values: Tensor) -> Tensor:

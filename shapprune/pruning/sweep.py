@@ -16,14 +16,14 @@ from shapprune.graph.cut import ignore_sizes
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.lockstep import Lockstep
 from shapprune.graph.operations import Meaning, name_of, weight_of
-from shapprune.graph.rows import Linear, has_rows, input_rows, output_rows
+from shapprune.graph.rows import Linear, has_rows, output_rows, some_input_rows
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.folding import scale_of
 from shapprune.pruning.ridge import fit_ridge
 
 # A refit looks at so many numbers (128 MiB as float64), positions of an image, and positions of all images: twice as
 # many fitted no better.
-NUMBERS, POSITIONS, ROWS = 2**24, 512, 51_200
+NUMBERS, POSITIONS, ROWS = 2**24, 512, 25_600
 # Numbers in the largest value of a pass.
 PASS = 2**27
 # A share of a layer's outputs that is rounding, and not refitted.
@@ -92,15 +92,12 @@ class _Sweep:
         layer, before = self._lockstep.small.submodules[name], self._graph.modules[name]
         assert isinstance(layer, Linear)
         _, seen = self._lockstep.value(node.all_input_nodes[0])
-        outputs = output_rows(before, self._lockstep.large.env[node])[..., self._kept[name]]
-        lost = self._lost(node, name)
-        if lost is not None:
-            outputs = outputs + output_rows(before, lost)
-        inputs = input_rows(layer, seen)
-        # An image may have several rows of tokens, as windows are.
-        inputs, outputs = (each.reshape(self._images, -1, each.shape[-1]) for each in (inputs, outputs))
+        outputs, lost = self._rows(before, self._lockstep.large.env[node]), self._lost(node, name)
         images, positions = _draw_positions(layer, outputs)
-        rows, wanted = inputs[images, positions], outputs[images, positions]
+        wanted = outputs[images, positions][..., self._kept[name]]
+        if lost is not None:
+            wanted = wanted + self._rows(before, lost)[images, positions]
+        rows = some_input_rows(layer, seen, self._images, images, positions)
         missing = wanted - rows @ layer.weight.flatten(1).mT
         if layer.bias is not None:
             missing -= layer.bias
@@ -115,6 +112,11 @@ class _Sweep:
                     layer.bias.add_(shift)
                 elif norm is not None:
                     self._small.get_submodule(norm).get_buffer("running_mean").sub_(shift)
+
+    def _rows(self, layer: Linear, values: Tensor) -> Tensor:
+        """Outputs of a layer, [images, P, units]; an image may have several of the values, as it has windows."""
+        rows = output_rows(layer, values)
+        return rows.reshape(self._images, -1, rows.shape[-1])
 
     def _lost(self, node: fx.Node, name: str) -> Tensor | None:
         """What is lost of a value that is added to the outputs of a layer, in the units of its outputs."""
