@@ -6,7 +6,7 @@
 Calibration images are drawn from the training images; all test images measure. All methods have the same images at the
 same draw and the same budget of multiply-accumulates. A table that is there already is gone on with. `torch-pruning`
 are the global rankings of Torch-Pruning's own pruner, BatchNorms estimated again; `asym-in-change` is the rule of El
-Halabi et al. 2022.
+Halabi et al. 2022, `channel-pruning` that of He et al. 2017.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import torch.nn.functional as F
 import torch_pruning as tp
 from torch import Tensor, nn
 
-from benchmarks.asym_in_change import AsymInChange
 from benchmarks.cases import arguments, open_network
+from benchmarks.rivals import AsymInChange, ChannelPruning
 from shapprune.core.tables import read_rows, write_table
 from shapprune.data.prepared import draw_images, tensors
 from shapprune.gpu.device import choose_device
@@ -63,8 +63,8 @@ TORCH_PRUNING = {
     "torch-pruning magnitude": tp.importance.GroupMagnitudeImportance,
     "torch-pruning taylor": tp.importance.GroupTaylorImportance,
 }
-ASYM_IN_CHANGE = "asym-in-change"
-ALL_METHODS = [*METHODS, *TORCH_PRUNING, ASYM_IN_CHANGE]
+RIVALS = {"asym-in-change": AsymInChange, "channel-pruning": ChannelPruning}
+ALL_METHODS = [*METHODS, *TORCH_PRUNING, *RIVALS]
 COLUMNS = (
     *("net", "weights", "images", "draw", "method", "budget", "macs", "share"),
     *("agreement", "agreement_low", "agreement_high", "agreement_test", "loss", "accuracy", "accuracy_intact"),
@@ -160,8 +160,8 @@ def _by_others(
     model: nn.Module, images: Tensor, labels: Tensor, method: str, shares: Sequence[float]
 ) -> Iterator[tuple[float, nn.Module]]:
     """Networks by a method that is not of this project."""
-    if method == ASYM_IN_CHANGE:
-        rule = AsymInChange(model, images)
+    if method in RIVALS:
+        rule = RIVALS[method](model, images)
         yield from ((share, rule.within(share * count_macs(model, images))) for share in shares)
     else:
         yield from (
