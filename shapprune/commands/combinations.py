@@ -13,10 +13,10 @@ from shapprune.pruning.target import MEASURES, Target
 # One of them says that units leave by their scores alone, layer by layer.
 BY_SCORES = ("widths", "negative", "loss_growth", "scores", "sequential")
 _ONLY_BY_SCORES = ("payoff", "coupled")
-_ONLY_BUDGETS = ("budgets", "measure", "megabytes", "milliseconds", "allocation", "distil", "minutes", "flip")
+_ONLY_BUDGETS = ("budgets", "measure", "megabytes", "milliseconds", "allocation", "copies", "distil", "minutes", "flip")
 # One of them says that branches or blocks leave, whole.
 PARTS = ("branches", "blocks")
-_ONLY_UNITS = ("allocation", "distil", "minutes", "flip", "measure", "coupled", "scores", "sequential")
+_ONLY_UNITS = ("allocation", "copies", "distil", "minutes", "flip", "measure", "coupled", "scores", "sequential")
 _HOW_FAR = (
     *("macs", "parameters", "megabytes", "milliseconds", "ratio", "budgets", "widths", "negative", "loss_growth"),
     *PARTS,
@@ -95,6 +95,8 @@ def _check_budget_options(arguments: argparse.Namespace) -> None:
         raise ShapPruneError("--measure says what --budgets are shares of; give --budgets, or a single budget")
     if arguments.minutes is not None and arguments.distil not in (None, "auto"):
         raise ShapPruneError(f"--minutes decides the steps of --distil auto, not of --distil {arguments.distil}")
+    if arguments.copies is not None and arguments.repair != "least-squares":
+        raise ShapPruneError(f"--copies are for --repair least-squares, not for --repair {arguments.repair}")
     if arguments.aggregate is not None and arguments.criterion in (None, "reconstruction"):
         raise ShapPruneError("--aggregate goes with a --criterion that scores images one by one, not reconstruction")
     timed = arguments.milliseconds is not None or arguments.measure == "milliseconds"

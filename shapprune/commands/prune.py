@@ -102,6 +102,12 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
         help=f"mend what is left with the same images: {', '.join(REPAIRS)}; default: least-squares",
     )
     group.add_argument(
+        "--copies",
+        metavar="N",
+        help="changed copies of each image that the repair sees beside it: auto (default) takes four if they help on"
+        " images left out",
+    )
+    group.add_argument(
         "--distil",
         metavar="STEPS",
         help="train it on the same images to do what the intact network does: auto (default) takes as many steps as fit"
@@ -111,7 +117,8 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--flip",
         action=argparse.BooleanOptionalAction,
-        help="mirror images while distilling, never for digits, text or one-sided pictures; default: with 3 channels",
+        help="mirror images in copies and while distilling, never for digits, text or one-sided pictures; default: with"
+        " 3 channels",
     )
     group.add_argument("--multiple", type=int, default=1, metavar="M", help="keep a multiple of M units in each layer")
     group.add_argument("--skip", nargs="+", default=[], metavar="LAYER", help="leave these layers whole")

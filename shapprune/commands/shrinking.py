@@ -95,7 +95,8 @@ def read_how(arguments: argparse.Namespace) -> How:
         aggregate=arguments.aggregate or "mean",
         allocation=arguments.allocation or "damage",
         repair=arguments.repair,
-        steps=_read_steps(arguments.distil or "auto"),
+        copies=_read_number("copies", arguments.copies),
+        steps=0 if arguments.distil == "none" else _read_number("distil", arguments.distil, "none"),
         multiple=arguments.multiple,
         skip=arguments.skip,
         seed=arguments.seed,
@@ -104,12 +105,13 @@ def read_how(arguments: argparse.Namespace) -> How:
     )
 
 
-def _read_steps(text: str) -> int | None:
-    if text == "auto":
+def _read_number(name: str, text: str | None, *others: str) -> int | None:
+    """Read a number that may be auto, which is None."""
+    if text in (None, "auto"):
         return None
-    if text != "none" and not text.isdecimal():
-        raise ShapPruneError(f"--distil {text} is not auto, none or a number of steps")
-    return 0 if text == "none" else int(text)
+    if not text.isdecimal():
+        raise ShapPruneError(f"--{name} {text} is not {', '.join(['auto', *others])} or a number")
+    return int(text)
 
 
 def _prepare(arguments: argparse.Namespace, budgets: Sequence[Budget]) -> Fitting:

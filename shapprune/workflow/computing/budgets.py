@@ -67,6 +67,7 @@ def _how(parts: Mapping[str, Any]) -> How:
     same = ("criterion", "options", "aggregate", "allocation", "repair", "multiple")
     return How(
         **{name: parts[name] for name in same},
+        copies=None if parts["copies"] == "auto" else parts["copies"],
         steps=parts["distil"],
         augmentation=parts.get("augment", ()),
         seed=parts["trial"],

@@ -45,7 +45,8 @@ class FitBudgets(_OfMethod):
         section = self.config["budgets"]
         method = section["methods"][at["method"]]
         scorer = {**method["options"], "method": method["criterion"]}
-        how = {key: value for key, value in method.items() if key != "augment" or method["distil"]}
+        changes = method["distil"] or (method["repair"] == "least-squares" and method["copies"] != 0)
+        how = {key: value for key, value in method.items() if key != "augment" or changes}
         for trial in range(section["trials"]):
             for size in section["sizes"]:
                 names = {"measure": section["measure"], "budget": size, "images": section["images"], "trial": trial}

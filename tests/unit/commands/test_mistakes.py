@@ -41,6 +41,8 @@ MISTAKES = {
     "measure alone": (["--macs", "50%", "--measure", "macs"], "--measure .*--budgets"),
     "one image": (["--macs", "50%", "--images", "1"], "1 image calibrates, 2 or more"),
     "distil": (["--macs", "50%", "--distil", "some"], "--distil some "),
+    "copies": (["--macs", "50%", "--copies", "-1"], "--copies -1 is not auto or a number"),
+    "copies without repair": (["--macs", "50%", "--copies", "2", "--repair", "none"], "--copies .*--repair none"),
     "minutes": (["--macs", "50%", "--minutes", "-1"], "-1.0 minutes"),
     "minutes without end": (["--macs", "50%", "--minutes", "inf"], "inf minutes .* finite"),
     "minutes for steps": (["--macs", "50%", "--minutes", "1", "--distil", "5"], "--minutes .*--distil 5"),

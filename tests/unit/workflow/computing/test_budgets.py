@@ -32,6 +32,7 @@ HOW = {
     "aggregate": "mean",
     "allocation": "damage",
     "repair": "least-squares",
+    "copies": "auto",
     "multiple": 1,
     "distil": 8,
     "augment": [],

@@ -52,6 +52,7 @@ CONFIG = {
         "methods": {
             "lean": {"criterion": "reconstruction", "distil": 10},
             "taylor": {"distil": 0},
+            "taylor-plain": {"criterion": "taylor", "copies": 0, "distil": 0},
         },
     },
 }

@@ -90,7 +90,9 @@ CHANGES = {
     "budgets.methods.lean.repair": ("none", FITTED),
     "budgets.methods.lean.distil": (20, FITTED),
     "budgets.methods.lean.augment": ([], FITTED),
-    "budgets.methods.taylor.augment": ([], set()),  # nothing is distilled
+    "budgets.methods.lean.copies": (2, FITTED),
+    "budgets.methods.taylor.augment": ([], FITTED),  # nothing is distilled, but the repair sees copies
+    "budgets.methods.taylor-plain.augment": ([], set()),  # nor does it see any here
     "budgets.methods.lean.multiple": (2, FITTED),
 }
 # These say which tasks there are; what was there keeps its key.
@@ -122,7 +124,20 @@ WHICH = {
     "budgets.onnx": False,
     "budgets.methods": {"lean": {"criterion": "reconstruction", "distil": 10}},
 }
-NAMES = {"one", "norms", "walks", "staged", "gradient", "fresh", "half", "other", "shared", "lean", "taylor"}
+NAMES = {
+    "one",
+    "norms",
+    "walks",
+    "staged",
+    "gradient",
+    "fresh",
+    "half",
+    "other",
+    "shared",
+    "lean",
+    "taylor",
+    "taylor-plain",
+}
 
 
 def with_value(key: str, value: object) -> dict:

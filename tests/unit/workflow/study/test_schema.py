@@ -214,6 +214,7 @@ PROTOCOL_MISTAKES = [
     ({"budgets.onnx": "yes"}, "budgets.onnx", "'yes'", "true or false"),
     ({"budgets.methods.reconstruction.distil": -1}, "budgets.methods.reconstruction.distil", "-1", "at least 0"),
     ({"budgets.methods.reconstruction.distil": "auto"}, "budgets.methods.reconstruction.distil", "'auto'", "whole"),
+    ({"budgets.methods.reconstruction.copies": "some"}, "budgets.methods.reconstruction.copies", "'some'", "auto"),
     (
         {"budgets.methods.reconstruction.repair": "ols"},
         "budgets.methods.reconstruction.repair",
