@@ -34,12 +34,13 @@ class Agreement(NamedTuple):
         return f"{self.estimate:.1%} ({self.low:.1%} to {self.high:.1%})"
 
 
-def divergence(whole: Tensor, outputs: Tensor) -> Tensor:
+def divergence(whole: Tensor, outputs: Tensor, temperature: float = 1.0) -> Tensor:
     """The mean Kullback-Leibler divergence of outputs from those of the whole network, in nats.
 
     Args:
         whole: outputs before the softmax, [N, classes, ...].
         outputs: as many.
+        temperature: that both are divided by before the softmax.
 
     Examples:
         >>> import torch
@@ -48,7 +49,7 @@ def divergence(whole: Tensor, outputs: Tensor) -> Tensor:
         >>> divergence(outputs, outputs).item(), divergence(outputs, -outputs).item() > 0.5
         (0.0, True)
     """
-    return divergences(whole, outputs, 1).mean()
+    return divergences(whole / temperature, outputs / temperature, 1).mean()
 
 
 def agree(whole: Tensor, outputs: Tensor) -> Tensor:

@@ -146,8 +146,9 @@ class Selector:
     def damage(self, images: Tensor, labels: Tensor | None = None) -> dict[str, Damage]:
         """Measure what the outputs lose when one group loses units, by its order.
 
-        Readers are fitted to one half of the images and the outputs looked at on the other: where a layer has more
-        inputs than there are rows, any loss could be made up for on the images that it is fitted to.
+        Readers are fitted to one half of the images and the outputs looked at on the other, and `reconstruction` orders
+        units by the same half: on the images that they were made with, orders and fits look better than they are, and
+        most so in wide layers. Other criteria score the units once, with all images.
 
         Args:
             images: calibration images, [N, ...].
@@ -162,7 +163,7 @@ class Selector:
                 found = self._eliminated(layer, reads)
             orders[layer], lost[layer] = found.order, found.lost
         halves = images[::2], images[1::2]
-        measured = [self._measured(fitted, held, orders) for fitted, held in (halves, halves[::-1])]
+        measured = [self._measured(fitted, held, given) for fitted, held in (halves, halves[::-1])]
         shares = [len(half) / len(images) for half in reversed(halves)]
         return {
             layer: Damage(
@@ -185,13 +186,20 @@ class Selector:
         """How the units of a group leave by the criterion `reconstruction`."""
         return eliminate_units(reads, self.structure.squared_norms[layer], **self._own_options)
 
-    def _measured(self, fitted: Tensor, held: Tensor, orders: Mapping[str, list[int]]) -> dict[str, dict[int, float]]:
-        """What the outputs lose for some images, with readers fitted to others, at some widths of each group."""
+    def _measured(self, fitted: Tensor, held: Tensor, given: Mapping[str, list[int]]) -> dict[str, dict[int, float]]:
+        """What the outputs lose for some images, with readers fitted to others, at some widths of each group.
+
+        Args:
+            fitted: images that readers are fitted to, and that put units in order.
+            held: images on which outputs are looked at.
+            given: orders that have been made by other means.
+        """
         meter, found = DamageMeter(self.structure.model, held), {}
         for layer, reads in self._readings(fitted):
             keep = levels(self.structure.sizes.full[layer], self.multiple)
             names = (each.name for each in self.structure.readers[layer])
-            fits = fit_to_fewer(reads, orders[layer], keep, self._own_options["ridge"])
+            order = given[layer] if layer in given else self._eliminated(layer, reads).order
+            fits = fit_to_fewer(reads, order, keep, self._own_options["ridge"])
             found[layer] = meter.measure(dict(zip(names, reads, strict=True)), fits)
         return found
 
