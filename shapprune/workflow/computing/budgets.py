@@ -17,6 +17,7 @@ from shapprune.networks.batches import in_batches
 from shapprune.networks.losses import hits, logits_of, mean_loss
 from shapprune.networks.storage import save
 from shapprune.pruning.budget import Budget
+from shapprune.pruning.damage import Damage
 from shapprune.pruning.divergence import agree, answers
 from shapprune.pruning.maker import How
 from shapprune.pruning.shrink import Pruned, Shrinker
@@ -29,38 +30,55 @@ _BATCH = 50  # test images at a time
 def keep_fitted(run: Run, work: Work) -> None:
     """Make the network fit each budget that is missing, measure what is left on test images, and keep it.
 
-    The budgets of a trial share its images, orders and damage. Distilling that was cut off goes on from the file
-    ``work.unfinished``.
+    The budgets of a trial share its images, orders and damage, which is a task of its own, so methods and later budgets
+    share it too. Distilling that was cut off goes on from the file ``work.unfinished``.
 
     Args:
         run: the network.
         work: has the tasks, which are all of one method.
     """
     training, _ = splits(len(run.image_set.train_labels), len(run.validation))
-    tasks = {label: work.tasks[label]["parts"] for label in work.missing}
 
     @lru_cache(maxsize=1)
-    def test(trial: int | None) -> _Test:
-        return _Test(run, trial, next(iter(tasks.values()))["test_images"])
+    def test(trial: int | None, images: int | str) -> _Test:
+        return _Test(run, trial, images)
 
-    for trial in track(list(dict.fromkeys(parts["trial"] for parts in tasks.values())), "trials"):
-        fitting = {label: parts for label, parts in tasks.items() if parts["trial"] == trial}
-        parts = next(iter(fitting.values()))
+    trials = dict.fromkeys(task["parts"]["trial"] for task in work.missing.values())
+    for trial in track(list(trials), "trials"):
+        of_trial = {label: task["parts"] for label, task in work.tasks.items() if task["parts"]["trial"] == trial}
+        sizes = {label: parts for label, parts in of_trial.items() if "budget" in parts}
+        parts = next(iter(sizes.values()))
         chosen = draw_images(training, parts["images"], trial)
         images, _ = tensors(run.image_set, "train", chosen)
-        shrinker = Shrinker(run.model, images, how=_how(parts))
-        budgets = {label: Budget.of(each["measure"], each["budget"]) for label, each in fitting.items()}
+        shared = list(of_trial.keys() - sizes.keys())  # the task of the damage, if there is one
+        known = [_damage(work.facts[label]) for label in shared if label in work.facts]
+        shrinker = Shrinker(run.model, images, how=_how(parts), damage=next(iter(known), None))
+        budgets = {
+            label: Budget.of(each["measure"], each["budget"]) for label, each in sizes.items() if label in work.missing
+        }
         for budget in budgets.values():
             shrinker.check(budget)
+        for label in work.missing.keys() & shared:
+            work.keep(label, _facts_of(shrinker.damage))
+        measure = test(None if parts["test_images"] == "all" else trial, parts["test_images"]).measure
         for label, budget in budgets.items():
             pruned = shrinker.shrink(budget, work.unfinished)
-            measured = test(None if parts["test_images"] == "all" else trial).measure(pruned.model)
-            facts = {**work.tasks[label]["names"], "network": dict(run.network), **_facts(pruned), **measured}
-            path = work.path(label, ".safetensors")
-            save(pruned.model, path, **facts, calibration=chosen.tolist(), **machine_facts(run.device))
+            facts = {"network": dict(run.network), **_facts(pruned), **measure(pruned.model)}
+            facts = {**work.tasks[label]["names"], **facts, "calibration": chosen.tolist()}
+            save(pruned.model, work.path(label, ".safetensors"), **facts, **machine_facts(run.device))
             work.keep_files(label, ".safetensors")
             if work.unfinished is not None:
                 work.unfinished.unlink(missing_ok=True)
+
+
+def _facts_of(damage: Mapping[str, Damage]) -> dict[str, Any]:
+    """The damage of each layer as the store keeps it."""
+    return {layer: {**vars(each), "measured": list(each.measured.items())} for layer, each in damage.items()}
+
+
+def _damage(facts: Mapping[str, Any]) -> dict[str, Damage]:
+    """The damage of each layer, from what is in the store."""
+    return {layer: Damage(**{**each, "measured": dict(each["measured"])}) for layer, each in facts.items()}
 
 
 def _how(parts: Mapping[str, Any]) -> How:

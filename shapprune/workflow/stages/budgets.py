@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from shapprune.workflow.stages.stage import RUN, Place, Planned, Stage, Table, functions_of
+
+# What decides the damage of layers; methods that differ in other things share it.
+DAMAGE = ("criterion", "options", "aggregate", "multiple")
 
 
 class _OfMethod(Stage):
@@ -41,23 +45,21 @@ class FitBudgets(_OfMethod):
     logged = "budget"
 
     def tasks(self, at: Place) -> Iterator[Planned]:
-        """One task a budget and trial."""
+        """One task a budget and trial, and one a trial whose result its budgets share: the damage of each layer."""
         section = self.config["budgets"]
         method = section["methods"][at["method"]]
         scorer = {**method["options"], "method": method["criterion"]}
+        task = partial(self.task, at, consumes={"model": self.network(at)}, functions=functions_of(scorer))
         changes = method["distil"] or (method["repair"] == "least-squares" and method["copies"] != 0)
         how = {key: value for key, value in method.items() if key != "augment" or changes}
         for trial in range(section["trials"]):
+            if method["allocation"] == "damage":
+                parts = {name: method[name] for name in DAMAGE} | {"images": section["images"], "trial": trial}
+                yield task(f"damage/trial{trial}", parts, shown=False)
             for size in section["sizes"]:
                 names = {"measure": section["measure"], "budget": size, "images": section["images"], "trial": trial}
-                yield self.task(
-                    at,
-                    f"{section['measure']}{size:.12g}/trial{trial}",
-                    {**how, **names, "test_images": section["test_images"]},
-                    consumes={"model": self.network(at)},
-                    names=names,
-                    functions=functions_of(scorer),
-                )
+                label = f"{section['measure']}{size:.12g}/trial{trial}"
+                yield task(label, {**how, **names, "test_images": section["test_images"]}, names=names)
 
 
 class ExportBudgets(_OfMethod):
@@ -76,4 +78,5 @@ class ExportBudgets(_OfMethod):
     def tasks(self, at: Place) -> Iterator[Planned]:
         """One task a network."""
         for label, fitted in self.study.tasks("fit_budgets", at).items():
-            yield self.task(at, label, {}, consumes={"fitted": fitted}, names=fitted.names)
+            if fitted.stem is not None:
+                yield self.task(at, label, {}, consumes={"fitted": fitted}, names=fitted.names)

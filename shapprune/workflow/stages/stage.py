@@ -151,6 +151,7 @@ class Stage(ABC):
         consumes: Mapping[str, Planned | Mapping[str, Planned]] | None = None,
         names: Mapping[str, Any] | None = None,
         functions: tuple[str, ...] = (),
+        shown: bool = True,
     ) -> Planned:
         """A task of a job.
 
@@ -161,13 +162,14 @@ class Stage(ABC):
             consumes: the tasks that it consumes; their keys become parts.
             names: what tables and manifests say of it beside the wildcards of the job.
             functions: entry points of its code beside the script.
+            shown: whether it has files in ``results``, if the stage's tasks have; the store has its result anyway.
         """
         consumes = consumes or {}
         keys = {part: _each(consumed, lambda one: one.task.key) for part, consumed in consumes.items()}
         wildcards = {name: at[name] for name in self.wildcards}
         task = Task(self.script or self.rule, {**keys, **parts}, functions)
         stem = output = None
-        if self.place is not None and not self.place.endswith(".json"):
+        if shown and self.place is not None and not self.place.endswith(".json"):
             stem = f"{self.place.format(**wildcards)}/{label}"
             output = next(path for path in self.paths(wildcards) if _has(path, stem))
         return Planned(label, task, {**wildcards, **(names or {})}, stem, output, consumes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from shapprune.workflow.computing.budgets import keep_fitted
 from shapprune.workflow.computing.collect import manifests
 from shapprune.workflow.computing.export import keep_exported
 from shapprune.workflow.computing.run import Run
+from shapprune.workflow.stages.budgets import DAMAGE
 from shapprune.workflow.stages.registry import TABLES
 from shapprune.workflow.store.keys import Task
 from shapprune.workflow.store.work import Work
@@ -58,6 +60,10 @@ def work_in(folder: Path, test_images: int | str = "all", **how) -> Work:
         described = Task("fit_budgets", {**HOW, **how, **names, "test_images": test_images}).describe()
         names |= {"net": "small", "seed": 0, "method": "lean"}
         tasks[label] = described | {"names": names, "stem": str(folder / "lean" / label), "consumes": {}}
+    for trial in (0, 1):
+        parts = {name: {**HOW, **how}[name] for name in DAMAGE} | {"images": 24, "trial": trial}
+        described = Task("fit_budgets", parts).describe()
+        tasks[f"damage/trial{trial}"] = described | {"names": {}, "stem": None, "consumes": {}}
     work = Work(folder / "store", tasks, folder / "unfinished")
     work.find()
     return work
@@ -90,6 +96,24 @@ def test_budgets_of_a_trial_share_what_they_can(run, tmp_path, monkeypatch):
     monkeypatch.setattr(selection.Selector, "damage", lambda *given: measured.append(len(given[1])) or measure(*given))
     keep_fitted(run, work_in(tmp_path, distil=0))
     assert measured == [24, 24]  # once a trial
+    keep_fitted(run, work_in(tmp_path, copies=0))  # another method with the same orders takes what is in the store
+    assert measured == [24, 24]
+    keep_fitted(run, work_in(tmp_path, criterion="weight-norm", options={}, distil=0))
+    assert measured == [24] * 4
+
+
+def test_damage_from_the_store_is_that_which_was_measured(run, tmp_path):
+    keep_fitted(run, work_in(tmp_path / "whole", distil=0))
+    keep_fitted(run, work_in(tmp_path / "other", distil=0))
+    for record in (tmp_path / "other" / "store").glob("*/*/manifest.json"):
+        if "budget" in read_json(record)["parts"]:
+            shutil.rmtree(record.parent)
+    work = work_in(tmp_path / "other", distil=0)
+    assert set(work.missing) == set(LABELS)
+    keep_fitted(run, work)
+    for label in LABELS:
+        one, other = (read_json(tmp_path / folder / "lean" / f"{label}.json") for folder in ("whole", "other"))
+        assert one["sha256"] == other["sha256"]
 
 
 def test_a_job_that_was_cut_off_makes_what_is_missing(run, tmp_path, monkeypatch):
@@ -139,7 +163,7 @@ def test_networks_are_exported(run, tmp_path):
     keep_fitted(run, work)
     write_prepared(tmp_path / "some.npz", run.image_set)
     tasks = {}
-    for label, task in work.tasks.items():
+    for label, task in ((label, work.tasks[label]) for label in LABELS):
         consumes = {"fitted": task["stem"]}
         described = Task("export_budgets", {"fitted": task["key"]}).describe()
         tasks[label] = described | {"names": {}, "stem": str(tmp_path / "onnx" / label), "consumes": consumes}
