@@ -27,6 +27,7 @@ ACROSS = {
     "criteria": 0.5,
     "game": 2.3,
     "shapley": 4.6,
+    "parameters": 0.0,
     "pruning": 6.5,
     "networks": 7.9,
     "oracle": 9.4,
