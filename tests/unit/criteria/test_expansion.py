@@ -98,6 +98,15 @@ def test_where_the_loss_is_quadratic_in_the_rows_values_are_exact():
     assert (score(g, "model-shapley", scope="rows", sign="paper").aggregate("mean") - truth).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("layer", ["features.0", "fc"])
+def test_the_first_order_of_rows_behind_a_relu_is_the_signed_taylor_score(layer):
+    model = randomise(ConvNetwork())
+    model.features[1] = nn.Identity()
+    g = LayerGame(model, layer, images(6), labels(6))
+    found = score(g, "model-shapley", order="first", scope="rows").aggregate("mean")
+    torch.testing.assert_close(found, score(g, "taylor", signed=True).aggregate("mean"), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", COSTS)
 @pytest.mark.parametrize("payoff", ["margin", "kl"])
 def test_other_payoffs(name, payoff):
