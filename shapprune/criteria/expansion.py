@@ -72,7 +72,7 @@ def gradient(game: LayerGame, scope: Literal["all", "rows"] = "all") -> Tensor:
     Raises:
         ShapPruneError: the payoff has no gradient, or what depends on the units cannot be followed.
 
-    Source: section 5 of Chu et al. 2025, "Model Shapley".
+    Source: the baselines of Chu et al. 2025, "Model Shapley".
     """
     pooling = pool_units(game.model, game.layer, game.images, scope=scope)
     return pooling({name: each.abs() for name, each in mean_gradients(game, pooling.names).items()})[None]
@@ -92,7 +92,7 @@ def gradient_trace(game: LayerGame, scope: Literal["all", "rows"] = "all") -> Te
     Raises:
         ShapPruneError: the payoff has no gradient, or what depends on the units cannot be followed.
 
-    Source: section 5 of Chu et al. 2025, "Model Shapley".
+    Source: the baselines of Chu et al. 2025, "Model Shapley".
     """
     pooling = pool_units(game.model, game.layer, game.images, scope=scope)
     return pooling(weights_times_gradients(game, pooling.names))[None]
@@ -112,7 +112,7 @@ def obd(game: LayerGame, scope: Literal["all", "rows"] = "all") -> Tensor:
     Raises:
         ShapPruneError: the payoff has no gradient, or what depends on the units cannot be followed.
 
-    Source: LeCun, Denker and Solla 1990, "Optimal brain damage", Eq. 5.
+    Source: LeCun, Denker and Solla 1990, "Optimal brain damage".
     """
     return _expanded(game, Expansion("fisher", "parameter"), scope, "sum").second["units"][None]
 

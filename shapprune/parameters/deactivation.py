@@ -47,7 +47,7 @@ def deactivate(
         >>> neurons[2].weight.bool().tolist()
         [[True, False, True, False]]
 
-    Source: section 5 of Chu et al. 2025, deactivation at inference; there rows of each matrix.
+    Source: deactivation at inference of Chu et al. 2025, where it is rows of each matrix that leave.
     """
     if not 0 < share < 1:
         raise ShapPruneError(f"share {share} is not strictly between 0 and 1")

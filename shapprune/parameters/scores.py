@@ -117,6 +117,8 @@ def score_parameters(
     began = time.perf_counter()
     expansion = expansion or Expansion()
     chosen = choose_parameters(model, pooling.names if names is None and pooling is not None else names)
+    if pooling is not None and (missing := [name for name in pooling.names if name not in chosen.weights]):
+        raise ShapPruneError(f"units have a part of {missing[0]!r}, which is not among the parameters to be scored")
     losses = Losses(model, chosen, payoff, inputs, labels)
     with (
         mode(model, training=False),

@@ -233,6 +233,12 @@ def of_bad_input(**options):
     return lambda: score_parameters(small_network(), *examples(), Expansion(**options))
 
 
+def of_other_units():
+    model = small_network()
+    pooling = Pooling(row_parts(model, "2.weight"))
+    return score_parameters(model, *examples(), names=["0.weight"], pooling=pooling)
+
+
 def of_integers():
     model = small_network()
     model.codes = nn.Parameter(torch.zeros(3, dtype=torch.int8), requires_grad=False)
@@ -264,6 +270,7 @@ def of_zeros():
         (lambda: score_parameters(small_network(), *examples(), names=["0.wieght"]), "did you mean '0.weight'?"),
         (lambda: score_parameters(small_network(), *examples(), names=[]), "has no floating-point parameters"),
         (lambda: score_parameters(nn.ReLU(), *examples()), "ReLU has no floating-point parameters"),
+        (of_other_units, "units have a part of '2.weight', which is not among"),
         (of_integers, "parameter 'codes' is torch.int8"),
         (of_zeros, "are not finite"),
     ],
