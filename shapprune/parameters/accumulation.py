@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError
 
-SIGNS = {"corrected": 0.5, "paper": -0.5}
+SIGNS = {"corrected": 0.5, "paper": -0.5}  # what theta (H theta) is multiplied with
 ABSOLUTES = ("none", "batch", "sum")
 
 
@@ -72,19 +72,17 @@ class Sums:
     """The terms of first and second order of batch after batch, and their sum.
 
     Args:
-        sign: ``corrected``, theta (H theta) / 2 is added to -g theta, or ``paper``, it is taken away.
         absolute: ``batch``: absolute values of each batch's terms are added up; ``sum``: of the mean; ``none``.
         alpha: as for `Accumulated`.
         unbiased: as there.
     """
 
-    def __init__(self, sign: str, absolute: str, alpha: float | None, unbiased: bool):
-        self._factor, self._absolute = SIGNS[sign], absolute
+    def __init__(self, absolute: str, alpha: float | None, unbiased: bool):
+        self._absolute = absolute
         self._means = {term: Accumulated(alpha, unbiased) for term in ("first", "second", "both")}
 
-    def add(self, first: Mapping[str, Tensor], products: Mapping[str, Tensor], examples: int) -> None:
-        """Add a batch: -g theta and theta (H theta) by name; no products where there is no second order."""
-        second = {name: each * self._factor for name, each in products.items()}
+    def add(self, first: Mapping[str, Tensor], second: Mapping[str, Tensor], examples: int) -> None:
+        """Add the terms of a batch by name; ``second`` is empty where there is no second order."""
         if self._absolute == "batch":  # only then the sum of both terms has a mean of its own
             both = {name: (each + second[name] if second else each).abs() for name, each in first.items()}
             self._means["both"].add(both, examples)

@@ -67,13 +67,15 @@ class Curvature:
         gradients = self._gradients(self._losses(inputs, labels).mean(), again=True)
         products = [torch.zeros_like(each) for each in self._values]
         for members in self._blocks.members():
-            along = torch.stack([(gradients[at] * self._values[at] * mask).sum() for at, mask in members]).sum()
+            inside = [self._values[at] if mask.all() else self._values[at] * mask for at, mask in members]
+            terms = [(gradients[at] * each).sum() for (at, _), each in zip(members, inside, strict=True)]
+            along = torch.stack(terms).sum()
             if not along.requires_grad:  # the loss is linear in the block
                 continue
             wanted = [self._weights[at] for at, _ in members]
             found = torch.autograd.grad(along, wanted, retain_graph=True, materialize_grads=True)
             for (at, mask), each in zip(members, found, strict=True):
-                products[at] += each * mask
+                products[at].addcmul_(each, mask.to(each.dtype))
         return [each.detach() for each in gradients], products
 
     def _by_examples(self, inputs: Tensor, labels: Tensor) -> tuple[list[Tensor], list[Tensor]]:

@@ -12,7 +12,7 @@ taken at theta = 0; ``sign="paper"`` follows it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from shapprune.game.payoffs import Payoff
 from shapprune.networks.modes import mode, outside_inference
 from shapprune.networks.precision import at_precision
 from shapprune.networks.randomness import reproducible_sums, seeded
-from shapprune.parameters.accumulation import Sums
+from shapprune.parameters.accumulation import SIGNS, Sums
 from shapprune.parameters.blocks import Blocks
 from shapprune.parameters.choice import Chosen, choose_parameters
 from shapprune.parameters.curvature import Curvature
@@ -162,7 +162,7 @@ class _Scoring:
 
     def __init__(self, chosen: Chosen, pooling: Pooling | None, expansion: Expansion, curvature: Curvature):
         self._chosen, self._pooling, self._expansion, self._curvature = chosen, pooling, expansion, curvature
-        self.sums, self.seconds = Sums(expansion.sign, expansion.absolute, expansion.alpha, expansion.unbiased), 0.0
+        self.sums, self.seconds = Sums(expansion.absolute, expansion.alpha, expansion.unbiased), 0.0
 
     def run(self, losses: Losses, checkpoint: Path | None) -> None:
         """Go through all batches, or those that a checkpoint lacks."""
@@ -175,7 +175,9 @@ class _Scoring:
         written = began
         batches = losses.batches(self._expansion.batch)
         for inputs, answers in track(batches[done:], "batches"):
-            self.sums.add(*self._terms(inputs, losses.answers_of(inputs, answers)), len(inputs))
+            first, second = self._terms(inputs, losses.answers_of(inputs, answers))
+            self.sums.add(first, second, len(inputs))
+            del first, second  # the next batch needs the room
             done += 1
             if checkpoint is not None and time.perf_counter() - written >= INTERVAL:
                 seconds, reached = self.seconds + time.perf_counter() - began, sorted(self._curvature.reached)
@@ -183,15 +185,14 @@ class _Scoring:
                 save_checkpoint(checkpoint, identity, state)
                 written = time.perf_counter()
 
-    def _terms(self, inputs: Tensor, answers: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """-g theta and theta (H theta) of a batch, of each parameter or pooled to units."""
-        gradients, products = self._curvature.of(inputs, answers)
-        thetas = {name: each.detach() for name, each in self._chosen.weights.items()}
-        found = []
-        for factors in ([each.neg() for each in gradients], products):
-            terms = {name: factor * theta for factor, (name, theta) in zip(factors, thetas.items(), strict=False)}
-            found.append(terms if self._pooling is None or not terms else {"units": self._pooling(terms)})
-        return found[0], found[1]
+    def _terms(self, inputs: Tensor, answers: Tensor) -> Iterator[dict[str, Tensor]]:
+        """The terms of first and second order of a batch, of each parameter or pooled to units."""
+        factors = -1.0, SIGNS[self._expansion.sign]
+        for found, factor in zip(self._curvature.of(inputs, answers), factors, strict=True):
+            terms = {}
+            for name, weight in self._chosen.weights.items() if found else ():
+                terms[name] = found.pop(0) * weight.detach() * factor  # what is used is let go of
+            yield terms if self._pooling is None or not terms else {"units": self._pooling(terms)}
 
     def _identity(self, losses: Losses) -> str:
         """All that decides the outcome, as text."""
