@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from shapprune.core.errors import ShapPruneError
 from shapprune.networks.state_dicts import fill
 from shapprune.networks.storage import read_tensors, write_tensors
 from shapprune.parameters.choice import first_names
@@ -33,7 +32,7 @@ def save_quantised(network: QuantisedNetwork, path: str | Path, **facts: Any) ->
         facts: further entries of the manifest, as JSON can hold them.
 
     Raises:
-        ShapPruneError: a tensor of the network has the name of another's codes or scales; or as `write_tensors`.
+        ShapPruneError: another file has the same manifest, or a fact is not finite.
 
     Examples:
         >>> import pathlib, tempfile, torch
@@ -50,8 +49,6 @@ def save_quantised(network: QuantisedNetwork, path: str | Path, **facts: Any) ->
     """
     tensors = {name: each for name, each in own_tensors(network.model).items() if name not in network.weights}
     for name, each in network.weights.items():
-        if taken := {f"{name}{_CODES}", f"{name}{_SCALES}"} & tensors.keys():
-            raise ShapPruneError(f"the network has a tensor {taken.pop()!r}, as codes or scales of a weight are called")
         tensors |= {f"{name}{_CODES}": pack(each.codes, each.bits), f"{name}{_SCALES}": each.scales}
     quantised = {name: {"bits": each.bits, "shape": list(each.codes.shape)} for name, each in network.weights.items()}
     write_tensors(path, tensors, {**facts, "quantised": quantised})

@@ -1,4 +1,4 @@
-"""Networks of few parameters, whose Hessians can be written down."""
+"""Networks of few parameters, whose Hessians can be written down, and weights to quantise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from shapprune.game.payoffs import minus_loss
-from tests.toys import randomise
+from tests.toys import ConvNetwork, randomise
 
 
 def minus_output(outputs, labels):
@@ -88,3 +88,20 @@ def cut(matrix: Tensor, block: str) -> Tensor:
     """A matrix [31, 31] with zeros between blocks."""
     places = torch.tensor(BLOCKS[block])
     return matrix * (places[:, None] == places)
+
+
+# Those of `network` that have weights to quantise.
+LAYERS = ["features.0", "features.4", "fc", "output"]
+
+
+def network() -> nn.Module:
+    """A small convolutional network in eval mode."""
+    return randomise(ConvNetwork()).eval()
+
+
+def drawn(rows: int = 6, columns: int = 40, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """A weight and the Hessian of inputs that go together."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(rows, columns, generator=generator)
+    inputs = torch.randn(200, columns, generator=generator) @ torch.randn(columns, columns, generator=generator)
+    return weight, 2 * inputs.T @ inputs / 200

@@ -1,4 +1,4 @@
-"""Quantised networks: their weights, sizes, files, and Hessians of their inputs."""
+"""Quantised networks: their weights, sizes and files."""
 
 from __future__ import annotations
 
@@ -10,37 +10,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-import shapprune
 from shapprune import ShapPruneError
-from shapprune.parameters import hessians as module
 from shapprune.parameters.hessians import corrected_hessian, input_hessians
 from shapprune.parameters.quantisation import METHODS, Scheme, quantise
-from shapprune.parameters.quantised_files import load_quantised, pack, save_quantised, unpack
+from shapprune.parameters.quantised_files import load_quantised, save_quantised
 from shapprune.parameters.quantisers import gptq, round_to_nearest
-from tests.toys import ConvNetwork, images, randomise, sequences
+from tests.toys import ConvNetwork, images, sequences
+from tests.unit.parameters.cases import LAYERS, network
 from tests.unit.transformers import CASES, build
-
-LAYERS = ["features.0", "features.4", "fc", "output"]
-
-
-def network():
-    return randomise(ConvNetwork()).eval()
-
-
-def test_hessians_are_those_of_all_inputs_of_a_layer(monkeypatch):
-    model, x = network(), images(7)
-    found = input_hessians(model, x, LAYERS, batch=3)
-    with torch.no_grad():
-        patches = nn.functional.unfold(x, 3, padding=1).mT.flatten(0, 1).double()
-        entering = model.features(x).flatten(1).double()
-    torch.testing.assert_close(found["features.0"], 2 * patches.T @ patches / len(patches))
-    torch.testing.assert_close(found["fc"], 2 * entering.T @ entering / 7)
-    assert {name: len(each) for name, each in found.items()} == dict(zip(LAYERS, [9, 36, 24, 8], strict=True))
-    monkeypatch.setattr(module, "_NUMBERS", 600)  # now three passes are needed
-    again = input_hessians(model, x, LAYERS, batch=50)
-    for name, each in found.items():
-        torch.testing.assert_close(again[name], each)
-    assert not model.fc._forward_pre_hooks
 
 
 @pytest.mark.filterwarnings("ignore:Hessians that were not positive definite")
@@ -106,27 +83,6 @@ def test_sizes_and_files(bits, length, tmp_path):
         load_quantised(path, ConvNetwork)
 
 
-def test_files_of_others_are_refused(tmp_path):
-    small = quantise(network(), scheme=Scheme("round"))
-    save_quantised(small, tmp_path / "a")
-    with pytest.raises(ShapPruneError, match="of another architecture"):
-        load_quantised(tmp_path / "a", lambda: ConvNetwork(hidden=9))
-    shapprune.save(network(), tmp_path / "b")
-    with pytest.raises(ShapPruneError, match="is no manifest of shapprune"):
-        load_quantised(tmp_path / "b", ConvNetwork)
-    with pytest.raises(ShapPruneError, match="there is no file"):
-        load_quantised(tmp_path / "c", ConvNetwork)
-
-
-def test_codes_of_four_bits_are_packed_by_twos():
-    codes = torch.arange(-7, 8, dtype=torch.int8).view(3, 5)
-    packed = pack(codes, 4)
-    assert packed.dtype == torch.uint8
-    assert len(packed) == 8
-    assert torch.equal(unpack(packed, 4, codes.shape), codes)
-    assert pack(codes, 8) is codes
-
-
 class Tied(nn.Module):
     """An output layer with the table of the tokens, and a layer that does not run."""
 
@@ -184,7 +140,6 @@ def test_layers_of_a_language_model():
         (lambda: quantise(network(), images(0)), "calibrated with 0 examples"),
         (lambda: quantise(network(), images(3), layers=["fx"]), "unknown layer 'fx'; allowed: fc, features.0"),
         (lambda: quantise(nn.ReLU(), images(3)), "ReLU has no layers whose weights can be quantised"),
-        (lambda: input_hessians(network(), images(3), ["features.1"]), "'features.1' is a BatchNorm2d"),
     ],
 )
 def test_what_cannot_be_quantised_is_refused(call, message):

@@ -6,16 +6,9 @@ import pytest
 import torch
 
 from shapprune import ShapPruneError
-from shapprune.parameters.hessians import corrected_hessian, inverse_root
+from shapprune.parameters.hessians import corrected_hessian
 from shapprune.parameters.quantisers import gptq, round_to_nearest, scales_of
-
-
-def drawn(rows=6, columns=40, seed=0):
-    """A weight and the Hessian of inputs that go together."""
-    generator = torch.Generator().manual_seed(seed)
-    weight = torch.randn(rows, columns, generator=generator)
-    inputs = torch.randn(200, columns, generator=generator) @ torch.randn(columns, columns, generator=generator)
-    return weight, 2 * inputs.T @ inputs / 200
+from tests.unit.parameters.cases import drawn
 
 
 def error(weight, found, hessian):
@@ -88,43 +81,6 @@ def test_a_hessian_of_ones_spreads_what_is_left_over():
     assert ((weight - round_to_nearest(weight, 4).weight()).sum(1).abs() > found.scales).any()
 
 
-def test_what_is_not_positive_definite_is_damped_and_says_how_much():
-    weight, hessian = drawn()
-    root, damping = inverse_root(hessian, 0.01)
-    damped = hessian.double() + 0.01 * hessian.diagonal().double().mean() * torch.eye(40)
-    torch.testing.assert_close(root.T @ root, damped.inverse())
-    assert torch.equal(root, root.triu())
-    assert damping == 0.01
-    indefinite = hessian - 0.5 * torch.diag(hessian.diagonal())
-    found = gptq(weight, indefinite, damping=0.01)
-    lowest = float(torch.linalg.eigvalsh(indefinite.double())[0])
-    assert lowest < 0
-    assert found.damping == pytest.approx(0.01 - lowest / float(indefinite.diagonal().mean()))
-    assert found.codes.abs().max() == 7
-    singular = torch.zeros(40, 40)
-    assert torch.equal(gptq(weight, singular).codes, round_to_nearest(weight, 4).codes)
-    assert gptq(weight, singular, damping=0.0).damping > 0
-
-
-@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
-def test_the_corrected_diagonal_by_hand(beta):
-    weight, hessian = drawn(3, 5)
-    H, W = hessian.double(), weight.double()
-    factors = []
-    for j in range(5):
-        whole = sum(float(W[r, j] * sum(H[j, k] * W[r, k] for k in range(5))) for r in range(3))
-        own = sum(float(W[r, j] ** 2 * H[j, j]) for r in range(3))
-        factors.append(beta * abs(whole) / (abs(own) + 1e-6) + 1 - beta)
-    expected = H.diagonal() * torch.tensor(factors)
-    alone, kept = (corrected_hessian(hessian, weight, beta, diagonal=each) for each in (True, False))
-    torch.testing.assert_close(alone, torch.diag(expected))
-    torch.testing.assert_close(kept.diagonal(), expected)
-    off = ~torch.eye(5, dtype=torch.bool)
-    assert torch.equal(kept[off], H[off])
-    if beta == 0:
-        torch.testing.assert_close(kept, H)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -133,8 +89,6 @@ def test_the_corrected_diagonal_by_hand(beta):
         (lambda: gptq(torch.ones(2, 3), torch.eye(2)), "does not fit a weight of 3 columns"),
         (lambda: gptq(torch.ones(2, 3), torch.eye(3), block=0), "a block of 0 columns"),
         (lambda: gptq(torch.ones(2, 3), torch.eye(3), damping=-1), "its damping, -1, at least 0"),
-        (lambda: gptq(torch.ones(2, 3), torch.eye(3) * torch.inf), "a Hessian must be finite"),
-        (lambda: corrected_hessian(torch.eye(3), torch.ones(2, 3), 1.5, diagonal=True), "beta 1.5 is not between 0"),
     ],
 )
 def test_what_cannot_be_quantised_is_refused(call, message):
