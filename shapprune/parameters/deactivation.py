@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.parameters.choice import first_names
-from shapprune.parameters.units import pool_units, row_parts
+from shapprune.parameters.pooling import row_parts
+from shapprune.parameters.units import Pools
 
 
 def deactivate(
@@ -21,7 +22,7 @@ def deactivate(
     Args:
         model: the network; it is left as it is.
         scores: high = keep; of equal ones the first leave first. Without ``example`` a matrix -> a score for each of
-            its rows, [rows], as `shapprune.parameters.units.pool_rows` makes them: the row is zeroed, with its bias,
+            its rows, [rows], as `shapprune.parameters.pooling.pool_rows` makes them: the row is zeroed, with its bias,
             and a BatchNorm that follows it is not. With ``example`` a layer -> a score for each of its units, [n]: all
             parameters that leave with the unit are zeroed, which has the effect of removing it.
         share: of the rows or units of each, in (0, 1), rounded down.
@@ -54,9 +55,10 @@ def deactivate(
     if not scores:
         raise ShapPruneError("there are no scores to deactivate by; give those of a matrix or a layer, or more")
     left, matrices = copy.deepcopy(model), first_names(model)
+    pools = None if example is None else Pools(model, example)
     for name, values in scores.items():
-        if example is not None:
-            parts = list(pool_units(model, name, example).parts)
+        if pools is not None:
+            parts = list(pools.of(name).parts)
         elif name in matrices and model.get_parameter(name).dim() > 1:
             parts = row_parts(model, name)
         else:

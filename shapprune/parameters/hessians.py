@@ -58,16 +58,17 @@ def input_hessians(model: nn.Module, inputs: Tensor, layers: Iterable[str], batc
     sums: dict[str, Tensor] = {}
     counts = dict.fromkeys(modules, 0)
 
-    def collect(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
-        def add(module: nn.Module, given: tuple[Any, ...]) -> None:
-            rows = input_rows(module, given[0]).flatten(0, 1).double()  # type: ignore[arg-type]
+    def collect(name: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+        def add(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            values = given[0] if given else named["input"]
+            rows = input_rows(module, values).flatten(0, 1).double()  # type: ignore[arg-type]
             sums[name] = rows.mT @ rows + sums.get(name, 0)
             counts[name] += len(rows)
 
         return add
 
     for some in _groups(modules):
-        hooks = [modules[name].register_forward_pre_hook(collect(name)) for name in some]
+        hooks = [modules[name].register_forward_pre_hook(collect(name), with_kwargs=True) for name in some]
         try:
             with mode(model, training=False):
                 for part in track(in_batches(inputs.to(device), batch), "batches"):

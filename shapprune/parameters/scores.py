@@ -12,28 +12,25 @@ taken at theta = 0; ``sign="paper"`` follows it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from shapprune.core.checkpoint import digest, load_checkpoint, save_checkpoint
 from shapprune.core.errors import ShapPruneError
-from shapprune.core.progress import track
 from shapprune.game.payoffs import Payoff
 from shapprune.networks.modes import mode, outside_inference
 from shapprune.networks.precision import at_precision
 from shapprune.networks.randomness import reproducible_sums, seeded
-from shapprune.parameters.accumulation import SIGNS, Sums
 from shapprune.parameters.blocks import Blocks
-from shapprune.parameters.choice import Chosen, choose_parameters
+from shapprune.parameters.choice import choose_parameters
 from shapprune.parameters.curvature import Curvature
 from shapprune.parameters.expansion import Expansion
 from shapprune.parameters.loss import Losses
-from shapprune.parameters.units import Pooling, head_places
-
-INTERVAL = 30.0  # seconds between two writes of a checkpoint
+from shapprune.parameters.pooling import Pooling
+from shapprune.parameters.scoring import Scoring
+from shapprune.parameters.units import head_places
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,8 @@ def score_parameters(
     Examples:
         >>> import torch
         >>> from torch import nn
-        >>> from shapprune.parameters.scores import Expansion, score_parameters
+        >>> from shapprune.parameters.expansion import Expansion
+        >>> from shapprune.parameters.scores import score_parameters
         >>> model = nn.Linear(1, 1, bias=False)
         >>> with torch.no_grad():
         ...     _ = model.weight.fill_(3.0)
@@ -129,7 +127,7 @@ def score_parameters(
         heads = head_places(model, losses.inputs) if expansion.block == "head" else {}
         kind = "matrix" if expansion.block == "head" else expansion.block
         curvature = Curvature(losses, chosen, expansion.hessian, Blocks(kind, chosen.weights, chosen.axes, heads))
-        scoring = _Scoring(chosen, pooling, expansion, curvature)
+        scoring = Scoring(chosen, pooling, expansion, curvature)
         scoring.run(losses, checkpoint)
     first, second, both = scoring.sums.results()
     if wrong := [name for name, each in both.items() if not each.isfinite().all()]:
@@ -144,60 +142,3 @@ def score_parameters(
         curvature.passes,
         scoring.seconds + time.perf_counter() - began,
     )
-
-
-class _Scoring:
-    """A scoring that is under way.
-
-    Args:
-        chosen: the parameters.
-        pooling: of them, or None.
-        expansion: how they are scored.
-        curvature: of the loss.
-
-    Attributes:
-        sums: over the batches so far.
-        seconds: that the part before a checkpoint took.
-    """
-
-    def __init__(self, chosen: Chosen, pooling: Pooling | None, expansion: Expansion, curvature: Curvature):
-        self._chosen, self._pooling, self._expansion, self._curvature = chosen, pooling, expansion, curvature
-        self.sums, self.seconds = Sums(expansion.absolute, expansion.alpha, expansion.unbiased), 0.0
-
-    def run(self, losses: Losses, checkpoint: Path | None) -> None:
-        """Go through all batches, or those that a checkpoint lacks."""
-        done, began = 0, time.perf_counter()
-        identity = "" if checkpoint is None else self._identity(losses)
-        if (state := load_checkpoint(checkpoint, identity)) is not None:
-            done, self.seconds = state["batches"], state["seconds"]
-            self.sums.restore(state["sums"], losses.device)
-            self._curvature.reached |= set(state["reached"])
-        written = began
-        batches = losses.batches(self._expansion.batch)
-        for inputs, answers in track(batches[done:], "batches"):
-            first, second = self._terms(inputs, losses.answers_of(inputs, answers))
-            self.sums.add(first, second, len(inputs))
-            del first, second  # the next batch needs the room
-            done += 1
-            if checkpoint is not None and time.perf_counter() - written >= INTERVAL:
-                seconds, reached = self.seconds + time.perf_counter() - began, sorted(self._curvature.reached)
-                state = {"batches": done, "seconds": seconds, "sums": self.sums.state(), "reached": reached}
-                save_checkpoint(checkpoint, identity, state)
-                written = time.perf_counter()
-
-    def _terms(self, inputs: Tensor, answers: Tensor) -> Iterator[dict[str, Tensor]]:
-        """The terms of first and second order of a batch, of each parameter or pooled to units."""
-        factors = -1.0, SIGNS[self._expansion.sign]
-        for found, factor in zip(self._curvature.of(inputs, answers), factors, strict=True):
-            terms = {}
-            for name, weight in self._chosen.weights.items() if found else ():
-                terms[name] = found.pop(0) * weight.detach() * factor  # what is used is let go of
-            yield terms if self._pooling is None or not terms else {"units": self._pooling(terms)}
-
-    def _identity(self, losses: Losses) -> str:
-        """All that decides the outcome, as text."""
-        parts = [] if self._pooling is None else self._pooling.parts
-        places = [each for part in parts for each in (part.name, part.axis, part.places)]
-        how = None if self._pooling is None else self._pooling.how
-        weights = [each for pair in self._chosen.weights.items() for each in pair]
-        return digest([self._expansion, how, *places, *weights, *losses.identity()])

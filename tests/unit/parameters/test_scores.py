@@ -11,10 +11,10 @@ from torch import nn
 
 from shapprune import ShapPruneError, shapley
 from shapprune.networks.builders import build
-from shapprune.parameters import scores as module
+from shapprune.parameters import scoring as module
 from shapprune.parameters.expansion import Expansion
+from shapprune.parameters.pooling import Pooling, row_parts
 from shapprune.parameters.scores import score_parameters
-from shapprune.parameters.units import Pooling, row_parts
 from tests.toys import Follows, HandGame, sequences
 from tests.unit.parameters.cases import Quadratic, examples, flat, minus_output, small_network
 

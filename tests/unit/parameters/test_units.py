@@ -1,13 +1,13 @@
-"""Pooling of parameters' numbers to rows, units and modules, by hand."""
+"""Parameters that units have, by hand and by what removal takes away."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from shapprune import ShapPruneError, remove_units
-from shapprune.parameters.units import Pooling, head_places, pool_modules, pool_rows, pool_units
+from shapprune.parameters.pooling import Pooling, pool_rows
+from shapprune.parameters.units import head_places, pool_units
 from tests.toys import ConvNetwork, ResidualNetwork, images, randomise
 from tests.unit.transformers import CASES, build
 
@@ -74,28 +74,6 @@ def test_rows_of_a_convolution_and_its_bias_and_norm():
     torch.testing.assert_close(alone, made - bias)
 
 
-def test_rows_of_joint_and_transposed_weights():
-    joint = nn.MultiheadAttention(4, 2)
-    rows = pool_rows(ones(joint), joint)
-    assert {name: each.tolist() for name, each in rows.items()} == {
-        "in_proj_weight": [5.0] * 12,
-        "out_proj.weight": [5.0] * 4,
-    }
-    model = build(CASES["gpt2"])
-    name = "transformer.h.0.mlp.c_fc.weight"  # [inputs, outputs]
-    values = {name: torch.arange(32.0)[:, None] * torch.ones(32, 128), name.replace("weight", "bias"): torch.ones(128)}
-    assert pool_rows(values, model)[name].tolist() == [31 * 16 + 1.0] * 128
-
-
-def test_modules():
-    model = randomise(ConvNetwork())
-    values = ones(model)
-    assert pool_modules(values, ["features.0", "fc"]) == {"features.0": 40.0, "fc": 200.0}
-    assert pool_modules(values, ["features"], "mean") == {"features": 1.0}
-    with pytest.raises(ShapPruneError, match="is in a module 'feature'"):
-        pool_modules(values, ["feature"])
-
-
 def test_a_group_of_heads_that_share_keys_has_them_all():
     case = CASES["llama"]
     model = build(case)
@@ -109,8 +87,7 @@ def test_a_group_of_heads_that_share_keys_has_them_all():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Pooling([], "max"), "unknown pool 'max'"),
-        (lambda: pool_modules({}, [], "max"), "unknown pool 'max'"),
+        (lambda: pool_units(ConvNetwork().eval(), "fc", images(2), how="max"), "unknown pool 'max'"),
         (lambda: pool_units(ConvNetwork().eval(), "features.9", images(2)), "unknown layer 'features.9'"),
         (lambda: pool_units(ResidualNetwork().eval(), "output", images(2), scope="row"), "unknown scope 'row'"),
     ],
