@@ -30,6 +30,20 @@ def test_hessians_are_those_of_all_inputs_of_a_layer(monkeypatch):
     assert not model.fc._forward_pre_hooks
 
 
+def test_inputs_that_are_given_by_name_or_twice_count():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(2, 2, bias=False)
+
+        def forward(self, x):
+            return self.fc(input=x) + self.fc(2 * x)
+
+    x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    rows = torch.cat([x, 2 * x]).double()
+    torch.testing.assert_close(input_hessians(Twice(), x, ["fc"])["fc"], 2 * rows.T @ rows / 10)
+
+
 def test_what_is_not_positive_definite_is_damped_and_says_how_much():
     weight, hessian = drawn()
     root, damping = inverse_root(hessian, 0.01)
