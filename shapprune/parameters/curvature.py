@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from shapprune.core.errors import ShapPruneError
+from shapprune.core.errors import ShapPruneError, first_line
 from shapprune.parameters.blocks import Blocks
 from shapprune.parameters.choice import Chosen
 
@@ -73,7 +73,7 @@ class Curvature:
             if not along.requires_grad:  # the loss is linear in the block
                 continue
             wanted = [self._weights[at] for at, _ in members]
-            found = torch.autograd.grad(along, wanted, retain_graph=True, materialize_grads=True)
+            found = _second_gradients(along, wanted)
             for (at, mask), each in zip(members, found, strict=True):
                 products[at].addcmul_(each, mask.to(each.dtype))
         return [each.detach() for each in gradients], products
@@ -96,6 +96,17 @@ class Curvature:
         found = torch.autograd.grad(loss, self._weights, create_graph=again, allow_unused=True)
         self.reached |= {name for name, each in zip(self._names, found, strict=True) if each is not None}
         return [torch.zeros_like(own) if each is None else each for own, each in zip(self._values, found, strict=True)]
+
+
+def _second_gradients(along: Tensor, wanted: list[Tensor]) -> tuple[Tensor, ...]:
+    try:
+        return torch.autograd.grad(along, wanted, retain_graph=True, materialize_grads=True)
+    except RuntimeError as error:  # an operation of the network may have one derivative only
+        if "derivative" not in str(error) and "differentiate" not in str(error):
+            raise
+        raise ShapPruneError(
+            f"the network has no second derivative ({first_line(error)}); take Hessian 'fisher', 'batch' or 'none'"
+        ) from error
 
 
 def _from_the_left(gradient: Tensor, weight: Tensor, axis: int) -> Tensor:

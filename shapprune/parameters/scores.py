@@ -88,8 +88,8 @@ def score_parameters(
             result. It is left for the caller to delete.
 
     Raises:
-        ShapPruneError: no examples, labels that do not fit, a payoff without gradient, a parameter that is unknown or
-            not floating-point, or a score that is not finite.
+        ShapPruneError: no examples, labels that do not fit, a payoff without gradient, a network without a second
+            derivative, a parameter that is unknown or not floating-point, or a score that is not finite.
 
     Examples:
         >>> import torch

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
 
+from shapprune import ShapPruneError
+from shapprune.parameters import curvature
 from shapprune.parameters.expansion import Expansion
 from shapprune.parameters.scores import score_parameters
 from tests.unit.parameters.cases import BLOCKS, cut, examples, flat, flat_loss, gradients_of_examples, small_network
@@ -86,3 +90,13 @@ def test_a_loss_that_is_linear_in_a_block_has_no_second_order_there():
     found = score_parameters(model, torch.ones(3, 2).double(), torch.zeros(3), payoff=lambda y, _: y[:, 0])
     assert not flat(found.second).any()
     torch.testing.assert_close(found.both["bias"], model.bias.detach())
+
+
+def test_a_network_without_second_derivative_is_told_what_to_take(monkeypatch):
+    """Fused attention has none; it is what is left when the plain kernel is not asked for."""
+    monkeypatch.setattr(curvature, "sdpa_kernel", lambda _: contextlib.nullcontext())
+    case = CASES["torchvision vit"]
+    model, labels = case.build().eval(), torch.tensor([0, 1, 2])
+    with pytest.raises(ShapPruneError, match=r"no second derivative .*; take Hessian 'fisher', 'batch' or 'none'"):
+        score_parameters(model, case.inputs, labels)
+    assert not score_parameters(model, case.inputs, labels, Expansion("batch")).unreached
