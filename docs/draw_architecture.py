@@ -27,14 +27,20 @@ ACROSS = {
     "criteria": 0.5,
     "game": 2.3,
     "shapley": 4.6,
+    "parameters": 0.75,
     "pruning": 6.5,
     "networks": 7.9,
     "oracle": 9.4,
-    "data": 10.8,
-    "gpu": 13.0,
+    "data": 10.6,
+    "gpu": 13.1,
 }
-BENDS = {("pruning", "game"): 0.2, ("oracle", "game"): -0.25}
-LEFT, RIGHT, WIDTH, HEIGHT, STEP = -1.9, 14.0, 2.0, 0.7, 1.35
+BENDS = {
+    ("pruning", "game"): 0.2,
+    ("oracle", "game"): -0.25,
+    ("criteria", "game"): -0.35,
+    ("parameters", "networks"): 0.12,
+}
+LEFT, RIGHT, WIDTH, HEIGHT, STEP = -2.0, 14.2, 2.2, 0.7, 1.35
 COLOURS = {"commands": "#e08a3c", "workflow": "#4c9f70"}
 BLUE = "#7781c4"
 

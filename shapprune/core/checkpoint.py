@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from shapprune.core.files import whole
 
@@ -33,3 +37,16 @@ def load_checkpoint(path: Path | None, identity: str) -> dict[str, Any] | None:
         return saved["state"] if saved["identity"] == identity else None
     except Exception:  # noqa: BLE001  a damaged file may make the unpickler raise anything
         return None
+
+
+def digest(parts: Iterable[object]) -> str:
+    """The SHA-256 of numbers, texts and arrays, for an identity."""
+    sha256 = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor | np.ndarray):
+            array = torch.as_tensor(part).detach().cpu().contiguous()
+            sha256.update(f"{array.dtype} {tuple(array.shape)}\0".encode())
+            sha256.update(array.reshape(-1).view(torch.uint8).numpy().data)
+        else:
+            sha256.update(f"{part!r}\0".encode())
+    return sha256.hexdigest()

@@ -7,14 +7,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from shapprune.core.errors import ShapPruneError
-from shapprune.criteria.rankings import first_names, weights_times_gradients
-from shapprune.criteria.reconstruction import kind_of, readings_of
+from shapprune.criteria.rankings import weights_times_gradients
+from shapprune.criteria.reconstruction import readings_of
 from shapprune.game.layer_game import LayerGame
-from shapprune.graph.dependents import Dependencies
-from shapprune.graph.operations import LAYERS
-from shapprune.graph.tokens import parts_of_linear
-from shapprune.graph.unit_graph import UnitGraph
+from shapprune.parameters.units import pool_units
 from shapprune.shapley.criterion import criterion
 
 
@@ -73,19 +69,8 @@ def weight_taylor(game: LayerGame) -> Tensor:
     Source: Ma et al. 2023, "LLM-Pruner: on the structural pruning of large language models", element-wise importance of
     first order, summed over the group.
     """
-    graph = UnitGraph(game.model, game.images[:2])
-    found = Dependencies(game.model, game.images[:2], graph).of(game.layer)
-    parts = [*game.weights]
-    own = {each.module for each in parts}
-    for each in found:
-        module = graph.modules[each.name]
-        if each.reads and getattr(module, "groups", 1) > 1:
-            raise ShapPruneError(f"units of layer {game.layer!r} are read by {each.name!r}, {kind_of(module)}")
-        if isinstance(module, LAYERS) and (each.reads or each.name not in own):
-            parts += [part for part in parts_of_linear(graph, each) if part.leaf == "weight"]
-    named = first_names(game, parts)
-    values = weights_times_gradients(game, {name for name, _ in named})
-    return torch.stack([part.of_units(values[name]).double().sum(1) for name, part in named]).sum(0)[None]
+    pooling = pool_units(game.model, game.layer, game.images, biases=False)
+    return pooling(weights_times_gradients(game, pooling.names))[None]
 
 
 def _seen(game: LayerGame, centred: bool) -> Iterator[tuple[Tensor, Tensor]]:

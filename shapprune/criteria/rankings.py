@@ -6,7 +6,7 @@ a game from which units were removed (`LayerGame.without`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from shapprune.networks.fewer_heads import is_attention
 from shapprune.networks.losses import cross_entropies, logits_of
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
+from shapprune.parameters.choice import first_names
 from shapprune.shapley.criterion import criterion
 
 _AT_ONCE = 2**22  # numbers in a decomposition or a matrix of distances at a time
@@ -202,21 +203,25 @@ def weights_times_gradients(game: LayerGame, names: Collection[str]) -> dict[str
     Raises:
         ShapPruneError: the payoff has no gradient.
     """
+    slopes = mean_gradients(game, names)
+    return {name: (game.model.get_parameter(name).detach() * slope).abs() for name, slope in slopes.items()}
+
+
+def mean_gradients(game: LayerGame, names: Collection[str]) -> dict[str, Tensor]:
+    """The gradient of the mean payoff in some weights, float64, by name; arguments as for `weights_times_gradients`.
+
+    Raises:
+        ShapPruneError: the payoff has no gradient.
+    """
     game.require_gradient()
     weights = _weights(game, names)
 
     def gradient(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         outputs = functional_call(game.model, weights, (images,))
-        return torch.autograd.grad(game.payoff(outputs, labels).sum() / len(game), list(weights.values()))
+        loss = game.payoff(outputs, labels).sum() / len(game)
+        return torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
 
-    slopes = game.sum_over_images(gradient, passes=3)
-    return {name: (weights[name] * slope).abs().detach() for name, slope in zip(weights, slopes, strict=True)}
-
-
-def first_names(game: LayerGame, parts: Iterable[Part]) -> list[tuple[str, Part]]:
-    """Parts of weights, with the names of the first uses of the weights."""
-    named = {id(each): name for name, each in game.model.named_parameters()}
-    return [(named[id(game.model.get_parameter(each.name))], each) for each in parts]
+    return dict(zip(weights, game.sum_over_images(gradient, passes=3), strict=True))
 
 
 def _weights(game: LayerGame, own: Collection[str] | None = None) -> dict[str, Tensor]:
@@ -236,7 +241,8 @@ def _weights(game: LayerGame, own: Collection[str] | None = None) -> dict[str, T
 
 def _own(game: LayerGame) -> dict[str, Part]:
     """The weights that make the units of the game, by the name of their first use."""
-    return dict(first_names(game, game.weights))
+    first = first_names(game.model)
+    return {first[part.name]: part for part in game.weights}
 
 
 def _by_incoming(game: LayerGame, values: Mapping[str, Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ import json
 import shutil
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,34 +58,50 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
         >>> manifest["tensors"], manifest["trained_on"]
         ({'weight': [2, 4], 'bias': [2]}, 'digits')
     """
-    path = Path(path)
     if taken := _RESERVED & facts.keys():
         raise ValueError(f"facts must not be named {', '.join(sorted(taken))}")
-    manifest_path = manifest_of(path)
-    other = path.with_suffix("") if path.suffix == _ENDING else path.with_name(path.name + _ENDING)
-    if other.is_file():
-        raise ShapPruneError(f"{path} and {other} would share the manifest {manifest_path}; choose another name")
     found = model.state_dict()
     if strange := [name for name, each in found.items() if not isinstance(each, Tensor)]:
         raise ShapPruneError(
             f"{type(model).__name__} cannot be saved: {strange[0]!r} of its state_dict() is no tensor but a"
             f" {type(found[strange[0]]).__name__}"
         )
-    # Copies, because safetensors refuses tensors that share memory, such as tied weights.
-    state = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in found.items()}
     kept = {layer: [int(unit) for unit in units] for layer, units in getattr(model, "kept_units", {}).items()}
-    content = as_bytes(state)
-    manifest = facts | {
+    entries = {
         "kept": kept,
         **({"heads": resized(model)} if resized(model) else {}),
         **({"removed": model.removed_branches, "stand_ins": stand_ins_of(model)} if stand_ins_of(model) else {}),
+    }
+    write_tensors(path, found, facts | entries)
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write tensors as safetensors, and a manifest beside them with the facts, ``sha256`` and the shape of each.
+
+    Args:
+        path: the safetensors file.
+        tensors: by name; those that share memory are written once each.
+        facts: entries of the manifest, as JSON can hold them.
+
+    Raises:
+        ShapPruneError: another file has the same manifest, or a fact is not finite.
+    """
+    path = Path(path)
+    manifest_path = manifest_of(path)
+    other = path.with_suffix("") if path.suffix == _ENDING else path.with_name(path.name + _ENDING)
+    if other.is_file():
+        raise ShapPruneError(f"{path} and {other} would share the manifest {manifest_path}; choose another name")
+    # Copies, because safetensors refuses tensors that share memory, such as tied weights.
+    state = {name: each.detach().cpu().clone(memory_format=torch.contiguous_format) for name, each in tensors.items()}
+    content = as_bytes(state)
+    own = {
         "sha256": hashlib.sha256(content).hexdigest(),
-        "tensors": {name: list(tensor.shape) for name, tensor in state.items()},
+        "tensors": {name: list(each.shape) for name, each in state.items()},
     }
     check_finite(facts, manifest_path)
     with whole(path) as temporary:
         temporary.write_bytes(content)  # safetensors itself would make it readable by its owner only
-    write_json(manifest_path, manifest)
+    write_json(manifest_path, {**facts, **own})
 
 
 def manifest_of(path: Path) -> Path:
@@ -123,24 +139,9 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
         >>> model[0], model.kept_units
         (Linear(in_features=4, out_features=4, bias=True), {'0': [0, 4, 6, 7]})
     """
-    path = Path(path)
-    beside = manifest_of(path)
-    if missing := [each for each in (path, beside) if not each.is_file()]:
-        raise ShapPruneError(
-            f"there is no file {missing[0]}; shapprune.save writes a network as {path} and {beside.name}"
-        )
-    try:
-        manifest = json.loads(beside.read_text())
-        expected, kept, heads = manifest["sha256"], manifest["kept"], manifest.get("heads", {})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ShapPruneError(f"{beside} is no manifest of shapprune.save, or is damaged ({error!r})") from error
-    if (found := checksum(path, "sha256")) != expected:
-        raise ShapPruneError(
-            f"{path} was changed or damaged after it was saved: its SHA-256 is {found}, but {expected} in {beside.name}"
-        )
-    state = load_file(path)
+    state, manifest = read_tensors(path, "shapprune.save", "kept")
     model = build()
-    for name, attributes in heads.items():
+    for name, attributes in manifest.get("heads", {}).items():
         resize(model, name, attributes)
     for place, facts in manifest.get("stand_ins", {}).items():
         if place not in dict(model.named_modules()):
@@ -148,9 +149,36 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
         put_stand_in(model, place, StandIn(**facts))
     fit(model, state)
     fill(model, state, path)
-    model.kept_units = kept  # type: ignore[assignment]
+    model.kept_units = manifest["kept"]  # type: ignore[assignment]
     model.removed_branches = manifest.get("removed", [])  # type: ignore[assignment]
     return model.eval()
+
+
+def read_tensors(path: str | Path, writer: str, *needed: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_tensors` wrote: tensors, and the manifest.
+
+    Args:
+        path: the safetensors file.
+        writer: the function that writes such files, for messages.
+        needed: entries that its manifest must have.
+
+    Raises:
+        ShapPruneError: a file is missing, was changed, or was written by another function.
+    """
+    path = Path(path)
+    beside = manifest_of(path)
+    if missing := [each for each in (path, beside) if not each.is_file()]:
+        raise ShapPruneError(f"there is no file {missing[0]}; {writer} writes a network as {path} and {beside.name}")
+    try:
+        manifest = json.loads(beside.read_text())
+        expected, *_ = (manifest[each] for each in ("sha256", *needed))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ShapPruneError(f"{beside} is no manifest of {writer}, or is damaged ({error!r})") from error
+    if (found := checksum(path, "sha256")) != expected:
+        raise ShapPruneError(
+            f"{path} was changed or damaged after it was saved: its SHA-256 is {found}, but {expected} in {beside.name}"
+        )
+    return load_file(path), manifest
 
 
 def fetch_weights(url: str, sha256: str, folder: str | Path) -> Path:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import time
-from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from shapprune.core.checkpoint import load_checkpoint, save_checkpoint
+from shapprune.core.checkpoint import digest, load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from shapprune.game.protocol import Game
@@ -84,17 +78,4 @@ class Unfinished:
     def _identity(self) -> str:
         """All that decides the outcome, as text."""
         parts = chain(self._options, self.game.identity())
-        return f"{self._criterion} of {self.game.layer}, {_digest(parts)}"
-
-
-def _digest(parts: Iterable[object]) -> str:
-    """The SHA-256 of numbers, texts and arrays."""
-    digest = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, Tensor | np.ndarray):
-            array = torch.as_tensor(part).detach().cpu().contiguous()
-            digest.update(f"{array.dtype} {tuple(array.shape)}\0".encode())
-            digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
-        else:
-            digest.update(f"{part!r}\0".encode())
-    return digest.hexdigest()
+        return f"{self._criterion} of {self.game.layer}, {digest(parts)}"

@@ -1,0 +1,76 @@
+"""Networks in which the units of the lowest scores are zero."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.parameters.choice import first_names
+from shapprune.parameters.pooling import row_parts
+from shapprune.parameters.units import Pools
+
+
+def deactivate(
+    model: nn.Module, scores: Mapping[str, Tensor], share: float, example: Tensor | None = None
+) -> nn.Module:
+    """Set the lowest share of the rows of every matrix, or of the units of every layer, to zero.
+
+    Args:
+        model: the network; it is left as it is.
+        scores: high = keep; of equal ones the first leave first. Without ``example`` a matrix -> a score for each of
+            its rows, [rows], as `shapprune.parameters.pooling.pool_rows` makes them: the row is zeroed, with its bias,
+            and a BatchNorm that follows it is not. With ``example`` a layer -> a score for each of its units, [n]: all
+            parameters that leave with the unit are zeroed, which has the effect of removing it.
+        share: of the rows or units of each, in (0, 1), rounded down.
+        example: images or tokens, [N, ...], that the network can run on.
+
+    Returns:
+        A copy of the network. A shared weight is zeroed in all its uses.
+
+    Raises:
+        ShapPruneError: a share outside (0, 1), no scores, an unknown matrix or layer, not a finite score for each of
+            its rows or units, or units that cannot be followed.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from shapprune.parameters.deactivation import deactivate
+        >>> model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
+        >>> scores = torch.tensor([3.0, 1.0, 4.0, 2.0])
+        >>> rows = deactivate(model, {"0.weight": scores}, share=0.5)
+        >>> rows[0].weight.any(1).tolist(), rows[0].bias.bool().tolist()
+        ([True, False, True, False], [True, False, True, False])
+        >>> neurons = deactivate(model, {"0": scores}, share=0.5, example=torch.rand(2, 2))
+        >>> neurons[2].weight.bool().tolist()
+        [[True, False, True, False]]
+
+    Source: deactivation at inference of Chu et al. 2025, where it is rows of each matrix that leave.
+    """
+    if not 0 < share < 1:
+        raise ShapPruneError(f"share {share} is not strictly between 0 and 1")
+    if not scores:
+        raise ShapPruneError("there are no scores to deactivate by; give those of a matrix or a layer, or more")
+    left, matrices = copy.deepcopy(model), first_names(model)
+    pools = None if example is None else Pools(model, example)
+    for name, values in scores.items():
+        if pools is not None:
+            parts = list(pools.of(name).parts)
+        elif name in matrices and model.get_parameter(name).dim() > 1:
+            parts = row_parts(model, name)
+        else:
+            allowed = [each for each in matrices if model.get_parameter(each).dim() > 1]
+            raise unknown("matrix", name, allowed)
+        count = len(parts[0].places)
+        if values.shape != (count,) or not values.isfinite().all():
+            raise ShapPruneError(f"scores of {name!r} are {list(values.shape)}, {count} finite numbers are needed")
+        lowest = torch.argsort(values, stable=True)[: int(count * share)].cpu()
+        with torch.no_grad():
+            for part in parts:
+                parameter = left.get_parameter(part.name)
+                places = part.places[lowest].flatten().to(parameter.device)
+                parameter.index_fill_(part.axis, places, 0)
+    return left
