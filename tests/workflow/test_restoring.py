@@ -70,7 +70,7 @@ def test_one_changed_value_computes_what_depends_on_it_and_back_again(finished, 
         "Testing": {(4, 4)},
         "Pruning": {(2, 2)},  # by taylor
         "Fine-tuning": {(3, 3)},
-        "Fitting": {(2, 2)},
+        "Fitting": {(2, 2), (4, 4)},  # two trials, and by one method the damage of layers in each
         "Exporting": {(2, 2)},
     }
     assert {
