@@ -70,18 +70,18 @@ def export(model: nn.Module, images: Tensor) -> fx.GraphModule:
 @contextlib.contextmanager
 def _without_shortcuts(model: nn.Module) -> Iterator[None]:
     """Let attention be made of its parts, and language models return no cache, inside the block."""
-    config = getattr(model, "config", None)
-    cached = getattr(config, "use_cache", None)
+    configs = {id(each.config): each.config for each in model.modules() if getattr(each, "config", None) is not None}
+    cached = [config for config in configs.values() if getattr(config, "use_cache", None)]
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    if cached:
+    for config in cached:
         config.use_cache = False  # type: ignore[union-attr]
     try:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        if cached:
-            config.use_cache = cached  # type: ignore[union-attr]
+        for config in cached:
+            config.use_cache = True  # type: ignore[union-attr]
 
 
 class _Lifted:
