@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.criteria.elimination import Reading
 from shapprune.criteria.rankings import first_names, weights_times_gradients
 from shapprune.criteria.reconstruction import kind_of, readings_of
 from shapprune.game.layer_game import LayerGame
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.operations import LAYERS
+from shapprune.graph.parts import Part
 from shapprune.graph.tokens import parts_of_linear
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.shapley.criterion import criterion
@@ -33,7 +35,16 @@ def fluctuation(game: LayerGame) -> Tensor:
 
     Source: An et al. 2024, "Fluctuation-based adaptive structured pruning for large language models" (FLAP), WIFV.
     """
-    return _summed(spread * weights.square().sum(1) for spread, weights in _seen(game, centred=True))
+    return fluctuations(readings_of(game, centred=True))[None]
+
+
+def fluctuations(readings: Iterable[Reading]) -> Tensor:
+    """The values of `fluctuation`, [n].
+
+    Args:
+        readings: of the layers that read the units, centred.
+    """
+    return _summed(spread * weights.square().sum(1) for spread, weights in map(_seen, readings))
 
 
 @criterion("wanda")
@@ -52,7 +63,16 @@ def wanda(game: LayerGame) -> Tensor:
     Source: Sun et al. 2024, "A simple and effective pruning approach for large language models"; in structured form An
     et al. 2024 (Wanda-sp).
     """
-    return _summed(spread.sqrt() * weights.abs().sum(1) for spread, weights in _seen(game, centred=False))
+    return wanda_norms(readings_of(game, centred=False))[None]
+
+
+def wanda_norms(readings: Iterable[Reading]) -> Tensor:
+    """The values of `wanda`, [n].
+
+    Args:
+        readings: of the layers that read the units, not centred.
+    """
+    return _summed(spread.sqrt() * weights.abs().sum(1) for spread, weights in map(_seen, readings))
 
 
 @criterion("weight-taylor", gradient=True)
@@ -74,27 +94,42 @@ def weight_taylor(game: LayerGame) -> Tensor:
     first order, summed over the group.
     """
     graph = UnitGraph(game.model, game.images[:2])
-    found = Dependencies(game.model, game.images[:2], graph).of(game.layer)
-    parts = [*game.weights]
-    own = {each.module for each in parts}
-    for each in found:
-        module = graph.modules[each.name]
-        if each.reads and getattr(module, "groups", 1) > 1:
-            raise ShapPruneError(f"units of layer {game.layer!r} are read by {each.name!r}, {kind_of(module)}")
-        if isinstance(module, LAYERS) and (each.reads or each.name not in own):
-            parts += [part for part in parts_of_linear(graph, each) if part.leaf == "weight"]
-    named = first_names(game, parts)
+    dependencies = Dependencies(game.model, game.images[:2], graph)
+    named = first_names(game, leaving_weights(graph, dependencies, game.layer, game.weights))
     values = weights_times_gradients(game, {name for name, _ in named})
     return torch.stack([part.of_units(values[name]).double().sum(1) for name, part in named]).sum(0)[None]
 
 
-def _seen(game: LayerGame, centred: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """Of each layer that reads the units: the sum of squares of its inputs, [n, k], and weights, [n, outputs, k]."""
-    for reading in readings_of(game, centred):
-        squares = reading.rows.diagonal() if reading.is_gram else reading.rows.square().sum(0)
-        yield squares[reading.places], reading.weights[reading.places].mT
+def leaving_weights(graph: UnitGraph, dependencies: Dependencies, layer: str, own: Iterable[Part]) -> list[Part]:
+    """All weights that leave with the units of a layer.
+
+    Args:
+        graph: of the network.
+        dependencies: of its units.
+        layer: whose units.
+        own: the weights that make them.
+
+    Raises:
+        ShapPruneError: a convolution of several groups that is not depthwise reads the units, or what depends on them
+            cannot be followed.
+    """
+    parts = [*own]
+    names = {each.module for each in parts}
+    for each in dependencies.of(layer):
+        module = graph.modules[each.name]
+        if each.reads and getattr(module, "groups", 1) > 1:
+            raise ShapPruneError(f"units of layer {layer!r} are read by {each.name!r}, {kind_of(module)}")
+        if isinstance(module, LAYERS) and (each.reads or each.name not in names):
+            parts += [part for part in parts_of_linear(graph, each) if part.leaf == "weight"]
+    return parts
 
 
-def _summed(scores: Iterator[Tensor]) -> Tensor:
-    """Scores of the numbers of each unit, [n, k] for each reader, added up: [1, n]."""
-    return torch.stack([each.sum(1) for each in scores]).sum(0)[None]
+def _seen(reading: Reading) -> tuple[Tensor, Tensor]:
+    """Of a layer that reads units: the sum of squares of its inputs, [n, k], and its weights, [n, outputs, k]."""
+    squares = reading.rows.diagonal() if reading.is_gram else reading.rows.square().sum(0)
+    return squares[reading.places], reading.weights[reading.places].mT
+
+
+def _summed(scores: Iterable[Tensor]) -> Tensor:
+    """Scores of the numbers of each unit, [n, k] for each reader, added up: [n]."""
+    return torch.stack([each.sum(1) for each in scores]).sum(0)
