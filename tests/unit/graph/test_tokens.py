@@ -72,6 +72,21 @@ def test_what_is_left_computes_what_the_masked_network_does_and_is_loaded_and_tr
     logits(loaded.train()(case.inputs)).sum().backward()
 
 
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("timm vit", ["blocks.0.attn.qkv"]),
+        ("llama", [f"model.layers.0.self_attn.{each}_proj" for each in "qkv"]),
+        ("torchvision vit", []),
+    ],
+)
+def test_layers_that_make_queries_keys_and_values_name_their_attention(name, layers):
+    case = CASES[name]
+    reason = f"it makes queries, keys or values of {case.heads[0]!r}, whose units are its heads"
+    listed = prunable_layers(build(case), case.inputs, coupled=True)
+    assert [each.name for each in listed if each.coupled == reason] == layers
+
+
 @pytest.mark.parametrize("name", ["torchvision vit", "torchvision swin", "timm deit", "gpt2", "llama"])
 def test_lists_what_can_be_removed(name):
     case = CASES[name]
