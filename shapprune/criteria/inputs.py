@@ -75,8 +75,8 @@ def wanda_norms(readings: Iterable[Reading]) -> Tensor:
     return _summed(spread.sqrt() * weights.abs().sum(1) for spread, weights in map(_seen, readings))
 
 
-@criterion("weight-taylor", gradient=True)
-def weight_taylor(game: LayerGame) -> Tensor:
+@criterion("weight-taylor", limits={"order": {"minimum": 1, "maximum": 2}}, gradient=True)
+def weight_taylor(game: LayerGame, order: int = 1) -> Tensor:
     """Absolute value of weight times gradient, summed over all weights that leave with the unit (Ma et al. 2023).
 
     They are those that make the unit, those of layers whose units leave with it, and those by which other layers read
@@ -85,18 +85,19 @@ def weight_taylor(game: LayerGame) -> Tensor:
 
     Args:
         game: the layer.
+        order: 2 also counts the second order, with the Fisher information of the scoring images instead of the Hessian.
 
     Raises:
         ShapPruneError: the payoff has no gradient, weights are computed from others, a convolution of several groups
             that is not depthwise reads the units, or what depends on them cannot be followed.
 
-    Source: Ma et al. 2023, "LLM-Pruner: on the structural pruning of large language models", element-wise importance of
-    first order, summed over the group.
+    Source: Ma et al. 2023, "LLM-Pruner: on the structural pruning of large language models", element-wise importance,
+    equation 5, or its first order, summed over the group.
     """
     graph = UnitGraph(game.model, game.images[:2])
     dependencies = Dependencies(game.model, game.images[:2], graph)
     named = first_names(game, leaving_weights(graph, dependencies, game.layer, game.weights))
-    values = weights_times_gradients(game, {name for name, _ in named})
+    values = weights_times_gradients(game, {name for name, _ in named}, order)
     return torch.stack([part.of_units(values[name]).double().sum(1) for name, part in named]).sum(0)[None]
 
 

@@ -192,12 +192,14 @@ def synflow(game: LayerGame) -> Tensor:
     return _by_incoming(game, {name: (state[name] * each).abs() for name, each in zip(own, slopes, strict=True)})
 
 
-def weights_times_gradients(game: LayerGame, names: Collection[str]) -> dict[str, Tensor]:
+def weights_times_gradients(game: LayerGame, names: Collection[str], order: int = 1) -> dict[str, Tensor]:
     """The absolute value of some weights times the gradient of the mean payoff in them, by name.
 
     Args:
         game: the layer.
         names: of the weights; of one that is shared, the name of its first use.
+        order: 2 for half the square of weight times the gradient of a single payoff, on average, added before the
+            absolute value is taken.
 
     Raises:
         ShapPruneError: the payoff has no gradient.
@@ -205,12 +207,23 @@ def weights_times_gradients(game: LayerGame, names: Collection[str]) -> dict[str
     game.require_gradient()
     weights = _weights(game, names)
 
-    def gradient(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    def slopes_of(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         outputs = functional_call(game.model, weights, (images,))
         return torch.autograd.grad(game.payoff(outputs, labels).sum() / len(game), list(weights.values()))
 
-    slopes = game.sum_over_images(gradient, passes=3)
-    return {name: (weights[name] * slope).abs().detach() for name, slope in zip(weights, slopes, strict=True)}
+    def both(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        sums = [torch.zeros_like(each.detach()) for each in (*weights.values(), *weights.values())]
+        for one in zip(images.split(1), labels.split(1), strict=True):
+            slopes = slopes_of(*one)
+            for total, each in zip(sums, (*slopes, *(slope.square() for slope in slopes)), strict=True):
+                total += each
+        return tuple(sums)
+
+    found = game.sum_over_images(slopes_of if order == 1 else both, passes=3)
+    products = {name: weights[name].detach() * slope for name, slope in zip(weights, found, strict=False)}
+    for name, squares in zip(weights, found[len(weights) :], strict=False):
+        products[name] += weights[name].detach().square() * squares * len(game) / 2
+    return {name: each.abs() for name, each in products.items()}
 
 
 def first_names(game: LayerGame, parts: Iterable[Part]) -> list[tuple[str, Part]]:
