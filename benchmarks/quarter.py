@@ -238,7 +238,7 @@ def measure_quarter(model: nn.Module, tokenizer: Any, given: Namespace, out: Pat
         model.set_submodule("model", small)
         found = {text: perplexity(model, *each) for text, each in unseen.items()}
         facts = {"method": name, "repair": "none" if method is None else method.repair}
-        rows.append(facts | {"parameters": count_parameters(model), "seconds": round(seconds), **found})
+        rows.append(facts | {"parameters": count_parameters(small), "seconds": round(seconds), **found})
         model.set_submodule("model", whole)
         write_table(out, COLUMNS, rows)
         print(f"{name}: {found}, {seconds:.0f} s", flush=True)
