@@ -34,6 +34,8 @@ from shapprune.pruning.repair import repair_by
 from shapprune.pruning.selection import RECONSTRUCTION, Structure
 
 SHARE = 0.25
+# Sequences of each text that measure.
+_UNSEEN = 32
 # Sequences of a pass, and parts that layers are read in, so that not all Gram matrices are there at a time.
 _BATCH, _PARTS = 4, 4
 COLUMNS = ("method", "repair", "parameters", "seconds", "gsm8k", "shakespeare")
@@ -224,11 +226,11 @@ def perplexity(model: nn.Module, tokens: Tensor, labels: Tensor) -> float:
 
 def measure_quarter(model: nn.Module, tokenizer: Any, given: Namespace, out: Path) -> None:
     """Write a row for each method that the table has not yet."""
-    tokens, labels = read_sequences(given.text, "train", tokenizer, given.sequences, given.length)
     unseen = {
-        "gsm8k": read_sequences(given.text, "test", tokenizer, 32, given.length),
-        "shakespeare": read_sequences(given.text, "shakespeare", tokenizer, 32, given.length),
+        text: read_sequences(given.text, part, tokenizer, _UNSEEN, given.length)
+        for text, part in (("gsm8k", "test"), ("shakespeare", "shakespeare"))
     }
+    tokens, labels = _calibration(tokenizer, given)
     scores, whole = Scores(model, tokens, labels), model.get_submodule("model")
     rows: list[dict[str, Any]] = [*read_rows(out)]
     for name, method in _missing(rows):
@@ -242,6 +244,17 @@ def measure_quarter(model: nn.Module, tokenizer: Any, given: Namespace, out: Pat
         model.set_submodule("model", whole)
         write_table(out, COLUMNS, rows)
         print(f"{name}: {found}, {seconds:.0f} s", flush=True)
+
+
+def _calibration(tokenizer: Any, given: Namespace) -> tuple[Tensor, Tensor]:
+    """Problems, or half of them and half of what follows the sequences of Shakespeare that measure; tokens, labels."""
+    if not given.mixed:
+        return read_sequences(given.text, "train", tokenizer, given.sequences, given.length)
+    half = given.sequences // 2
+    problems = read_sequences(given.text, "train", tokenizer, given.sequences - half, given.length)
+    plays = read_sequences(given.text, "shakespeare", tokenizer, _UNSEEN + half, given.length)
+    tokens, labels = (torch.cat([one, other[_UNSEEN:]]) for one, other in zip(problems, plays, strict=True))
+    return tokens, labels
 
 
 def _missing(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Method | None]]:

@@ -107,6 +107,7 @@ def main() -> None:
     )
     parser.add_argument("--length", type=int, default=256, help="tokens of a sequence")
     parser.add_argument("--gone", type=int, nargs="+", default=[1, 3, 6], help="numbers of blocks that leave")
+    parser.add_argument("--mixed", action="store_true", help="a quarter: calibrate on Shakespeare too, one half each")
     parser.add_argument("--block", type=int, default=20, help="the block whose heads are scored")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, help="CSV; by default results/benchmarks/smollm2-WHAT.csv")

@@ -68,7 +68,7 @@ def test_the_table_is_gone_on_with(scores, tmp_path, monkeypatch):
     texts = {part: torch.randint(50, (6, 9)) for part in ("train", "test", "shakespeare")}
     monkeypatch.setattr(quarter, "read_sequences", lambda _, part, *rest: (texts[part][:, :-1], texts[part][:, 1:]))
     monkeypatch.setattr(quarter, "METHODS", {"a": Method("weight-norm", "none"), "b": Method("weight-norm", "bias")})
-    given, out = Namespace(text=Path(), sequences=6, length=8), tmp_path / "table.csv"
+    given, out = Namespace(text=Path(), sequences=6, length=8, mixed=False), tmp_path / "table.csv"
     measure_quarter(scores._model, None, given, out)
     rows = read_rows(out)
     assert [row["method"] for row in rows] == ["intact", "a", "b"]
@@ -77,3 +77,14 @@ def test_the_table_is_gone_on_with(scores, tmp_path, monkeypatch):
     monkeypatch.setattr(quarter, "shrink", lambda *_: pytest.fail("measured again"))
     measure_quarter(scores._model, None, given, out)
     assert read_rows(out) == rows
+
+
+def test_half_of_the_calibration_may_be_other_text_than_measures(monkeypatch):
+    def sequences(_, part, tokenizer, count, length):
+        tokens = torch.arange(count * length).reshape(count, length) * (-1 if part == "shakespeare" else 1)
+        return tokens, tokens + 1
+
+    monkeypatch.setattr(quarter, "read_sequences", sequences)
+    tokens, labels = quarter._calibration(None, Namespace(text=Path(), sequences=5, length=2, mixed=True))
+    assert tokens.tolist() == [[0, 1], [2, 3], [4, 5], [-64, -65], [-66, -67]]
+    assert torch.equal(labels, tokens + 1)
