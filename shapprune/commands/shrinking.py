@@ -30,7 +30,7 @@ from shapprune.pruning.shrink import Pruned, Shrinker
 from shapprune.shapley.scores import aggregate
 
 _UNFINISHED = "distilling.unfinished"  # from which distilling continues after an interruption
-_REPAIRED = {"least-squares": "weights refitted", "batchnorm": "statistics estimated anew"}
+_REPAIRED = {"least-squares": "weights refitted", "batchnorm": "statistics estimated anew", "bias": "biases shifted"}
 _NAMED, _WIDE = 4, 100  # layers that are named for a reason, and characters of it
 
 

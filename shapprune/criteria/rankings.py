@@ -193,18 +193,26 @@ def synflow(game: LayerGame) -> Tensor:
     return _by_incoming(game, {name: (state[name] * each).abs() for name, each in zip(own, slopes, strict=True)})
 
 
-def weights_times_gradients(game: LayerGame, names: Collection[str]) -> dict[str, Tensor]:
+def weights_times_gradients(game: LayerGame, names: Collection[str], order: int = 1) -> dict[str, Tensor]:
     """The absolute value of some weights times the gradient of the mean payoff in them, by name.
 
     Args:
         game: the layer.
         names: of the weights; of one that is shared, the name of its first use.
+        order: 2 for half the square of weight times the gradient of a single payoff, on average, added before the
+            absolute value is taken.
 
     Raises:
         ShapPruneError: the payoff has no gradient.
     """
-    slopes = mean_gradients(game, names)
-    return {name: (game.model.get_parameter(name).detach() * slope).abs() for name, slope in slopes.items()}
+    slopes, squares = _gradients(game, names, squared=order == 2)
+    products = {}
+    for name, slope in slopes.items():
+        weight = game.model.get_parameter(name).detach()
+        products[name] = weight * slope
+        if squares:
+            products[name] += weight.square() * squares[name] / 2
+    return {name: each.abs() for name, each in products.items()}
 
 
 def mean_gradients(game: LayerGame, names: Collection[str]) -> dict[str, Tensor]:
@@ -213,15 +221,30 @@ def mean_gradients(game: LayerGame, names: Collection[str]) -> dict[str, Tensor]
     Raises:
         ShapPruneError: the payoff has no gradient.
     """
+    return _gradients(game, names, squared=False)[0]
+
+
+def _gradients(game: LayerGame, names: Collection[str], squared: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The gradient of the mean payoff in some weights, and the mean square of those of single payoffs if asked for."""
     game.require_gradient()
     weights = _weights(game, names)
 
-    def gradient(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    def slopes_of(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         outputs = functional_call(game.model, weights, (images,))
-        loss = game.payoff(outputs, labels).sum() / len(game)
-        return torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
+        payoff = game.payoff(outputs, labels).sum()
+        return torch.autograd.grad(payoff, list(weights.values()), materialize_grads=True)
 
-    return dict(zip(weights, game.sum_over_images(gradient, passes=3), strict=True))
+    def both(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        sums = [torch.zeros_like(each.detach()) for each in (*weights.values(), *weights.values())]
+        for one in zip(images.split(1), labels.split(1), strict=True):
+            slopes = slopes_of(*one)
+            for total, each in zip(sums, (*slopes, *(slope.square() for slope in slopes)), strict=True):
+                total += each
+        return tuple(sums)
+
+    found = [each / len(game) for each in game.sum_over_images(both if squared else slopes_of, passes=3)]
+    slopes, squares = found[: len(weights)], found[len(weights) :]
+    return dict(zip(weights, slopes, strict=True)), dict(zip(weights, squares, strict=True)) if squared else {}
 
 
 def _weights(game: LayerGame, own: Collection[str] | None = None) -> dict[str, Tensor]:

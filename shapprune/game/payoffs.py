@@ -17,7 +17,7 @@ from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError, first_line, unknown
 from shapprune.data.prepared import NOT_COUNTED
-from shapprune.game.whole import WITHOUT_LABELS, minus_divergence
+from shapprune.game.whole import WITHOUT_LABELS, minus_divergence, uncounted
 from shapprune.graph.outputs import map_tensors
 from shapprune.networks.losses import cross_entropies, hits, logits_of, mean_of_positions, require_labels
 
@@ -85,7 +85,7 @@ class Answers:
     @cached_property
     def _whole(self) -> Any:
         with torch.inference_mode(False), torch.no_grad():
-            return self._run()
+            return uncounted(self._run(), self._labels)
 
     def of(self, payoff: Payoff) -> Tensor:
         """The second argument of a payoff, for all scoring images.

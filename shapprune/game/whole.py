@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from shapprune.data.prepared import NOT_COUNTED
 from shapprune.networks.losses import logits_of
 
 
@@ -29,7 +31,7 @@ def minus_divergence(outputs: Any, whole: Any) -> Tensor:
     Args:
         outputs: of the network before any softmax, float [N, classes], or of sequences [N, T, classes], whose mean over
             positions counts; where there are more, `shapprune.networks.losses.logits_of` finds them.
-        whole: those of the intact network.
+        whole: those of the intact network; nan at positions that do not count.
 
     Examples:
         >>> import torch
@@ -38,15 +40,32 @@ def minus_divergence(outputs: Any, whole: Any) -> Tensor:
         >>> minus_divergence(outputs, outputs).tolist(), (minus_divergence(-outputs, outputs) < -0.4).all().item()
         ([-0.0, -0.0], True)
     """
-    outputs = logits_of(outputs)
-    return -divergences(logits_of(whole), outputs).reshape(len(outputs), -1).mean(1)
+    whole = logits_of(whole)
+    return _mean(-divergences(whole.nan_to_num(), logits_of(outputs)), whole)
 
 
 def agreement(outputs: Any, whole: Any) -> Tensor:
     """1 if the intact network has the same largest output, else 0, float [N]; arguments as for `minus_divergence`."""
-    outputs = logits_of(outputs)
-    same = outputs.argmax(-1) == logits_of(whole).argmax(-1)
-    return same.to(outputs.dtype).reshape(len(outputs), -1).mean(1)
+    outputs, whole = logits_of(outputs), logits_of(whole)
+    return _mean((outputs.argmax(-1) == whole.argmax(-1)).to(outputs.dtype), whole)
+
+
+def uncounted(whole: Any, labels: Tensor | None) -> Any:
+    """Outputs of the intact network with nan where the label of a position does not count.
+
+    Args:
+        whole: the outputs, [N, T, classes] of sequences.
+        labels: [N, T], `NOT_COUNTED` among them; others, and other outputs, change nothing.
+    """
+    if labels is None or labels.dim() != 2 or not isinstance(whole, Tensor) or whole.shape[:-1] != labels.shape:
+        return whole
+    return whole.masked_fill((labels == NOT_COUNTED)[..., None], torch.nan)
+
+
+def _mean(values: Tensor, whole: Tensor) -> Tensor:
+    """The mean over the positions that count, [N]."""
+    counted = whole[..., 0].isnan().logical_not().reshape(len(values), -1)
+    return torch.where(counted, values.reshape(len(values), -1), 0).sum(1) / counted.sum(1)
 
 
 WITHOUT_LABELS: dict[str, Callable[[Any, Any], Tensor]] = {"kl": minus_divergence, "agreement": agreement}

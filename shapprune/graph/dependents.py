@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import Tensor, nn
@@ -17,6 +18,19 @@ from shapprune.networks.fewer_heads import fewer_heads
 Group = tuple[str, ...]
 _WEIGHTS = ("weight", "in_proj_weight")
 _BIASES = ("bias", "in_proj_bias")
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What a module loses when units leave.
+
+    Attributes:
+        outputs: its channels or features that it puts out no longer.
+        inputs: those that it gets no longer.
+    """
+
+    outputs: set[int] = field(default_factory=set)
+    inputs: set[int] = field(default_factory=set)
 
 
 class Dependencies:
@@ -66,6 +80,22 @@ class Dependencies:
         if self._graph.on_tokens(layer):
             return neuron_dependents(self._graph, layer)
         return self.channels.of(layer)
+
+    def lost(self, units: Mapping[str, Sequence[int]]) -> dict[str, Lost]:
+        """List what modules lose when units of some layers leave.
+
+        Args:
+            units: layer -> the units that leave.
+
+        Raises:
+            ShapPruneError: what depends on them cannot be followed.
+        """
+        found: dict[str, Lost] = {}
+        for layer, gone in units.items():
+            for each in self.of(layer) if len(gone) else ():
+                own = found.setdefault(each.name, Lost())
+                (own.inputs if each.reads else own.outputs).update(each.places[list(gone)].flatten().tolist())
+        return found
 
     def tables(self, layer: str) -> list[Part]:
         """List the parts that units of a layer have in parameters of no layer, as heads have in tables of biases.

@@ -19,6 +19,7 @@ from shapprune.core.errors import ShapPruneError, first_line
 from shapprune.graph.operations import (
     LAYERS,
     has_own_weights,
+    is_norm_act,
     is_own_activation,
     keeps_forward,
     leave_out_unused,
@@ -70,18 +71,18 @@ def export(model: nn.Module, images: Tensor) -> fx.GraphModule:
 @contextlib.contextmanager
 def _without_shortcuts(model: nn.Module) -> Iterator[None]:
     """Let attention be made of its parts, and language models return no cache, inside the block."""
-    config = getattr(model, "config", None)
-    cached = getattr(config, "use_cache", None)
+    configs = {id(each.config): each.config for each in model.modules() if getattr(each, "config", None) is not None}
+    cached = [config for config in configs.values() if getattr(config, "use_cache", None)]
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    if cached:
+    for config in cached:
         config.use_cache = False  # type: ignore[union-attr]
     try:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        if cached:
-            config.use_cache = cached  # type: ignore[union-attr]
+        for config in cached:
+            config.use_cache = True  # type: ignore[union-attr]
 
 
 class _Lifted:
@@ -138,7 +139,7 @@ class _Lifted:
 
     def _operation(self, node: fx.Node) -> fx.Node:
         name, values = self._layer(node), next(iter(node.all_input_nodes), node)
-        if name is None and (found := self._transposed(node) or self._activation(node)) is not None:
+        if name is None and (found := self._transposed(node) or self._joined(node)) is not None:
             name, values = found
         if name is None:
             # Names are given anew: torch.export counts on past operations that it has dropped.
@@ -185,17 +186,24 @@ class _Lifted:
         self._lifted[name] = Transposed(module)
         return name, rows.all_input_nodes[0]
 
-    def _activation(self, node: fx.Node) -> tuple[str, fx.Node] | None:
-        """The non-linearity of several operations that ends here, and what goes into it."""
-        name = scope_of(node)
-        module = self._modules.get(name)
-        if module is None or not is_own_activation(module) or all(scope_of(user) == name for user in node.users):
-            return None
-        ahead, inputs = [node], set[fx.Node]()
-        while ahead:
-            for each in ahead.pop().all_input_nodes:
-                (ahead.append if scope_of(each) == name else inputs.add)(each)
-        return (name, inputs.pop()) if len(inputs) == 1 else None
+    def _joined(self, node: fx.Node) -> tuple[str, fx.Node] | None:
+        """The module of several operations that ends here (a non-linearity, or a norm with one), and its input."""
+        scope = scope_of(node)
+        for name in (scope, scope.rpartition(".")[0]):
+            module = self._modules.get(name)
+            if module is None or not (is_norm_act(module) or (name == scope and is_own_activation(module))):
+                continue
+            if all(_is_within(user, name) for user in node.users):
+                return None
+            ahead, inputs = [node], set[fx.Node]()
+            while ahead:
+                for each in ahead.pop().all_input_nodes:
+                    if _is_within(each, name):
+                        ahead.append(each)
+                    elif self._copied[each].op != "get_attr":
+                        inputs.add(each)
+            return (name, inputs.pop()) if len(inputs) == 1 else None
+        return None
 
     def _parameter(self, node: object) -> Any:
         """What a node stands for, if it is a parameter."""
@@ -225,6 +233,11 @@ def scope_of(node: fx.Node) -> str:
     """The module in whose forward pass an operation is, by its name in the network."""
     stack = list(node.meta.get("nn_module_stack", {}).values())
     return str(stack[-1][0]).partition("@")[0] if stack else ""
+
+
+def _is_within(node: fx.Node, name: str) -> bool:
+    """Whether an operation is in the forward pass of a module, or of one inside it."""
+    return f"{scope_of(node)}.".startswith(f"{name}.")
 
 
 def _plain(outputs: Any) -> Any:

@@ -126,6 +126,12 @@ def weight_of(module: nn.Module) -> Tensor:
     return module.weight.detach().t() if is_transposed(module) else module.weight.detach()
 
 
+def is_norm_act(module: nn.Module) -> bool:
+    """Whether a module is a BatchNorm with a non-linearity behind it, as timm has it, `BatchNormAct2d` for one."""
+    own = type(module).__module__.startswith("timm.") and type(module).__name__.startswith("BatchNormAct")
+    return own and isinstance(module, nn.modules.batchnorm._BatchNorm)
+
+
 def works_in_place(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     """Whether an operation changes one of its inputs.
 
@@ -159,6 +165,8 @@ def meaning_of_module(module: nn.Module) -> Meaning:
     """
     if is_own_activation(module):
         return Meaning.ACTIVATION if module(torch.zeros(1)).any() else Meaning.ZERO
+    if is_norm_act(module):
+        return Meaning.NORM
     if not keeps_forward(module):
         return Meaning.OTHER
     if is_depthwise(module):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.groups import group_of
 from shapprune.graph.operations import name_of
-from shapprune.graph.refusals import IS_OUTPUT
+from shapprune.graph.refusals import IS_OUTPUT, attention_behind
 from shapprune.graph.removing import find_refused
 from shapprune.graph.unit_graph import UnitGraph
 
@@ -84,5 +84,7 @@ def describe_layer(graph: UnitGraph, name: str) -> PrunableLayer:
         rest = ", ".join(each for each in group if each != name)
         coupled = f"its units leave together with those of {rest}" if rest else None
     except ShapPruneError as error:
-        coupled = str(error)
+        attention = attention_behind(graph, name)
+        makes = f"it makes queries, keys or values of {attention!r}, whose units are its heads"
+        coupled = str(error) if attention is None else makes
     return PrunableLayer(name, graph.units_of(name), kind, site, group, coupled)

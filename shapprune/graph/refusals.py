@@ -7,10 +7,13 @@ import re
 from torch import fx
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.graph.operations import Meaning
+from shapprune.graph.cut import ignore_sizes
+from shapprune.graph.operations import Meaning, name_of
 from shapprune.graph.unit_graph import UnitGraph
 
 IS_OUTPUT = "it is the output layer"
+# Functions that make queries, keys or values where no layer does.
+_MAKE = ("linear", "addmm", "matmul", "bmm")
 
 
 def tied(graph: UnitGraph, node: fx.Node, why: str = "", axis: int = 1) -> ShapPruneError:
@@ -23,6 +26,22 @@ def tied(graph: UnitGraph, node: fx.Node, why: str = "", axis: int = 1) -> ShapP
         axis: where the units lie in its inputs, 1 or -1.
     """
     return ShapPruneError(f"its units go on into {name_of_call(node)!r}, {why or _why(graph, node, axis)}")
+
+
+def attention_behind(graph: UnitGraph, layer: str) -> str | None:
+    """The module with attention whose queries, keys or values a layer makes, or None."""
+    for name, attention in graph.attentions.items():
+        ahead, seen = [*attention.probes], set(attention.probes)
+        while ahead:
+            node = ahead.pop()
+            if str(node.target) == layer:
+                return name
+            if str(node.target) in graph.calls or name_of(node) in _MAKE:
+                continue
+            new = [each for each in ignore_sizes(node.all_input_nodes) if each not in seen]
+            ahead += new
+            seen.update(new)
+    return None
 
 
 def without_names(reason: str) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from shapprune.core.errors import ShapPruneError, first_line
 from shapprune.graph.cut import node_shapes
 from shapprune.graph.exporting import export
-from shapprune.graph.operations import keeps_forward, leave_out_unused, name_of
+from shapprune.graph.operations import is_norm_act, keeps_forward, leave_out_unused, name_of
 from shapprune.networks.fewer_heads import can_have_fewer, in_steps
 from shapprune.networks.modes import mode
 from shapprune.networks.window_attention import is_windowed
@@ -147,7 +147,7 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if _opens(m):
             return False
-        return super().is_leaf_module(m, module_qualified_name) or keeps_forward(m)
+        return super().is_leaf_module(m, module_qualified_name) or keeps_forward(m) or is_norm_act(m)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         if _opens(m):

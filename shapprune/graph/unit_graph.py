@@ -17,6 +17,7 @@ from shapprune.graph.operations import (
     LAYERS,
     Meaning,
     is_depthwise,
+    is_norm_act,
     keeps_forward,
     meaning_of_function,
     meaning_of_module,
@@ -241,7 +242,8 @@ class UnitGraph:
             return None
         norm = str(users[0].target)
         module, linear = self.modules[norm], isinstance(self.modules[name], nn.Linear)
-        if not isinstance(module, nn.modules.batchnorm._BatchNorm) or module.running_mean is None:
+        is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and not is_norm_act(module)
+        if not is_norm or module.running_mean is None:
             return None
         calls = sum(node.op == "call_module" and node.target == norm for node in self.traced.graph.nodes)
         return norm if calls == 1 and (not linear or len(self.shapes[node]) == 2) else None

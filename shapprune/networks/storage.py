@@ -19,13 +19,14 @@ from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import check_finite, checksum, whole, write_json
+from shapprune.networks.biases import add_bias, added_biases
 from shapprune.networks.fewer_heads import resize, resized
 from shapprune.networks.resizing import fit
 from shapprune.networks.stand_ins import StandIn, put_stand_in, stand_ins_of
 from shapprune.networks.state_dicts import fill
 
 _ENDING = ".safetensors"
-_RESERVED = {"tensors", "sha256", "kept", "heads", "removed", "stand_ins"}
+_RESERVED = {"tensors", "sha256", "kept", "heads", "biases", "removed", "stand_ins"}
 
 
 def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
@@ -34,7 +35,8 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
     The manifest of ``small.safetensors`` is ``small.json``, that of ``small-0.5`` is ``small-0.5.json``. It holds
     ``tensors`` (the shape of each), ``sha256`` of the safetensors file, ``kept`` (for each layer that lost units the
     original indices of the others, from ``model.kept_units``), where heads left ``heads`` (what counts them in
-    each module, from ``model.resized``), where branches or blocks did ``removed`` (their names, from
+    each module, from ``model.resized``), where a repair gave layers a bias ``biases`` (their names, from
+    ``model.added_biases``), where branches or blocks did ``removed`` (their names, from
     ``model.removed_branches``) and ``stand_ins`` (what stands in the place of their modules), and the facts.
 
     Args:
@@ -70,6 +72,7 @@ def save(model: nn.Module, path: str | Path, **facts: Any) -> None:
     entries = {
         "kept": kept,
         **({"heads": resized(model)} if resized(model) else {}),
+        **({"biases": added_biases(model)} if added_biases(model) else {}),
         **({"removed": model.removed_branches, "stand_ins": stand_ins_of(model)} if stand_ins_of(model) else {}),
     }
     write_tensors(path, found, facts | entries)
@@ -147,6 +150,8 @@ def load(path: str | Path, build: Callable[[], nn.Module]) -> nn.Module:
         if place not in dict(model.named_modules()):
             raise ShapPruneError(f"{path} is of another architecture: the network has no module {place}")
         put_stand_in(model, place, StandIn(**facts))
+    for name in manifest.get("biases", []):
+        add_bias(model, name)
     fit(model, state)
     fill(model, state, path)
     model.kept_units = manifest["kept"]  # type: ignore[assignment]

@@ -37,7 +37,7 @@ class How:
         options: of the criterion.
         aggregate: how its scores of examples become one score.
         allocation: ``damage`` splits a budget by what the outputs lose, ``uniform`` takes the same share of all layers.
-        repair: ``least-squares``, ``batchnorm`` or ``none``.
+        repair: ``least-squares``, ``bias``, ``batchnorm`` or ``none``.
         copies: how many changed copies of the images the repair sees beside them; None for four if they bring the
             outputs nearer on images left out.
         steps: of distilling; None for as many as fit the time, 0 for none.

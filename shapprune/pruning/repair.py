@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shapprune.graph.dependents import Dependencies
     from shapprune.graph.unit_graph import UnitGraph
 
-REPAIRS = ("none", "batchnorm", "least-squares")
+REPAIRS = ("none", "batchnorm", "bias", "least-squares")
 
 
 def repair(
@@ -25,22 +25,23 @@ def repair(
     """Repair a network that has just lost units, with images alone.
 
     ``batchnorm`` estimates the running statistics of BatchNorms again
-    (`shapprune.pruning.batchnorm.reestimate_statistics`). ``least-squares`` fits the weights of the layers whose
-    inputs have changed (`shapprune.pruning.sweep.sweep`).
+    (`shapprune.pruning.batchnorm.reestimate_statistics`). ``bias`` adds to a layer's bias what lost units put into it
+    on average (`shapprune.pruning.bias.compensate`). ``least-squares`` fits the weights of the layers whose inputs have
+    changed (`shapprune.pruning.sweep.sweep`).
 
     Args:
         small: what `shapprune.remove_units` returned for ``model`` and ``units``; it is changed in place.
         model: the network before; it is left as it is.
         units: layer -> indices of the units that left, as they count in ``model``.
         images: calibration images, [N, ...].
-        how: ``none``, ``batchnorm`` or ``least-squares``.
+        how: ``none``, ``batchnorm``, ``bias`` or ``least-squares``.
 
     Returns:
         ``small``, in its modes.
 
     Raises:
-        ShapPruneError: an unknown repair, no images, a network that is not ``model`` without these units, or a
-            BatchNorm that sees a single value of each channel.
+        ShapPruneError: an unknown repair, no images, a network that is not ``model`` without these units, a BatchNorm
+            that sees a single value of each channel, or a layer whose bias cannot be changed.
 
     Examples:
         >>> import torch
@@ -93,11 +94,14 @@ def repair_by(
     """
     from shapprune.networks.modes import mode
     from shapprune.pruning.batchnorm import reestimate_statistics
+    from shapprune.pruning.bias import compensate
     from shapprune.pruning.removal import find_readers
     from shapprune.pruning.sweep import sweep
 
     with mode(small, training=False):
         if how == "batchnorm":
             reestimate_statistics(small, graph, find_readers(graph, small), images)
+        elif how == "bias":
+            compensate(small, graph, dependencies, units, images)
         elif how == "least-squares":
             sweep(small, graph, dependencies, units, images, originals)

