@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.cut import ignore_sizes
-from shapprune.graph.dependents import Dependencies
+from shapprune.graph.dependents import Dependencies, Lost
 from shapprune.graph.lockstep import Lockstep
 from shapprune.graph.operations import Meaning, name_of, weight_of
 from shapprune.graph.rows import Linear, has_rows, output_rows, some_input_rows
@@ -63,19 +63,18 @@ def sweep(
     """
     largest = max(shape[1:].numel() for shape in graph.shapes.values())
     images = images[: max(2, PASS // largest)]
-    _Sweep(small, graph, _gone(dependencies, units), images, originals or len(images)).run()
+    _Sweep(small, graph, dependencies.lost(units), images, originals or len(images)).run()
 
 
 class _Sweep:
-    def __init__(
-        self, small: nn.Module, graph: UnitGraph, gone: Mapping[str, set[int]], images: Tensor, originals: int
-    ):
+    def __init__(self, small: nn.Module, graph: UnitGraph, lost: Mapping[str, Lost], images: Tensor, originals: int):
         self._small, self._graph, self._originals, self._images = small, graph, originals, len(images)
         layers = (name for name in graph.calls if not graph.is_depthwise(name))
         self._lockstep = Lockstep(graph.traced, small, images)
         modules = self._lockstep.small.submodules
         self._kept = {
-            name: _check_kept(modules[name], name, graph.units_of(name), gone.get(name, set())) for name in layers
+            name: _check_kept(modules[name], name, graph.units_of(name), lost.get(name, Lost()).outputs)
+            for name in layers
         }
 
     def run(self) -> None:
@@ -150,16 +149,6 @@ def _is_dropout(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
 def _is_plain_sum(node: fx.Node) -> bool:
     """Whether a node adds its inputs with weights of one."""
     return name_of(node) in ("add", "iadd", "add_") and not node.kwargs.get("alpha")
-
-
-def _gone(dependencies: Dependencies, units: Mapping[str, Sequence[int]]) -> dict[str, set[int]]:
-    """The outputs that layers have lost: those whose units left, and those that depend on them, as gates do."""
-    gone: dict[str, set[int]] = {}
-    for layer, removed in units.items():
-        for each in dependencies.of(layer) if len(removed) else ():
-            if not each.reads:
-                gone.setdefault(each.name, set()).update(each.places[list(removed)].flatten().tolist())
-    return gone
 
 
 def _check_kept(layer: nn.Module, name: str, units: int, gone: Collection[int]) -> list[int]:
