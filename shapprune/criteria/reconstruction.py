@@ -104,6 +104,10 @@ class Readers:
                 raise ShapPruneError(
                     f"units of layer {layer!r} are read by {each.name!r}, which is not used just once in a pass"
                 )
+            if self._graph.is_tied(each.name):
+                raise ShapPruneError(
+                    f"units of layer {layer!r} are read by {each.name!r}, whose weights another module has too"
+                )
         if not found:
             raise ShapPruneError(f"units of layer {layer!r} are read by no layer")
         return found

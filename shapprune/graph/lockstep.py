@@ -48,18 +48,18 @@ class Lockstep:
         self._waiting: set[fx.Node] = set()
         self._readers = Counter(each for node in self._nodes for each in node.all_input_nodes)
 
-    def run(self, before: Callable[[fx.Node], None]) -> None:
-        """Run both.
+    def run(self, before: Callable[[fx.Node], None], last: fx.Node) -> None:
+        """Run both up to a node.
 
         Args:
             before: called with each node in front of which the two differ, before it runs in the smaller one. It can
                 look at the inputs (`value`) and the output of the network (`large.env`), and ask for a value that is
                 not there yet (`see_ahead`).
+            last: the node.
         """
         self._before = before
-        for node in self._nodes:
-            if node.op != "output":
-                self.see(node)
+        for node in self._nodes[: self._nodes.index(last) + 1]:
+            self.see(node)
 
     def see(self, node: fx.Node) -> bool:
         """Run up to a node; False if it is being waited for already."""

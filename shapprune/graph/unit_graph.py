@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 
 from torch import Tensor, fx, nn
@@ -247,6 +248,16 @@ class UnitGraph:
             return None
         calls = sum(node.op == "call_module" and node.target == norm for node in self.traced.graph.nodes)
         return norm if calls == 1 and (not linear or len(self.shapes[node]) == 2) else None
+
+    def is_tied(self, name: str) -> bool:
+        """Whether another module has a parameter of layer ``name`` too, as an embedding may have a classifier's."""
+        return any(self._uses[id(each)] > 1 for each in self.modules[name].parameters())
+
+    @cached_property
+    def _uses(self) -> Counter[int]:
+        """How many modules have a parameter, by its identity."""
+        parameters = (each for module in self.modules[""].modules() for each in module._parameters.values())
+        return Counter(id(each) for each in parameters if each is not None)
 
     def takes_intercept(self, name: str) -> bool:
         """Whether layer ``name`` has a bias, or a BatchNorm behind it whose running mean can take one."""

@@ -47,7 +47,8 @@ def sweep(
     network; so with a strong ridge the weights stay. The strength is the one that is best for images left out, and no
     fit is made if that is better. Where the outputs are added to others that have changed too, as in a residual block,
     the fit aims at the sum. Where the layer has a bias, or a BatchNorm behind it whose running mean can take one, that
-    is fitted too. Only nn.Conv2d of one group and nn.Linear, used once, are fitted; others keep their weights.
+    is fitted too. Only nn.Conv2d of one group and nn.Linear, used once and with weights that no other module has, are
+    fitted; others keep their weights.
 
     Args:
         small: the network that has lost units, in eval mode; it is changed in place.
@@ -61,9 +62,14 @@ def sweep(
     Raises:
         ShapPruneError: ``small`` is not the network before without these units.
     """
-    largest = max(shape[1:].numel() for shape in graph.shapes.values())
+    fitted = [calls[0] for name, calls in graph.calls.items() if _can_be_fitted(graph, name)]
+    if not fitted:
+        return
+    seen = list(graph.traced.graph.nodes)
+    last = max(fitted, key=seen.index)
+    largest = max(graph.shapes[node][1:].numel() for node in seen[: seen.index(last) + 1] if node in graph.shapes)
     images = images[: max(2, PASS // largest)]
-    _Sweep(small, graph, dependencies.lost(units), images, originals or len(images)).run()
+    _Sweep(small, graph, dependencies.lost(units), images, originals or len(images)).run(last)
 
 
 class _Sweep:
@@ -77,16 +83,14 @@ class _Sweep:
             for name in layers
         }
 
-    def run(self) -> None:
-        """Fit all layers."""
-        self._lockstep.run(self._fit)
+    def run(self, last: fx.Node) -> None:
+        """Fit all layers up to the call of the last."""
+        self._lockstep.run(self._fit, last)
 
     def _fit(self, node: fx.Node) -> None:
         """Fit the layer that a node calls, if it is one that can be."""
         name = str(node.target)
-        if node.op != "call_module" or len(self._graph.calls.get(name, ())) != 1:
-            return
-        if not has_rows(self._graph.modules[name]):
+        if node.op != "call_module" or not _can_be_fitted(self._graph, name):
             return
         layer, before = self._lockstep.small.submodules[name], self._graph.modules[name]
         assert isinstance(layer, Linear)
@@ -137,6 +141,11 @@ class _Sweep:
         scale = scale_of(self._small.get_submodule(norm))
         shares = torch.where(scale.abs() > _TINY * scale.abs().max(), 1 / scale, 0)
         return lost * (shares if linear else shares.reshape(1, -1, *[1] * (lost.dim() - 2)))
+
+
+def _can_be_fitted(graph: UnitGraph, name: str) -> bool:
+    """Whether a module is a layer with weights that count nowhere else."""
+    return len(graph.calls.get(name, ())) == 1 and has_rows(graph.modules[name]) and not graph.is_tied(name)
 
 
 def _is_dropout(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:

@@ -72,3 +72,11 @@ def test_incoming_weights_are_those_of_the_parameters():
     with pytest.raises(ShapPruneError, match="weights of layer '0' are computed from others"):
         incoming_parts(graph, "0", images(2).flatten(1))
     assert incoming_weights(graph, "0", images(2).flatten(1)).shape == (5, 64)
+
+
+def test_a_reader_whose_weights_another_module_has_too_cannot_be_fitted():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    model[2].weight = model[0].weight
+    game = LayerGame(model, "0", images(6, (4,)), torch.zeros(6, dtype=torch.long))
+    with pytest.raises(ShapPruneError, match="'0' are read by '2', whose weights another module has too"):
+        score(game, "reconstruction")

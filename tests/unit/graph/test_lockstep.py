@@ -40,7 +40,7 @@ def test_outputs_are_those_of_the_networks(network, units):
     lockstep, seen = Lockstep(traced, small, x), []
     last = next(node for node in traced.graph.nodes if node.op == "output").all_input_nodes[0]
     with torch.no_grad():
-        lockstep.run(lambda node: seen.append(node.name))
+        lockstep.run(lambda node: seen.append(node.name), last)
         one, other = lockstep.value(last)
         torch.testing.assert_close(one, model(x))
         torch.testing.assert_close(other, small(x))

@@ -212,3 +212,32 @@ def test_a_unit_that_is_always_zero_is_not_missed(name):
     small = removed_and_repaired(model, removed, x, "least-squares")
     with torch.no_grad():
         torch.testing.assert_close(small(x), model(x), atol=1e-4, rtol=1e-4)
+
+
+class Words(nn.Module):
+    """A feed-forward block between an embedding and a classifier, which have one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(40, 4)
+        self.up, self.down = nn.Linear(4, 8), nn.Linear(8, 4)
+        self.classifier = nn.Linear(4, 40, bias=False)
+        self.classifier.weight = self.embedding.weight
+
+    def forward(self, x):
+        x = self.embedding(x)
+        return self.classifier(x + self.down(torch.relu(self.up(x))))
+
+
+def test_weights_that_another_module_has_too_stay(monkeypatch):
+    model, x = randomise(Words()).eval(), torch.randint(0, 40, (12, 5), generator=torch.Generator().manual_seed(0))
+    fitted, ridge = [], sweep.fit_ridge
+    monkeypatch.setattr(sweep, "fit_ridge", lambda seen, *others: fitted.append(len(seen)) or ridge(seen, *others))
+    # What is behind the last layer that is fitted does not run, so its size does not cut the images.
+    monkeypatch.setattr(sweep, "PASS", 12 * 5 * 8)
+    plain, small = (removed_and_repaired(model, {"up": [0, 3, 5]}, x, how) for how in ("none", "least-squares"))
+    assert fitted == [12]
+    assert small.classifier.weight is small.embedding.weight
+    assert torch.equal(small.embedding.weight, model.embedding.weight)
+    assert not torch.equal(small.down.weight, plain.down.weight)
+    assert (small(x) - model(x)).norm() < (plain(x) - model(x)).norm()
