@@ -133,8 +133,8 @@ class Lockstep:
         """Whether an operation itself is another in the smaller network."""
         if node.op == "call_module":
             target = str(node.target)
-            one, other = (runner.submodules[target].state_dict().values() for runner in (self.large, self.small))
-            return any(not _equal(a, b) for a, b in zip(one, other, strict=True))
+            one, other = (runner.submodules[target].state_dict() for runner in (self.large, self.small))
+            return one.keys() != other.keys() or any(not _equal(one[name], other[name]) for name in one)
         if node.op == "get_attr":
             return not _equal(self.large.env[node], self.small.run_node(twin))
         return str(node.args) != str(twin.args) or str(node.kwargs) != str(twin.kwargs)

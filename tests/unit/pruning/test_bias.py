@@ -8,6 +8,7 @@ from torch import nn
 
 from shapprune import ShapPruneError, load, prune, remove_units, save
 from shapprune.networks.biases import added_biases
+from shapprune.pruning.repair import repair
 from tests.toys import images
 from tests.unit.pruning.repaired import at, removed_and_repaired
 from tests.unit.transformers import CASES, build, logits
@@ -46,6 +47,8 @@ def test_a_convolution_without_a_bias_gets_one_and_keeps_its_means():
         before, after = (each[:3](x).mean((0, 2, 3)) for each in (model, small))
     assert torch.allclose(after, before, atol=1e-6)
     assert model[2].bias is None
+    lost = (small(x) - model(x)).norm()
+    assert (repair(small, model, {"0": [0, 4]}, x, "least-squares")(x) - model(x)).norm() < lost
 
 
 def test_a_batchnorm_takes_what_a_layer_without_a_bias_cannot():
