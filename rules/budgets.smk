@@ -5,6 +5,8 @@ REQUIRED INPUTS
 OUTPUTS
     results/{net}/seed{seed}/budgets/{method}/{measure}{budget}/trial{trial}.safetensors
         the network that is left; .json beside it: the units kept, cost, agreement, accuracy, the calibration images
+    results/{net}/seed{seed}/retrained/{method}/{measure}{budget}/trial{trial}.safetensors
+        the same trained on, where that is asked for; .json beside it: loss and accuracy before and after
     results/{net}/seed{seed}/onnx/{method}/{measure}{budget}/trial{trial}.onnx
         the same as ONNX, where that is asked for
 """
@@ -31,6 +33,31 @@ rule fit_budgets:
         message_of("fit_budgets", "Fitting {wildcards.net}, seed {wildcards.seed}, to budgets by {wildcards.method}")
     script:
         "../scripts/fit_budgets.py"
+
+
+rule retrain_budgets:
+    """Train the networks that fit budgets, of one method, on."""
+    input:
+        consumed("retrain_budgets"),
+        data=data_of,
+    output:
+        **outputs("retrain_budgets"),
+    log:
+        "results/logs/retrain_budgets/{net}/seed{seed}/{method}.log",
+    benchmark:
+        benchmark_of("retrain_budgets")
+    conda:
+        "../envs/torch.yaml"
+    resources:
+        **stored("retrain_budgets"),
+    params:
+        **given("retrain_budgets"),
+    message:
+        message_of(
+            "retrain_budgets", "Training on what {wildcards.method} left of {wildcards.net}, seed {wildcards.seed}"
+        )
+    script:
+        "../scripts/retrain_budgets.py"
 
 
 rule export_budgets:

@@ -208,6 +208,7 @@ FIGURES = figures.paths(
         "fine_tuned": networks_of("fine_tune_pruned"),
         "compressed": networks_of("compress_network"),
         "budgeted": networks_of("fit_budgets"),
+        "retrained": networks_of("retrain_budgets"),
         "untrained": networks_of("prune_untrained"),
     }
 )

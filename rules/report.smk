@@ -22,6 +22,7 @@ rule write_headline:
         fine_tune="results/tables/fine_tune.csv",
         compress="results/tables/compress.csv",
         budgets="results/tables/budgets.csv",
+        retrained="results/tables/retrained.csv",
         untrained="results/tables/untrained.csv",
         timing="results/tables/timing.csv",
         pruned=[*results("prune_layers"), *results("prune_by_walks")],

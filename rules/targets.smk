@@ -79,9 +79,10 @@ rule compress_all:
 
 
 rule budgets_all:
-    """Networks that fit budgets, made with few training images without labels."""
+    """Networks that fit budgets, made with few training images without labels, and what is made of them."""
     input:
         results("fit_budgets"),
+        results("retrain_budgets"),
         results("export_budgets"),
 
 

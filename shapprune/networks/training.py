@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from shapprune.networks.modes import mode
 from shapprune.networks.randomness import global_state, reproducible_sums, seeded, set_global_state
 from shapprune.networks.recipe import Recipe
 
+if TYPE_CHECKING:
+    from shapprune.networks.teacher import Teacher
+
 
 def fit(
     model: nn.Module,
@@ -36,6 +39,7 @@ def fit(
     progress: bool = True,
     checkpoint: Path | None = None,
     start: tuple[float, float] | None = None,
+    teacher: Teacher | None = None,
 ) -> list[dict[str, float]]:
     """Train a network in place and leave it in the state after its best epoch.
 
@@ -57,6 +61,7 @@ def fit(
         checkpoint: a file that is written after each epoch, from which the same training continues after an
             interruption, with the same result. The caller deletes it.
         start: validation loss and accuracy of the network as it is; if given, it stays so where no epoch is better.
+        teacher: what the network learns from beside the labels, or instead of them; its network goes to the device.
 
     Returns:
         A row an epoch: epoch (from 1), lr (of its first step), train_loss, train_accuracy (both over the epoch, as the
@@ -89,10 +94,11 @@ def fit(
     validation = validation_images.to(device), validation_labels.to(device)
     for pair in (train, validation):
         require_labels(*pair)
-    weights = [float(each.double().sum()) for each in model.state_dict().values()]
+    if teacher is not None:
+        teacher.network.to(device)
     data = f"{len(images)} {float(train[0].double().sum())} {len(validation_images)}"
-    identity = f"{recipe} {seed} {device.type} {start is not None} {data} {weights}"
-    training = _Training(model, train, validation, recipe, seed, start)
+    identity = f"{recipe} {seed} {device.type} {start is not None} {data} {_sums(model)} {_identity(teacher)}"
+    training = _Training(model, train, validation, recipe, seed, start, teacher)
     watched = progress and sys.stderr.isatty()
     with (
         seeded(seed, device),  # dropout draws from the global generator
@@ -130,8 +136,9 @@ class _Training:
         recipe: Recipe,
         seed: int,
         start: tuple[float, float] | None,
+        teacher: Teacher | None,
     ):
-        self._model, self._recipe = model, recipe
+        self._model, self._recipe, self._teacher = model, recipe, teacher
         self._images, self._labels = train
         self._validation = validation
         self._device = self._images.device
@@ -184,7 +191,8 @@ class _Training:
     def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step on a batch; return its mean loss and how many were right, both still on the device."""
         outputs = logits_of(self._model(images))
-        loss = mean_loss(outputs, labels, self._recipe.label_smoothing)
+        given = outputs, labels, self._recipe.label_smoothing
+        loss = mean_loss(*given) if self._teacher is None else self._teacher.loss(images, *given)
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
@@ -223,6 +231,15 @@ def best_epoch(rows: Sequence[Mapping[str, float]], start: Sequence[float] | Non
         if (found := (row["validation_accuracy"], -row["validation_loss"])) > best:
             best, number = found, int(row["epoch"])
     return number
+
+
+def _sums(model: nn.Module) -> list[float]:
+    """The sum of each tensor of a network, by which its weights are told from others."""
+    return [float(each.double().sum()) for each in model.state_dict().values()]
+
+
+def _identity(teacher: Teacher | None) -> str:
+    return "" if teacher is None else f"{teacher.share} {teacher.temperature} {_sums(teacher.network)}"
 
 
 def _copy_of_state(model: nn.Module) -> dict[str, Tensor]:

@@ -29,6 +29,7 @@ SMALL = {
         },
     },
     "scoring": {"trials": 1},
+    "budgets": {"methods": {"taylor": {}}, "sizes": [0.5], "trials": 1, "train": {"epochs": 2}, "teacher": 0.9},
     "low_data": {"ratios": [0.07], "trials": 1, "skip": ["conv1", "fc1"], "scored_on": "test"},
 }
 

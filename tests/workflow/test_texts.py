@@ -24,7 +24,13 @@ TEXTS = {
     "oracle": {"images": 20, "max_units": 1},
     "curves": {"images": 10},
     "low_data": {"images": 20, "ratios": [0.5]},
-    "budgets": {"sizes": [0.8], "images": 30, "trials": 1, "methods": {"taylor": {"distil": 10}}},
+    "budgets": {
+        "sizes": [0.8],
+        "images": 30,
+        "trials": 1,
+        "methods": {"taylor": {"distil": 10}},
+        "train": {"epochs": 1, "optimizer": "adam", "lr": 0.01},
+    },
 }
 FABLE = "the fox and the crow and the cheese. "
 
@@ -42,6 +48,10 @@ def test_a_network_of_a_text_is_trained_and_scored_and_follows_its_file(tmp_path
     assert 0.5 < fitted["test_agreement"] <= 1
     assert fitted["macs"] <= 0.8 * facts["macs"]
     assert fitted["heads"] == {"blocks.0.attn": {"num_heads": 1}}
+    retrained = json.loads((results / "retrained" / "taylor" / "macs0.8" / "trial0.json").read_text())
+    assert (retrained["loss_before"], retrained["macs"]) == (fitted["loss"], fitted["macs"])
+    assert len(retrained["history"]) == 1
+    assert retrained["heads"] == fitted["heads"]
     assert not workflow.planned("score_all", "budgets_all")
     (tmp_path / "fable.txt").write_text(FABLE[::-1] * 40)
     assert workflow.planned("train_all") == {"prepare_data": 1, "train_network": 1, "train_all": 1}

@@ -40,8 +40,8 @@ def keep_fitted(run: Run, work: Work) -> None:
     training, _ = splits(len(run.image_set.train_labels), len(run.validation))
 
     @lru_cache(maxsize=1)
-    def test(trial: int | None, images: int | str) -> _Test:
-        return _Test(run, trial, images)
+    def test(trial: int, images: int | str) -> _Test:
+        return _Test(run, run.test_places(images, trial))
 
     trials = dict.fromkeys(task["parts"]["trial"] for task in work.missing.values())
     for trial in track(list(trials), "trials"):
@@ -60,7 +60,7 @@ def keep_fitted(run: Run, work: Work) -> None:
             shrinker.check(budget)
         for label in work.missing.keys() & shared:
             work.keep(label, _facts_of(shrinker.damage))
-        measure = test(None if parts["test_images"] == "all" else trial, parts["test_images"]).measure
+        measure = test(0 if parts["test_images"] == "all" else trial, parts["test_images"]).measure
         for label, budget in budgets.items():
             pruned = shrinker.shrink(budget, work.unfinished)
             facts = {"network": dict(run.network), **_facts(pruned), **measure(pruned.model)}
@@ -116,13 +116,11 @@ class _Test:
 
     Args:
         run: the network.
-        trial: draws the images.
-        images: how many, or ``all``.
+        places: of the test images.
     """
 
-    def __init__(self, run: Run, trial: int | None, images: int | str):
-        places = run.test if trial is None else draw_images(run.test, int(images), trial)
-        self._images, self._labels = tensors(run.image_set, "test", np.asarray(places))
+    def __init__(self, run: Run, places: np.ndarray):
+        self._images, self._labels = tensors(run.image_set, "test", places)
         self._whole = self._outputs(run.model)
 
     def measure(self, small: nn.Module) -> dict[str, float]:

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from shapprune.core.files import read_json
-from shapprune.data.prepared import ImageSet, read_prepared, require_data, splits, tensors
+from shapprune.data.prepared import ImageSet, draw_images, read_prepared, require_data, splits, tensors
 from shapprune.game.layer_game import LayerGame
 from shapprune.gpu.device import choose_device
 from shapprune.graph.beginning import SharedBeginning
@@ -54,6 +54,10 @@ class Run:
     def test(self) -> np.ndarray:
         """Places of all test images."""
         return np.arange(len(self.image_set.test_labels))
+
+    def test_places(self, images: int | str, trial: int) -> np.ndarray:
+        """Places of the test images that measure: so many, drawn by a trial, or ``all``."""
+        return self.test if images == "all" else draw_images(self.test, int(images), trial)
 
     def intact(self, places: np.ndarray) -> dict[str, Any]:
         """Loss and accuracy of the whole network on some test images, and its size; measured once."""

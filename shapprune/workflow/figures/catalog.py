@@ -90,6 +90,8 @@ FIGURES: Mapping[str, Row] = {row.name: row for row in (
         "Compression", "Against the parameters", caption="compress", rule="compress"),
     Row("budgets", "budgets:budget_tradeoff", ("budgets",), "budgeted",
         "Budgets", "Against the MACs", caption="budgets", rule="budgets", styles="methods"),
+    Row("retrained", "retrained:retrained_methods", ("retrained",), "retrained",
+        "Budgets", "Trained on", caption="retrained", rule="retrained", styles="methods"),
     Row("untrained", "untrained:untrained_steps", ("untrained",), "untrained",
         "Untrained", "Step by step", caption="untrained", rule="untrained", facts=("layers", "classes")),
 )}

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from shapprune.workflow.figures.layout import (
+    draw_before_and_after,
     draw_lines,
-    draw_ranking,
     grid,
     legend,
     level,
@@ -45,11 +45,7 @@ def compress_sizes(compress: pd.DataFrame, networks: pd.DataFrame, styles: Style
     names = _names(sizes)
     if sizes.nunique() == 1:
         figure, panels = grid(2, size=(4, 0.9 + 0.2 * len(order)), room=0, sharey=True)
-        for axes, (measure, title) in zip(panels, _PANELS.items(), strict=True):
-            draw_ranking(axes, order, measure, bars=False, pale=measure != "accuracy")
-            axes.locator_params(axis="x", nbins=4)
-            axes.axvline(intact, color="black", linewidth=0.8)
-            axes.set_title(title, loc="left")
+        draw_before_and_after(panels, order, _PANELS, intact)
         left = f"{', '.join(sizes.index.astype(str))}: {short(sizes.iloc[0])} parameters"
         figure.supxlabel(f"test accuracy, {left} (line: intact network, {whole})")
         return figure

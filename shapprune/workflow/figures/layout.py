@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -157,6 +157,12 @@ def short(number: float) -> str:
     return EngFormatter(sep="")(float(f"{number:.3g}"))
 
 
+def budget_in_words(amount: float, measure: str) -> str:
+    """A budget in few words: a share below 1, else an absolute number."""
+    of = measure.replace("macs", "MACs")
+    return f"{100 * amount:g}% of the {of}" if amount < 1 else f"{short(amount)} {of}"
+
+
 def level(names: Iterable[str]) -> bool:
     """Whether names fit side by side under a panel."""
     return sum(len(name) + 2 for name in names) <= _LEVEL
@@ -220,6 +226,25 @@ def draw_ranking(
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
+
+
+def draw_before_and_after(
+    panels: Iterable[Axes], order: Sequence[tuple[Style, pd.DataFrame]], titles: Mapping[str, str], intact: float
+) -> None:
+    """Rankings in one order by the accuracies ``accuracy``, after a training, and ``accuracy_before``, paler; the
+    accuracy of the intact network as a line. Each has an axis of its own, since a training makes differences small.
+
+    Args:
+        panels: one a title.
+        order: of `ranked`.
+        titles: column -> title.
+        intact: accuracy of the intact network.
+    """
+    for axes, (measure, title) in zip(panels, titles.items(), strict=True):
+        draw_ranking(axes, order, measure, bars=False, pale=measure != "accuracy")
+        axes.locator_params(axis="x", nbins=4)
+        axes.axvline(intact, color="black", linewidth=0.8)
+        axes.set_title(title, loc="left")
 
 
 def scale_loss(panels: Iterable[Axes]) -> None:

@@ -62,6 +62,7 @@ PROTOCOLS = (
     Protocol("fine_tune", _most_images, ("ratio", "images")),
     Protocol("compress", lambda table: table, ("target",)),
     Protocol("budgets", _by_method, ("measure", "budget", "images")),
+    Protocol("retrained", _by_method, ("measure", "budget", "images")),
     Protocol("untrained", _last_step),
 )
 

@@ -1,7 +1,7 @@
 """What there is to log of a finished study, from its manifests and tables, run by run.
 
 A study is a parent with a child for each network, scoring, coalition table and criterion, and for each network that was
-compressed, fits a budget or was never trained. Nothing here knows of a tracker, or imports torch.
+compressed, fits a budget, was then trained on, or was never trained. Nothing here knows of a tracker, or imports torch.
 """
 
 from __future__ import annotations
@@ -14,15 +14,8 @@ from statistics import fmean
 from typing import Any
 
 from shapprune.core.files import read_json
-from shapprune.workflow.share.runs import (
-    OF_A_RESULT,
-    OF_A_TABLE,
-    LoggedRun,
-    Point,
-    criterion_runs,
-    network_run,
-    read_rows,
-)
+from shapprune.workflow.share.logged_run import LoggedRun, Point, read_rows
+from shapprune.workflow.share.runs import OF_A_RESULT, OF_A_TABLE, criterion_runs, network_run
 from shapprune.workflow.store.store import Store
 from shapprune.workflow.study import config as study
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import checksum
 from shapprune.core.paths import REPOSITORY
-from shapprune.workflow.share.runs import LoggedRun
+from shapprune.workflow.share.logged_run import LoggedRun
 from shapprune.workflow.store.keys import digest
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from shapprune.workflow.figures.layout import short
+from shapprune.workflow.figures.layout import budget_in_words, short
 
 _COLUMNS = {
     "net": "network",
@@ -79,16 +79,14 @@ def _question(protocol: str, setting: Mapping[str, str]) -> str:
         "fine_tune": f"{loss}, {images} images retrain",
         "compress": f"compressed to {setting.get('target')}, retrained",
         "budgets": f"{_budget(setting)}, {images} unlabelled images",
+        "retrained": f"{_budget(setting)}, {images} unlabelled images, trained on",
         "untrained": "harmful units leave random weights",
     }[protocol]
 
 
 def _budget(setting: Mapping[str, str]) -> str:
     """A budget in few words; empty if the setting has none."""
-    if "budget" not in setting:
-        return ""
-    amount, measure = float(setting["budget"]), setting["measure"].replace("macs", "MACs")
-    return f"{100 * amount:g}% of the {measure}" if amount < 1 else f"{short(amount)} {measure}"
+    return budget_in_words(float(setting["budget"]), setting["measure"]) if "budget" in setting else ""
 
 
 def _criterion(row: Mapping[str, Any], labels: Mapping[tuple[str, str], str], prefix: str) -> str:

@@ -1,4 +1,7 @@
-"""Networks that fit budgets, made with few images without labels: what `fit_budgets` and `export_budgets` make."""
+"""Networks that fit budgets, made with few images without labels, and what is made of them.
+
+They are those of `fit_budgets`; `retrain_budgets` trains them on, `export_budgets` writes them as ONNX files.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +65,40 @@ class FitBudgets(_OfMethod):
                 yield task(label, {**how, **names, "test_images": section["test_images"]}, names=names)
 
 
+class RetrainBudgets(_OfMethod):
+    """The networks of `fit_budgets` trained on, where that is asked for."""
+
+    rule = "retrain_budgets"
+    outputs = {"folder": f"{RUN}/retrained/{{method}}"}
+    place = f"{RUN}/retrained/{{method}}"
+    tables = (
+        Table(
+            "retrained",
+            (
+                *("net", "seed", "method", "measure", "budget", "images", "trial", "macs", "parameters"),
+                *("loss_before", "accuracy_before", "epochs", "validation_loss", "validation_accuracy"),
+                *("loss", "accuracy", "intact_accuracy", "seconds"),
+            ),
+            output="folder",
+            kind="manifests",
+            title="Budgets, trained on",
+        ),
+    )
+    logged = "retrained"
+
+    def places(self, net: str) -> Iterator[dict[str, Any]]:
+        """One job a method, if any."""
+        if "train" in self.config["budgets"]:
+            yield from super().places(net)
+
+    def tasks(self, at: Place) -> Iterator[Planned]:
+        """One task a network."""
+        parts = {name: self.config["budgets"][name] for name in ("train", "teacher", "test_images")}
+        for label, fitted in _fitted(self, at):
+            consumes = {"model": self.network(at), "fitted": fitted}
+            yield self.task(at, label, parts, consumes=consumes, names=fitted.names)
+
+
 class ExportBudgets(_OfMethod):
     """The networks of `fit_budgets` as ONNX files, where that is asked for."""
 
@@ -77,6 +114,10 @@ class ExportBudgets(_OfMethod):
 
     def tasks(self, at: Place) -> Iterator[Planned]:
         """One task a network."""
-        for label, fitted in self.study.tasks("fit_budgets", at).items():
-            if fitted.stem is not None:
-                yield self.task(at, label, {}, consumes={"fitted": fitted}, names=fitted.names)
+        for label, fitted in _fitted(self, at):
+            yield self.task(at, label, {}, consumes={"fitted": fitted}, names=fitted.names)
+
+
+def _fitted(stage: Stage, at: Place) -> Iterator[tuple[str, Planned]]:
+    """The networks of a job of `fit_budgets`, by their labels."""
+    return ((label, one) for label, one in stage.study.tasks("fit_budgets", at).items() if one.stem is not None)

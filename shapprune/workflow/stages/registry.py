@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shapprune.workflow.stages.budgets import ExportBudgets, FitBudgets
+from shapprune.workflow.stages.budgets import ExportBudgets, FitBudgets, RetrainBudgets
 from shapprune.workflow.stages.coalitions import SearchOracle, TabulateCoalitions
 from shapprune.workflow.stages.compress import CompressNetwork
 from shapprune.workflow.stages.curves import MeasureCurves
@@ -30,6 +30,7 @@ STAGES: tuple[type[Stage], ...] = (
     PruneUntrained,
     CompressNetwork,
     FitBudgets,
+    RetrainBudgets,
     ExportBudgets,
 )
 

@@ -213,6 +213,8 @@ def _check_budgets(config: Mapping[str, Any]) -> Iterator[Problem]:
     for size in section["sizes"]:
         if 1 <= size < _FEWEST and section["measure"] != "megabytes":
             yield "budgets.sizes", f"{size:g} {section['measure']} are fewer than a network has; a share is below 1"
+    if "train" in section:
+        yield from _check_recipe("budgets.train", section["train"])
     if not section["methods"]:
         return
     for name, info in infos(config["networks"], config).items():
@@ -232,6 +234,8 @@ def _check_tokens(config: Mapping[str, Any]) -> Iterator[Problem]:
     trained = {f"networks.{name}": each for name, each in of_tokens.items() if "train" in each}
     if of_tokens:
         trained |= {name: config[name] for name in ("fine_tune", "compress") if config[name]["criteria"]}
+        budgets = config["budgets"]
+        trained |= {"budgets": budgets} if budgets["methods"] and "train" in budgets else {}
     for key, each in trained.items():
         if changes := each["train"]["augment"]:
             yield f"{key}.train.augment", f"{', '.join(changes)} change images, but {', '.join(of_tokens)} takes tokens"

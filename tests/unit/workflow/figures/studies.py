@@ -102,6 +102,10 @@ def tables(criteria, layers, seeds, trials):
         for seed, trial, method in product(range(seeds), range(trials), criteria)
         for budget in ((0.75, 0.5, 0.25) if layers > 1 else (0.5,))
     ]
+    retrained = [
+        {**row, "loss_before": 1.0, "accuracy_before": row["accuracy"], "accuracy": 0.8 + 0.1 * random.random()}
+        for row in budgets
+    ]
     exact = [run | {"criterion": "exact Shapley", "aggregate": "mean"} for run in runs[:: len(orders) * trials]]
     oracle = [
         {
@@ -141,6 +145,7 @@ def tables(criteria, layers, seeds, trials):
         "untrained": untrained,
         "compress": compress,
         "budgets": budgets,
+        "retrained": retrained,
         "oracle": oracle,
         "estimators": estimators,
         "training": training,

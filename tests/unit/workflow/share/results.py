@@ -9,7 +9,7 @@ from shapprune.core.files import write_json
 from shapprune.core.tables import write_table
 from shapprune.workflow.share import logged
 from shapprune.workflow.share import mlflow as tracking
-from shapprune.workflow.share.runs import LoggedRun
+from shapprune.workflow.share.logged_run import LoggedRun
 from shapprune.workflow.stages.registry import TABLES
 from shapprune.workflow.study import config as study
 
@@ -29,7 +29,12 @@ CONFIG = {
     "fine_tune": {"criteria": ["random"], "images": [0, 50]},
     "untrained": {"criteria": ["shapley"], "networks": {"fresh": {"architecture": "mlp", "data": "digits"}}},
     "compress": {"criteria": ["random"], "sizes": {"half": {"ratio": 0.5}}, "train": {"epochs": 2}},
-    "budgets": {"methods": {"lean": {"criterion": "reconstruction"}}, "sizes": [0.5], "trials": 1},
+    "budgets": {
+        "methods": {"lean": {"criterion": "reconstruction"}},
+        "sizes": [0.5],
+        "trials": 1,
+        "train": {"epochs": 2},
+    },
 }
 MACHINE = {"device": "cpu", "versions": {"python": "3.11.7", "torch": "2.13.0"}, "peak_memory_mb": 100.5}
 GAME = {"images": 100, "site": "activation", "payoff": "loss", "precision": "tf32"}
@@ -37,6 +42,7 @@ MD5 = "0123456789abcdef0123456789abcdef"
 
 
 TRAINING = TABLES["training"].columns[2:]  # without net and seed
+EPOCHS = [dict.fromkeys(TRAINING, 0.5) | {"epoch": epoch, "seconds": 1.5} for epoch in (1, 2)]
 ESTIMATORS, OVERLAPS = TABLES["estimators"].columns, TABLES["oracle"].columns
 
 
@@ -54,7 +60,9 @@ class Results:
     def __init__(self, folder: Path, overlay: dict | None = None) -> None:
         self.folder, self.run = folder, folder / "small" / "seed0"
         self.fresh = folder / "fresh" / "seed0" / "untrained.json"
-        self.fitted = self.run / "budgets" / "lean" / "macs0.5" / "trial0.json"
+        self.fitted, self.retrained = (
+            self.run / folder / "lean" / "macs0.5" / "trial0.json" for folder in ("budgets", "retrained")
+        )
         self.config = study.validate(CONFIG | (overlay or {}))
         self.orders = [
             (name, aggregate, trial)
@@ -171,8 +179,7 @@ class Results:
             "loss": 1.0,
             "accuracy": 0.5,
         }
-        epochs = [dict.fromkeys(TRAINING, 0.5) | {"epoch": epoch, "seconds": 1.5} for epoch in (1, 2)]
-        facts = {**names, **sizes, "validation_loss": 1.0, "validation_accuracy": 0.5, "epochs": 2, "history": epochs}
+        facts = {**names, **sizes, "validation_loss": 1.0, "validation_accuracy": 0.5, "epochs": 2, "history": EPOCHS}
         key = task("half", to={"ratio": 0.5}, train={"epochs": 2})
         write_json(self.run / "compressed" / "random" / "mean" / "half.json", {**facts, **MACHINE, "task": key})
 
@@ -181,6 +188,9 @@ class Results:
         facts = {"images": 100, "macs": 70, "accuracy": 0.5, "agreement": 0.75, "distil_rate": None, "seconds": 4.0}
         key = task("lean", criterion="reconstruction", distil=400)
         write_json(self.fitted, {**names, **facts, **MACHINE, "task": key})
+        facts = {"images": 100, "macs": 70, "accuracy_before": 0.5, "accuracy": 0.75, "epochs": 2, "seconds": 3.0}
+        key = task("lean retrained", fitted="key of lean", train={"epochs": 2}, teacher=1.0, test_images="all")
+        write_json(self.retrained, {**names, **facts, "history": EPOCHS, **MACHINE, "task": key})
 
     def _benchmarks(self) -> None:
         """Two jobs at the same time, from 100 to 105 and from 103 to 109; after a pause, one from 200 to 201."""
@@ -203,6 +213,7 @@ class Results:
             "criterion": [self.run / f"{name}.json" for name in measured],
             "compressed": [self.run / "compressed" / "random" / "mean" / "half.json"],
             "budget": [self.fitted],
+            "retrained": [self.retrained],
             "untrained": [self.fresh],
         }
         paths = {kind: [str(path) for path in each] for kind, each in manifests.items()}

@@ -67,6 +67,7 @@ TABLES = {"networks": NETWORKS, "auc": AUC, "low_data": LOW_DATA, "untrained": U
     "fine_tune": pd.DataFrame(),
     "compress": pd.DataFrame(),
     "budgets": pd.DataFrame(),
+    "retrained": pd.DataFrame(),
     "pruned": PRUNED,
 }
 
@@ -112,6 +113,12 @@ def test_of_a_budget_the_best_method_is_told():
     assert (half["value"], half["next_criterion"]) == (pytest.approx(0.71), "plain")
     assert (half["macs"], half["runs"]) == (500, 2)
     assert ("best/a/budgets/measure_macs/budget_0.5/images_100/accuracy", half["value"]) in headlines.points(found)
+
+
+def test_networks_that_were_trained_on_are_a_question_of_their_own():
+    found = headlines.headline(TABLES | {"retrained": BUDGETS})
+    half, _ = found[found["protocol"] == "retrained"].to_dict("records")
+    assert (half["setting"], half["criterion"]) == ("measure=macs budget=0.5 images=100", "lean")
 
 
 def test_points_survive_the_file(tmp_path):

@@ -6,7 +6,7 @@ import math
 
 from shapprune.core.files import read_json, write_json
 from shapprune.core.tables import write_table
-from shapprune.workflow.share.runs import read_rows
+from shapprune.workflow.share.logged_run import read_rows
 from shapprune.workflow.study import config as study
 from tests.unit.workflow.share.results import Results
 
@@ -20,7 +20,8 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
         "coalitions/fc1 small/seed0",
         "permutation/fc1 small/seed0",
         *("random/mean small/seed0", "shapley/mean small/seed0", "shapley/mean+2std small/seed0"),
-        *("random/mean/half small/seed0", "lean/macs0.5/trial0 small/seed0", "shapley fresh/seed0"),
+        *("random/mean/half small/seed0", "lean/macs0.5/trial0 small/seed0"),
+        *("lean/macs0.5/trial0/retrained small/seed0", "shapley fresh/seed0"),
     ]
     metrics = logged_runs["shapley/mean+2std small/seed0"].metrics
     assert ("auc_loss", 1.5, 0) in metrics  # of all layers, the mean over the trials
@@ -42,6 +43,9 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
     fitted = logged_runs["lean/macs0.5/trial0 small/seed0"]
     assert {name for name, *_ in fitted.metrics} == {"macs", "agreement", "accuracy", "seconds", "peak_memory_mb"}
     assert (fitted.params["criterion"], fitted.params["budget"], fitted.seconds) == ("reconstruction", 0.5, 4.0)
+    retrained = logged_runs["lean/macs0.5/trial0/retrained small/seed0"]
+    assert {("accuracy_before", 0.5, 0), ("accuracy", 0.75, 0), ("epoch/lr", 0.5, 1)} < set(retrained.metrics)
+    assert (retrained.params["teacher"], retrained.params["budget"], retrained.seconds) == (1.0, 0.5, 3.0)
     assert ("untrained_loss", 2.0, 1) in logged_runs["shapley fresh/seed0"].metrics
     assert logged_runs["shapley fresh/seed0"].params["method"] == "permutation"
     assert ("oracle_gap/fc1", 0.5, 2) in metrics

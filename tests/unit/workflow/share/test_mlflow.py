@@ -11,7 +11,7 @@ import pytest
 
 from shapprune import ShapPruneError
 from shapprune.workflow.share import mlflow as tracking
-from shapprune.workflow.share.runs import LoggedRun
+from shapprune.workflow.share.logged_run import LoggedRun
 from shapprune.workflow.study import config as study
 from tests.unit.workflow.share.results import CONFIG, MD5, Results, runs
 
@@ -30,9 +30,10 @@ def test_study_is_mirrored_once(folder):
         "estimator": 1,
         "compressed": 1,
         "budget": 1,
+        "retrained": 1,
         "untrained": 1,
     }
-    assert told["added"] == 14
+    assert told["added"] == 15
     found, client = runs(told["tracking_uri"]), MlflowClient(told["tracking_uri"])
     parent = found[f"fake {study.digest(results.config)}"]
     assert parent.info.run_id == told["run"]
@@ -125,6 +126,7 @@ def test_what_was_cut_off_is_completed(folder, monkeypatch):
         *["criterion"] * 3,
         "estimator",
         "network",
+        "retrained",
         *["scores"] * 4,
         "study",
         "untrained",

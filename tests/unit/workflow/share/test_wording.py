@@ -38,6 +38,10 @@ def test_rows_are_readable():
             *("budgets", {"measure": "parameters", "budget": "40000.0", "images": "9"}),
             "40k parameters, 9 unlabelled images",
         ),
+        (
+            *("retrained", {"measure": "macs", "budget": "0.5", "images": "100"}),
+            "50% of the MACs, 100 unlabelled images, trained on",
+        ),
     ],
 )
 def test_questions_name_their_setting(protocol, setting, question):

@@ -51,6 +51,7 @@ def test_jobs_make_and_consume_outputs_of_rules(plan):
     assert "results/one/seed0/pruned/taylor" in consumed
     assert "results/one/seed0/oracle/conv1.npz" in consumed
     assert "results/one/seed1/budgets/lean" in consumed
+    assert "results/one/seed1/retrained/lean" in made
     assert not any("training.csv" in path or "model.json" in path for path in consumed)
 
 
@@ -61,7 +62,8 @@ def test_manifests_are_of_all_results(plan):
     )
     per_kind = plan.logged()
     assert per_kind.keys() == {
-        *("network", "scores", "coalitions", "estimator", "criterion", "compressed", "budget", "untrained")
+        *("network", "scores", "coalitions", "estimator", "criterion", "compressed", "budget"),
+        *("retrained", "untrained"),
     }
     assert {path for paths in per_kind.values() for path in paths} < plan.expected.keys()
     assert len([path for path in plan.expected if "/pruned/" in path]) == 3 * 6 * 2  # seeds, orders, trials

@@ -49,6 +49,7 @@ CONFIG = {
         "images": 20,
         "trials": 2,
         "onnx": True,
+        "train": {"epochs": 2},
         "methods": {
             "lean": {"criterion": "reconstruction", "distil": 10},
             "taylor": {"distil": 0},

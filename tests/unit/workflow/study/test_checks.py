@@ -92,6 +92,7 @@ GPT = {
     "oracle.max_units": 2,
 }
 COMPRESS = {"criteria": ["taylor"], "sizes": {"half": {"ratio": 0.5}}}
+BUDGETS = {"methods": {"taylor": {}}, "images": 20, "test_images": 20}
 FLIPS = {"epochs": 1, "augment": ["flip"]}
 
 MISTAKES = [
@@ -143,6 +144,7 @@ MISTAKES = [
     (GPT | {f"{NET}.data": "mnist"}, f"{NET}.data", "char_gpt takes sequences of tokens, but mnist has images"),
     (GPT | {f"{NET}.train.augment": ["crop"]}, f"{NET}.train.augment", "crop", "lenet5 takes tokens"),
     (GPT | {"compress": COMPRESS | {"train": FLIPS}}, "compress.train.augment", "flip", "lenet5 takes tokens"),
+    (GPT | {"budgets": BUDGETS | {"train": FLIPS}}, "budgets.train.augment", "flip", "lenet5 takes tokens"),
     (
         GPT | {"datasets": {"words": TEXT}, f"{NET}.data": "words", "splits.validation": 7781},
         "splits.validation",
@@ -264,6 +266,7 @@ PROTOCOL_MISTAKES = [
     ({"budgets.sizes": [0.5, 50]}, "budgets.sizes", "50 macs", "below 1"),
     ({"budgets.images": 11001}, "budgets.images", "11001", "11000 training images"),
     ({"budgets.test_images": 2001}, "budgets.test_images", "2001", "2000 test images"),
+    ({"budgets.train": {"epochs": 2, "warmup": 2}}, "budgets.train.warmup", "2", "below the 2 epochs"),
 ]
 
 

@@ -18,7 +18,8 @@ from tests.unit.workflow.study.study_keys import CONFIG, all_keys, changed
 SCORES = {"score_layers", "score_layer"}
 OF_SCORES, STUDY = {"measure_curves", "search_oracle"}, {"study_estimators"}
 TUNED, FRESH, SMALL = {"fine_tune_pruned"}, {"prune_untrained"}, {"compress_network"}
-FITTED = {"fit_budgets", "export_budgets"}
+RETRAINED, TRAINED = {"retrain_budgets"}, ("fine_tune", "compress", "budgets")
+FITTED = RETRAINED | {"fit_budgets", "export_budgets"}
 PRUNED, WALKED = ({"steps", rule, "evaluate_pruned"} for rule in ("prune_layers", "prune_by_walks"))
 CHAINS = PRUNED | WALKED | TUNED
 OF_GAMES = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | {"tabulate_coalitions"}
@@ -94,6 +95,9 @@ CHANGES = {
     "budgets.methods.taylor.augment": ([], FITTED),  # nothing is distilled, but the repair sees copies
     "budgets.methods.taylor-plain.augment": ([], set()),  # nor does it see any here
     "budgets.methods.lean.multiple": (2, FITTED),
+    "budgets.train": ({"epochs": 3}, RETRAINED),
+    "budgets.train.schedule": ("cosine", RETRAINED),
+    "budgets.teacher": (0.5, RETRAINED),
 }
 # These say which tasks there are; what was there keeps its key.
 WHICH = {
@@ -193,7 +197,7 @@ def test_every_key_of_the_schema_is_tried():
         *("low_data.skip", "tracking", "fine_tune.ratios"),
         *("untrained.networks.NAME.architecture", "compress.sizes.NAME.skip"),
         *(f"compress.sizes.NAME.{size}" for size in ("parameters", "macs", "widths")),
-        *(f"{section}.train.{field.name}" for section in ("fine_tune", "compress") for field in fields(Recipe)),
+        *(f"{section}.train.{field.name}" for section in TRAINED for field in fields(Recipe)),
     }
 
 
@@ -228,6 +232,7 @@ EDITS = {
     "shapprune/pruning/sweep.py": (CHAINS | FRESH | SMALL | FITTED, None),
     "shapprune/pruning/knapsack.py": (FITTED, None),
     "shapprune/networks/export.py": ({"export_budgets"}, None),
+    "shapprune/networks/teacher.py": (RETRAINED, None),
     "scripts/fit_budgets.py": (FITTED, None),
     "shapprune/pruning/fine_tune.py": (TUNED, None),
     "shapprune/pruning/curves.py": ({"measure_curves"} | STUDY | CHAINS | FRESH | SMALL, None),
