@@ -215,8 +215,8 @@ FIGURES = figures.paths(
 
 
 def table(name, title=None):
-    """A table of the study; the report offers it if it has a title."""
+    """A table of the study; the report offers it if it has a title and the study makes something for it."""
     path, title = f"results/tables/{name}.csv", title or registry.TABLES[name].title
-    if not title:
+    if not title or (name in registry.TABLES and not PLAN.made_for(name)):
         return path
     return report(path, caption="../report/tables.rst", category="Study", labels={"table": title})
