@@ -118,8 +118,9 @@ def test_layers_left_whole_for_like_reasons_share_a_line(tmp_path, call, capsys)
     given = ["--checkpoint", tmp_path / "vit.pt", "--architecture", "vit", "--options", json.dumps(options)]
     assert call("prune", *given, "--macs", 0.8, "--distil", "none") == 0
     whole = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left whole: ")]
-    assert len(whole) == 2
+    assert len(whole) == 3
     assert any("blocks.0.attn.proj, blocks.0.fc2" in line for line in whole)
+    assert any("blocks.0.attn.qkv, blocks.1.attn.qkv: it makes queries, keys or values of" in line for line in whole)
 
 
 def test_distilling_continues_after_an_interruption(call, out, tmp_path, monkeypatch, capsys):
