@@ -92,7 +92,7 @@ def _differ(found: Tensor, expected: Tensor) -> float:
         return 0.0
     one, other = found.double(), expected.double()
     same = (one == other) | (one.isnan() & other.isnan())  # infinite numbers among them
-    most = float(torch.where(same, 0, one - other).abs().max())
+    most = float(torch.where(same, 0, one - other).abs().max().detach())
     scale = float(torch.where(other.isfinite(), other, 0).abs().max())
     if most == 0:
         return 0.0
