@@ -58,8 +58,8 @@ class Method:
     heads: str = "standardized"
 
 
-def _own(repair: str, neurons: str = "uniform") -> Method:
-    return Method("reconstruction", repair, neurons, "share")
+def _own(repair: str) -> Method:
+    return Method("reconstruction", repair, heads="share")
 
 
 # In the order in which they are measured.
@@ -130,13 +130,8 @@ class Scores:
         """The share of the readers' variance that is lost once the unit and those before it are gone."""
         options: dict[str, Any] = check_options(RECONSTRUCTION, {})
 
-        def lost(layer: str, readings: Sequence[Reading]) -> Tensor:
-            found = eliminate_units(readings, self.structure.squared_norms[layer], **options)
-            values = torch.empty(len(found.order), dtype=torch.float64)
-            values[found.order] = torch.tensor(found.lost[1:], dtype=torch.float64)
-            return values
-
-        return self._read(lost)
+        norms = self.structure.squared_norms
+        return self._read(lambda layer, readings: eliminate_units(readings, norms[layer], **options).values)
 
     def taylor(self) -> dict[str, Tensor]:
         """LLM-Pruner's, Ma et al. 2023, first order, by one gradient for all layers."""

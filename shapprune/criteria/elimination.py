@@ -63,6 +63,13 @@ class Elimination:
     order: list[int]
     lost: list[float]
 
+    @property
+    def values(self) -> Tensor:
+        """Share of the variance that is lost once each unit is gone, float64 [n]; it rises along the order."""
+        found = torch.empty(len(self.order), dtype=torch.float64)
+        found[self.order] = torch.tensor(self.lost[1:], dtype=torch.float64)
+        return found
+
 
 def eliminate(
     readings: Sequence[Reading], ridge: float = 0.01, order: Sequence[int] | None = None, prior: Tensor | None = None

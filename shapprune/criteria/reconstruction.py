@@ -12,6 +12,7 @@ from shapprune.criteria.elimination import Elimination, Reading, eliminate
 from shapprune.game.layer_game import LayerGame
 from shapprune.graph.dependents import Dependencies, Dependent
 from shapprune.graph.operations import keeps_forward
+from shapprune.graph.refusals import kind_of
 from shapprune.graph.rows import Spread, has_rows
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.folding import scale_of
@@ -40,9 +41,7 @@ def reconstruction(game: LayerGame, ridge: float = 0.01, norm_power: float = 2.0
     Source: Hassibi and Stork 1993, optimal brain surgeon, for groups of weights; Kurtic et al. 2023.
     """
     found = eliminate_units(readings_of(game), squared_norms([game.incoming]), ridge, norm_power)
-    values = torch.empty(1, game.units, dtype=torch.float64, device=game.device)
-    values[0, found.order] = torch.tensor(found.lost[1:], dtype=torch.float64, device=game.device)
-    return values
+    return found.values.to(game.device)[None]
 
 
 def eliminate_units(readings: Sequence[Reading], squares: Tensor, ridge: float, norm_power: float) -> Elimination:
@@ -175,9 +174,3 @@ class _Collector(fx.Interpreter):
         if n in self._spreads:
             self._spreads[n].add(self.env[n.all_input_nodes[0]])
         return super().run_node(n)
-
-
-def kind_of(module: nn.Module) -> str:
-    """What a layer that reads units is, in a sentence that refuses it."""
-    groups = getattr(module, "groups", 1)
-    return f"a convolution of {groups} groups" if groups > 1 else f"a {type(module).__name__}"

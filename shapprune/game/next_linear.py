@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import fx, nn
 
 from shapprune.graph.cut import ignore_sizes
-from shapprune.graph.operations import Meaning, is_norm_act
+from shapprune.graph.operations import Meaning, is_plain_norm
 from shapprune.graph.unit_graph import UnitGraph
 
 
@@ -62,7 +62,6 @@ def next_linear(graph: UnitGraph, gate: fx.Node) -> NextLinear | None:
     users = ignore_sizes(node.users)
     if len(users) == 1 and graph.meaning(users[0]) is Meaning.NORM and users[0].op == "call_module":
         norm = graph.modules[str(users[0].target)]
-        plain = isinstance(norm, nn.modules.batchnorm._BatchNorm) and not is_norm_act(norm)
-        if plain and norm.running_var is not None:
+        if is_plain_norm(norm) and norm.running_var is not None:
             return NextLinear(module, norm, users[0])
     return NextLinear(module, None, node)

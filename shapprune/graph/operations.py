@@ -132,6 +132,11 @@ def is_norm_act(module: nn.Module) -> bool:
     return own and isinstance(module, nn.modules.batchnorm._BatchNorm)
 
 
+def is_plain_norm(module: nn.Module) -> bool:
+    """Whether a module is a BatchNorm and nothing else, so that what it does is linear."""
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and not is_norm_act(module)
+
+
 def works_in_place(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
     """Whether an operation changes one of its inputs.
 

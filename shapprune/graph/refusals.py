@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from torch import fx
+from torch import fx, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.cut import ignore_sizes
@@ -53,6 +53,12 @@ def without_names(reason: str) -> str:
         'its units go on into ..., a convolution of ... groups'
     """
     return re.sub(r"\d+(?:_\d+)*|'[^']*'", "...", reason)
+
+
+def kind_of(module: nn.Module) -> str:
+    """What a layer that reads units is, in a sentence that refuses it."""
+    groups = getattr(module, "groups", 1)
+    return f"a convolution of {groups} groups" if groups > 1 else f"a {type(module).__name__}"
 
 
 def name_of_call(node: fx.Node) -> str:

@@ -18,7 +18,7 @@ from shapprune.graph.operations import (
     LAYERS,
     Meaning,
     is_depthwise,
-    is_norm_act,
+    is_plain_norm,
     keeps_forward,
     meaning_of_function,
     meaning_of_module,
@@ -243,8 +243,7 @@ class UnitGraph:
             return None
         norm = str(users[0].target)
         module, linear = self.modules[norm], isinstance(self.modules[name], nn.Linear)
-        is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and not is_norm_act(module)
-        if not is_norm or module.running_mean is None:
+        if not is_plain_norm(module) or module.running_mean is None:
             return None
         calls = sum(node.op == "call_module" and node.target == norm for node in self.traced.graph.nodes)
         return norm if calls == 1 and (not linear or len(self.shapes[node]) == 2) else None

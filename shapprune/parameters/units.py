@@ -14,6 +14,7 @@ from shapprune.graph.head_parts import head_parts
 from shapprune.graph.incoming import incoming_parts
 from shapprune.graph.operations import LAYERS
 from shapprune.graph.parts import Dependent, Part
+from shapprune.graph.refusals import kind_of
 from shapprune.graph.tokens import parts_of_linear
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.parameters.choice import first_names
@@ -73,9 +74,7 @@ class Pools:
         for each in self._dependencies.of(layer):
             module = self._graph.modules[each.name]
             if each.reads and getattr(module, "groups", 1) > 1:
-                raise ShapPruneError(
-                    f"units of layer {layer!r} are read by {each.name!r}, a convolution of {module.groups} groups"
-                )
+                raise ShapPruneError(f"units of layer {layer!r} are read by {each.name!r}, {kind_of(module)}")
             if each.reads or each.name != layer:
                 parts += parts_of_linear(self._graph, each) if isinstance(module, LAYERS) else _of_norm(module, each)
         return parts

@@ -62,14 +62,15 @@ def sweep(
     Raises:
         ShapPruneError: ``small`` is not the network before without these units.
     """
-    fitted = [calls[0] for name, calls in graph.calls.items() if _can_be_fitted(graph, name)]
-    if not fitted:
+    fitted = {calls[0] for name, calls in graph.calls.items() if _can_be_fitted(graph, name)}
+    run = list(graph.traced.graph.nodes)
+    while run and run[-1] not in fitted:
+        run.pop()
+    if not run:
         return
-    seen = list(graph.traced.graph.nodes)
-    last = max(fitted, key=seen.index)
-    largest = max(graph.shapes[node][1:].numel() for node in seen[: seen.index(last) + 1] if node in graph.shapes)
+    largest = max(graph.shapes[node][1:].numel() for node in run if node in graph.shapes)
     images = images[: max(2, PASS // largest)]
-    _Sweep(small, graph, dependencies.lost(units), images, originals or len(images)).run(last)
+    _Sweep(small, graph, dependencies.lost(units), images, originals or len(images)).run(run[-1])
 
 
 class _Sweep:

@@ -50,9 +50,9 @@ def keep_fitted(run: Run, work: Work) -> None:
         parts = next(iter(sizes.values()))
         chosen = draw_images(training, parts["images"], trial)
         images, _ = tensors(run.image_set, "train", chosen)
-        shared = list(of_trial.keys() - sizes.keys())  # the task of the damage, if there is one
-        known = [_damage(work.facts[label]) for label in shared if label in work.facts]
-        shrinker = Shrinker(run.model, images, how=_how(parts), damage=next(iter(known), None))
+        shared = of_trial.keys() - sizes.keys()  # the task of the damage, if there is one
+        known = next((_damage(work.facts[label]) for label in shared & work.facts.keys()), None)
+        shrinker = Shrinker(run.model, images, how=_how(parts), damage=known)
         budgets = {
             label: Budget.of(each["measure"], each["budget"]) for label, each in sizes.items() if label in work.missing
         }
@@ -60,10 +60,10 @@ def keep_fitted(run: Run, work: Work) -> None:
             shrinker.check(budget)
         for label in work.missing.keys() & shared:
             work.keep(label, _facts_of(shrinker.damage))
-        measure = test(0 if parts["test_images"] == "all" else trial, parts["test_images"]).measure
         for label, budget in budgets.items():
             pruned = shrinker.shrink(budget, work.unfinished)
-            facts = {"network": dict(run.network), **_facts(pruned), **measure(pruned.model)}
+            measured = test(0 if parts["test_images"] == "all" else trial, parts["test_images"]).measure(pruned.model)
+            facts = {"network": dict(run.network), **_facts(pruned), **measured}
             facts = {**work.tasks[label]["names"], **facts, "calibration": chosen.tolist()}
             save(pruned.model, work.path(label, ".safetensors"), **facts, **machine_facts(run.device))
             work.keep_files(label, ".safetensors")
