@@ -21,6 +21,7 @@ from typing import Any
 
 from shapprune.core.tables import write_table
 from shapprune.workflow.study import config as study
+from shapprune.workflow.study.overlay import merge
 from shapprune.workflow.study.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,7 +81,7 @@ def large(units: int) -> dict[str, Any]:
 
 def units_of(overlay: dict[str, Any]) -> int:
     """How many tasks a study has that is laid over the default one."""
-    plan = Plan(study.validate(study.merge(study.read(ROOT / "config.yaml"), overlay)))
+    plan = Plan(study.validate(merge(study.read(ROOT / "config.yaml"), overlay)))
     return sum(len(job.tasks) for job in plan.jobs())
 
 

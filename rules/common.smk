@@ -18,6 +18,7 @@ from shapprune.gpu.leases import describe
 from shapprune.workflow.figures import catalog as figures
 from shapprune.workflow.stages import inputs, registry
 from shapprune.core.errors import ShapPruneError
+from shapprune.workflow.study.overlay import merge
 from shapprune.workflow.study.plan import Plan
 
 # What is asked of a rule with --config, and not part of the study.
@@ -27,7 +28,7 @@ try:
     study.check_files(workflow.configfiles)
     asked = workflow.config_settings.config
     update_config(config, study.typed({key: asked[key] for key in config if key in asked}))
-    checked = study.validate(study.merge(study.read(Path(workflow.basedir) / "config.yaml"), config))
+    checked = study.validate(merge(study.read(Path(workflow.basedir) / "config.yaml"), config))
 except ShapPruneError as error:
     raise WorkflowError(str(error)) from None
 config.clear()

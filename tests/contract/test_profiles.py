@@ -12,6 +12,7 @@ import yaml
 
 from shapprune.core.paths import REPOSITORY as ROOT
 from shapprune.workflow.study import config as study
+from shapprune.workflow.study.overlay import merge
 
 PROFILES = sorted(path.parent for path in ROOT.glob("profiles/*/profile.yaml"))
 
@@ -49,7 +50,7 @@ def test_snakemake_takes_it(profile, tmp_path):
 
 
 def test_the_small_study_has_every_experiment():
-    small = study.merge(study.read(ROOT / "config.yaml"), study.read(ROOT / "profiles" / "ci" / "study.yaml"))
+    small = merge(study.read(ROOT / "config.yaml"), study.read(ROOT / "profiles" / "ci" / "study.yaml"))
     checked = study.validate(small)
     assert checked["estimators"]["compared"]
     assert checked["low_data"]["criteria"]

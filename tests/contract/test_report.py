@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from shapprune.core.paths import REPOSITORY as ROOT
 from shapprune.workflow.figures.catalog import FIGURES
 from shapprune.workflow.study import config as study
+from shapprune.workflow.study.overlay import merge
 
 # As Snakemake sets it up, but names that do not exist are errors.
 JINJA = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
@@ -42,7 +43,7 @@ def test_texts_are_whole(path, overlay, tmp_path, monkeypatch):
     Path("results/headline.rst").write_text("The headline.\n")
     figure = Path("results/auc.svg")
     figure.write_text("<svg\nwidth='1'>" + 3000 * "<g>\n" + "</svg>")  # lines of the page are limited
-    config = study.validate(study.merge(study.read(ROOT / "config.yaml"), overlay))
+    config = study.validate(merge(study.read(ROOT / "config.yaml"), overlay))
     params = SimpleNamespace(digest=study.digest(config))
     wildcards = SimpleNamespace(net=next(iter(config["networks"])))
     # Snakemake adds a link to each file of the report.

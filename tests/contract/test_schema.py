@@ -97,6 +97,7 @@ def test_unknown_keys_are_refused_everywhere():
     free = (
         *("criteria.NAME", "estimators.compared.NAME", "networks.NAME.options", "untrained.networks.NAME.options"),
         "budgets.methods.NAME.options",
+        "reduced",
     )
     for key, rule in [("", schema()), *rules(schema())]:
         if "object" in rule.get("type", []) and key not in free:

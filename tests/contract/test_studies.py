@@ -9,19 +9,23 @@ import pytest
 from shapprune.core.paths import REPOSITORY
 from shapprune.core.resolve import resolve_function
 from shapprune.workflow.study import config as study
+from shapprune.workflow.study.overlay import merge
 
 STUDIES = sorted((REPOSITORY / "studies").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_is_valid(path, tmp_path, monkeypatch):
+SCALES = [(path, scale) for path in STUDIES for scale in ("full", *study.read(path).keys() & {"reduced"})]
+
+
+@pytest.mark.parametrize(("path", "scale"), SCALES, ids=lambda value: getattr(value, "stem", value))
+def test_is_valid(path, scale, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # weights are looked for where a study is run
     for network in study.read(path).get("networks", {}).values():
         if isinstance(weights := network.get("weights"), str):
             Path(weights).parent.mkdir(exist_ok=True)
             Path(weights).touch()
-    full = study.validate(study.merge(study.read(REPOSITORY / "config.yaml"), study.read(path)))
-    assert full["study"] == path.stem
+    full = study.validate(merge(study.read(REPOSITORY / "config.yaml"), study.read(path) | {"scale": scale}))
+    assert full["study"] == path.stem + ("-reduced" if scale == "reduced" else "")
     own = [each["architecture"] for each in full["networks"].values() if ":" in each["architecture"]]
     own += [each if isinstance(each, str) else each["source"] for each in full["datasets"].values()]
     for function in own:

@@ -1,4 +1,4 @@
-"""The configuration of a study: read it, lay one over another, check it and fill in the defaults.
+"""The configuration of a study: read it, check it and fill in the defaults.
 
 `shapprune.workflow.study.schema` checks each key for itself. `shapprune.workflow.study.checks` checks keys against each
 other and against data sets, networks and criteria. Nothing here imports torch, since every Snakemake process reads the
@@ -8,7 +8,6 @@ configuration.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.core.strict_yaml import parse_yaml
 from shapprune.criteria.catalog import check_options, lookup, options_of
 from shapprune.workflow.stages.estimators import SETTINGS_KEYS
-from shapprune.workflow.stages.registry import OPTIONAL
 from shapprune.workflow.store import keys
 from shapprune.workflow.study.checks import CHECKS
-from shapprune.workflow.study.schema import FREE_MAPS, as_written, check_structure, join, schema, show
+from shapprune.workflow.study.schema import as_written, check_structure, join, schema, show
 
 
 class ConfigError(ShapPruneError):
@@ -80,18 +78,6 @@ def typed(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay a study over another; both are left unchanged.
-
-    Mappings are merged; other values are replaced. Mappings whose keys are the user's own names (`FREE_MAPS`) are
-    replaced too: a study has its own networks, datasets and criteria. The sections in `OPTIONAL` belong to certain
-    networks and criteria, so a study that replaces these does not inherit them.
-    """
-    if {"networks", "criteria"} & overlay.keys():
-        base = {key: value for key, value in base.items() if key not in OPTIONAL}
-    return _merge(base, overlay)
-
-
 def validate(config: Mapping[str, Any]) -> dict[str, Any]:
     """Check a configuration, and return a copy with all defaults, also those of the criteria's options.
 
@@ -126,12 +112,3 @@ def validate(config: Mapping[str, Any]) -> dict[str, Any]:
 def digest(config: Mapping[str, Any]) -> str:
     """A digest of the configuration, 12 hexadecimal digits; the order of keys does not matter."""
     return keys.digest(config)[:12]
-
-
-def _merge(base: Mapping[str, Any], overlay: Mapping[str, Any], key: str = "") -> dict[str, Any]:
-    merged = deepcopy(dict(base))
-    for name, value in overlay.items():
-        inner = f"{key}.{name}".lstrip(".")
-        both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping) and inner not in FREE_MAPS
-        merged[name] = _merge(merged[name], value, inner) if both else deepcopy(value)
-    return merged

@@ -17,8 +17,8 @@ from shapprune.workflow.study.plan import Plan
 def unneeded(plan: Plan, revisions: Iterable[str], repository: Path) -> tuple[list[str], list[str]]:
     """The keys of the store's records that neither this configuration nor those of some git revisions need.
 
-    Of a revision, ``config.yaml`` and every study in ``studies/`` count, with its own code; weights and DVC pointers
-    are taken as they are now. What a study needs whose weights are not here cannot be known.
+    Of a revision, ``config.yaml`` and every study in ``studies/`` count, at both scales, with its own code; weights and
+    DVC pointers are taken as they are now. What a study needs whose weights are not here cannot be known.
 
     Returns:
         The keys, and a sentence for each study that was left out.
@@ -58,13 +58,16 @@ _LIST_KEYS = """
 import sys
 from pathlib import Path
 from shapprune.workflow.study import config as study
+from shapprune.workflow.study.overlay import merge
 from shapprune.workflow.study.plan import Plan
 root = Path(sys.argv[1])
 base = study.read(root / "config.yaml")
 print(*Plan(study.validate(base)).keys(), sep="\\n")
 for path in sorted(root.glob("studies/*.yaml")):
-    try:
-        print(*Plan(study.validate(study.merge(base, study.read(path)))).keys(), sep="\\n")
-    except study.ConfigError as error:
-        print(f"studies/{path.name} is left out: {error}", file=sys.stderr)
+    own = study.read(path)
+    for scale in ("full", "reduced") if "reduced" in own else ("full",):
+        try:
+            print(*Plan(study.validate(merge(base, own | {"scale": scale}))).keys(), sep="\\n")
+        except study.ConfigError as error:
+            print(f"studies/{path.name} is left out: {error}", file=sys.stderr)
 """

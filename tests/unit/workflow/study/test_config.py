@@ -14,6 +14,7 @@ from shapprune.core.paths import REPOSITORY as ROOT
 from shapprune.workflow.stages.layers import layers_of
 from shapprune.workflow.study import config as study
 from shapprune.workflow.study.config import ConfigError
+from shapprune.workflow.study.overlay import merge
 from tests.unit.workflow.study.mistakes import PROTOCOLS, changed
 
 
@@ -51,11 +52,11 @@ def test_options_of_a_criterion(config):
 
 def test_a_study_with_other_networks_or_criteria_has_its_own_protocols(default):
     for overlay in ({"networks": {}}, {"criteria": {"taylor": {}}}):
-        merged = study.merge(default, overlay)
+        merged = merge(default, overlay)
         assert not merged.keys() & set(PROTOCOLS)
-        assert study.merge(default, overlay | {"compress": {"criteria": []}})["compress"] == {"criteria": []}
-    assert study.merge(default, {"splits": {"validation": 3}}).keys() == default.keys()
-    sizes = study.merge(default, {"compress": {"sizes": {"tiny": {"ratio": 0.9}}}})["compress"]["sizes"]
+        assert merge(default, overlay | {"compress": {"criteria": []}})["compress"] == {"criteria": []}
+    assert merge(default, {"splits": {"validation": 3}}).keys() == default.keys()
+    sizes = merge(default, {"compress": {"sizes": {"tiny": {"ratio": 0.9}}}})["compress"]["sizes"]
     assert sizes == {"tiny": {"ratio": 0.9}}  # names of one's own replace those of the default study
 
 
@@ -68,7 +69,7 @@ def test_merge():
     }
     overlay = {"scoring": {"images": 5, "deep": {"y": [3]}}, "networks": {"m": 2}, "oracle": {"images": 9}}
     before = copy.deepcopy((base, overlay))
-    merged = study.merge(base, overlay)
+    merged = merge(base, overlay)
     assert merged == {
         "study": "a",
         "scoring": {"images": 5, "deep": {"x": 1, "y": [3]}},
@@ -79,8 +80,23 @@ def test_merge():
     merged["scoring"]["deep"]["y"].append(4)
     merged["criteria"]["d"] = 1
     assert (base, overlay) == before
-    assert study.merge(base, {}) == base
-    assert study.merge({"splits": 3}, {"splits": {"validation": 1}}) == {"splits": {"validation": 1}}
+    assert merge(base, {}) == base
+    assert merge({"splits": 3}, {"splits": {"validation": 1}}) == {"splits": {"validation": 1}}
+
+
+def test_reduced_scale(default):
+    less = {"networks": {"lenet5": {"seeds": [3]}}, "criteria": {"random": {"trials": 2}}, "scoring": {"images": 7}}
+    whole = merge(default, {"reduced": less})
+    assert whole == default
+    small = merge(default, {"scale": "reduced", "reduced": less})
+    assert small["study"] == f"{default['study']}-reduced"
+    assert small["networks"]["lenet5"] == default["networks"]["lenet5"] | {"seeds": [3]}
+    assert small["criteria"] == default["criteria"] | {"random": {"trials": 2}}  # others stay, and protocols with them
+    assert small["scoring"] == default["scoring"] | {"images": 7}
+    assert study.validate(small)["compress"]["criteria"]
+    for none in ({}, {"reduced": {}}, {"reduced": 3}):
+        with pytest.raises(ShapPruneError, match=r"scale: reduced needs a section `reduced`, and study \S+ has none"):
+            merge(default, {"scale": "reduced"} | none)
 
 
 @pytest.mark.parametrize(

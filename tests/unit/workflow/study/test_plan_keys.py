@@ -194,6 +194,7 @@ def test_every_key_of_the_schema_is_tried():
             "networks.NAME.weights.url",
             "networks.NAME.weights.sha256",
         ),
+        *("scale", "reduced"),  # laid over the configuration before it is read
         *("low_data.skip", "tracking", "fine_tune.ratios"),
         *("untrained.networks.NAME.architecture", "compress.sizes.NAME.skip"),
         *(f"compress.sizes.NAME.{size}" for size in ("parameters", "macs", "widths")),
