@@ -67,7 +67,7 @@ def load(name: str, root: str | Path | None = None, download: bool = True) -> Im
     """
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)
-    folders = [Path(root)] if root is not None else _folders()
+    folders = [Path(root)] if root is not None else searched_folders()
     ours = folders if root is not None else [REPOSITORY / "data", *folders]
     info = DATASETS[name]
     if name in TEXTS:
@@ -100,7 +100,7 @@ def load_own(own: str | Mapping[str, Any], name: str) -> ImageSet:
     """
     source: str = own if isinstance(own, str) else own["source"]
     if not isinstance(own, str) and ":" not in source:
-        text = read_text(source, [REPOSITORY / "data", *_folders()])
+        text = read_text(source, [REPOSITORY / "data", *searched_folders()])
         return make_text_set(text, name, own["length"], own["tokenizer"])
     what = f"data set {name!r} ({source})"
     arrays = own_arrays(source, f"data set {name!r}:", what)
@@ -193,7 +193,7 @@ def make_set(arrays: Sequence[np.ndarray], name: str, what: str) -> ImageSet:
     return check_image_set(info, (train_images, train_labels, test_images, test_labels))
 
 
-def _folders() -> list[Path]:
+def searched_folders() -> list[Path]:
     """The folders that are searched for full sets; the first takes downloads. The repository's only in a checkout."""
     in_repository = [REPOSITORY / "data" / "raw"] if (REPOSITORY / "pyproject.toml").is_file() else []
     named = [Path(folder)] if (folder := os.environ.get("SHAPPRUNE_DATA")) else []

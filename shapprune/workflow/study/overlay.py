@@ -19,7 +19,7 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
     networks and criteria, so a study that replaces these does not inherit them.
 
     With ``scale: reduced`` the section ``reduced`` is laid over all of it, all mappings key by key, and the name of the
-    study says so.
+    study says so. What is empty there (null) is left out of the study, for instance a network.
 
     Raises:
         ShapPruneError: the study is to be reduced, and does not say how.
@@ -32,7 +32,7 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
         return merged
     if not isinstance(reduced, Mapping) or not reduced:
         raise ShapPruneError(f"scale: reduced needs a section `reduced`, and study {merged.get('study')} has none")
-    return _merge(merged, reduced) | {"study": f"{merged.get('study')}-reduced"}
+    return _without_empty(_merge(merged, reduced)) | {"study": f"{merged.get('study')}-reduced"}
 
 
 def _merge(
@@ -45,3 +45,10 @@ def _merge(
         both = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping) and inner not in replaced
         merged[name] = _merge(merged[name], value, replaced, inner) if both else deepcopy(value)
     return merged
+
+
+def _without_empty(value: Any) -> Any:
+    """A copy of the value whose mappings have no key without a value."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _without_empty(item) for name, item in value.items() if item is not None}

@@ -94,6 +94,9 @@ def test_reduced_scale(default):
     assert small["criteria"] == default["criteria"] | {"random": {"trials": 2}}  # others stay, and protocols with them
     assert small["scoring"] == default["scoring"] | {"images": 7}
     assert study.validate(small)["compress"]["criteria"]
+    without = merge(default, {"scale": "reduced", "reduced": {"criteria": {"apoz": None}, "fine_tune": None}})
+    assert without["criteria"] == {name: each for name, each in default["criteria"].items() if name != "apoz"}
+    assert "fine_tune" not in without
     for none in ({}, {"reduced": {}}, {"reduced": 3}):
         with pytest.raises(ShapPruneError, match=r"scale: reduced needs a section `reduced`, and study \S+ has none"):
             merge(default, {"scale": "reduced"} | none)
