@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from benchmarks.max_network import MaxNetwork, squared_error
 from shapprune import LayerGame
 from shapprune.criteria.catalog import CATALOG
-from tests.toys import ConvNetwork, HandGame, MaxNetwork, images, labels, randomise, squared_error
+from tests.toys import ConvNetwork, HandGame, images, labels, randomise
 
 POINTS = torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 2.0], [2.0, 1.0]])
 

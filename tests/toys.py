@@ -12,27 +12,6 @@ from shapprune.game.cost import Cost
 from shapprune.game.protocol import Game
 
 
-class MaxNetwork(nn.Module):
-    """Four ReLU units that sum to max(x1, x2) for x >= 0; the last has no say (Ancona et al. 2020, Fig. 1)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden = nn.Linear(2, 4, bias=False)
-        self.relu = nn.ReLU()
-        self.output = nn.Linear(4, 1, bias=False)
-        with torch.no_grad():
-            self.hidden.weight.copy_(torch.tensor([[-0.5, 0.5], [1.0, -1.0], [1.0, 1.0], [1.0, 1.0]]))
-            self.output.weight.copy_(torch.tensor([[1.0, 0.5, 0.5, 0.0]]))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.relu(self.hidden(x)))
-
-
-def squared_error(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Minus the squared error of each example."""
-    return -((outputs[:, 0] - labels) ** 2)
-
-
 class ConvNetwork(nn.Module):
     """conv - norm - relu - pool - conv - norm - relu - pool - linear - linear, small."""
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import shapprune
+from benchmarks.max_network import MaxNetwork, squared_error
 from shapprune import LayerGame
 from tests.games import POINTS, max_game
-from tests.toys import MaxNetwork, squared_error
 
 
 def test_heuristics_on_the_max_network():

@@ -12,10 +12,11 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import shapprune
+from benchmarks.max_network import MaxNetwork, squared_error
 from shapprune import LayerGame, ShapPruneError
 from shapprune.networks.builders import build
 from tests.games import POINTS
-from tests.toys import ConvNetwork, MaxNetwork, images, labels, randomise, squared_error
+from tests.toys import ConvNetwork, images, labels, randomise
 
 
 def game(layer="features.4", model=None, count=7, **options):

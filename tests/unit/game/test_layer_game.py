@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.max_network import MaxNetwork, squared_error
 from shapprune import LayerGame, ShapPruneError
 from shapprune.game.engine import Entry
 from shapprune.networks.modes import mode
-from tests.toys import ConvNetwork, MaxNetwork, ResidualNetwork, images, labels, randomise, squared_error
+from tests.toys import ConvNetwork, ResidualNetwork, images, labels, randomise
 
 
 def game(model=None, layer="features.4", count=7, **options):

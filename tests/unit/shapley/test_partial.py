@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import shapprune
+from benchmarks.max_network import MaxNetwork, squared_error
 from shapprune import LayerGame, ShapPruneError, oracle, shapley
 from tests.games import POINTS, conv_game
-from tests.toys import ConvNetwork, HandGame, MaxNetwork, images, labels, randomise, squared_error
+from tests.toys import ConvNetwork, HandGame, images, labels, randomise
 
 
 def test_max_network_by_hand():

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import shapprune
+from benchmarks.max_network import squared_error
 from shapprune import LayerGame, ShapPruneError, shapley
 from tests.games import PAPER_B, SAMPLINGS, Recorded, conv_game, max_game, third_order_game
-from tests.toys import ConvNetwork, HandGame, images, labels, randomise, squared_error
+from tests.toys import ConvNetwork, HandGame, images, labels, randomise
 
 
 def off_a_constant(values):
