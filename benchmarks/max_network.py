@@ -28,6 +28,8 @@ from shapprune.criteria.catalog import CATALOG
 # Options of criteria that have none that fits, and criteria that take another one's.
 COMPARED: dict[str, Mapping[str, Any]] = {
     **{name: {} for name, each in CATALOG.items() if name != "rescored" and each.game != "BranchGame"},
+    "model-shapley, rows": {"method": "model-shapley", "scope": "rows"},
+    "model-shapley, rows, paper's sign": {"method": "model-shapley", "scope": "rows", "sign": "paper"},
     "weight-norm, l2": {"method": "weight-norm", "norm": "l2"},
     "taylor, signed": {"method": "taylor", "signed": True},
     "permutation": {"permutations": 20, "antithetic": True},
