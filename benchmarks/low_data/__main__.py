@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.low_data.comparison import compare
-from benchmarks.low_data.figures import draw_critical_difference, draw_tradeoff
+from benchmarks.low_data.figures import write_figures
 from benchmarks.low_data.leaderboard import write_board
 from benchmarks.low_data.methods import METHODS, find_method
 from benchmarks.low_data.networks import BUDGETS, DRAWS, IMAGES, NETWORKS, named
@@ -28,7 +28,6 @@ from benchmarks.low_data.rows import joined
 from benchmarks.low_data.running import Settings, run
 from shapprune.core.errors import ShapPruneError
 from shapprune.gpu.device import DEVICES
-from shapprune.workflow.figures.layout import save
 from shapprune.workflow.store.store import Store
 
 _TABLE = Path("results/low_data/budgets.csv")
@@ -94,11 +93,7 @@ def _table(given: argparse.Namespace) -> int:
     results = Results(joined(given.tables))
     out = given.out or given.tables[0].parent
     write_board(results, given.images, out)
-    methods, blocks, accuracies = results.accuracies(given.images)
-    if len(methods) > 1 and len(blocks) > 1:
-        save(draw_critical_difference(methods, accuracies), out / "critical_difference")
-    for net, images in results.places():
-        save(draw_tradeoff(results, net, images), out / f"{net}_{images}")
+    write_figures(results, given.images, out)
     print(out / "leaderboard.md")
     return 0
 

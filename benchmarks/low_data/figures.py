@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +15,40 @@ from benchmarks.low_data.results import Results
 from benchmarks.low_data.statistics import cliques, critical_difference, mean_ranks
 from shapprune.core.errors import ShapPruneError
 from shapprune.workflow.figures.budgets import budget_tradeoff
-from shapprune.workflow.figures.layout import styled
+from shapprune.workflow.figures.layout import save, styled
 from shapprune.workflow.figures.styles import OKABE_ITO, SOLID, Style
 
 # Inches: between two names, for the axis above them, of the axis, of a letter, and of the value beside a name.
 _LINE, _TOP, _AXIS, _LETTER, _VALUE = 0.2, 0.75, 3.2, 0.068, 0.7
 _INK = "#333333"
+_DRAWN = ("method", "budget", "macs", "share", "accuracy", "accuracy_intact")
 _MARKERS, _DASHES = "os^DvP", (SOLID, (0, (4, 1.2)))
+RANKS = "critical_difference"  # the file of that figure
+
+
+def rankable(results: Results, images: int) -> bool:
+    """Whether there are enough methods and blocks to draw their ranks."""
+    return min(results.accuracies(images)[2].shape) > 1
+
+
+def drawable(results: Results, net: str, images: int) -> bool:
+    """Whether a method has an accuracy on a network."""
+    return bool(_measured(results, net, images))
+
+
+def tradeoff_name(net: str, images: int) -> str:
+    """The name of the figure of a network."""
+    return f"{net}_{images}"
+
+
+def write_figures(results: Results, images: int, folder: Path) -> None:
+    """Write all figures that can be drawn, as SVG and PNG."""
+    if rankable(results, images):
+        methods, _, accuracies = results.accuracies(images)
+        save(draw_critical_difference(methods, accuracies), folder / RANKS)
+    for net, count in results.places():
+        if drawable(results, net, count):
+            save(draw_tradeoff(results, net, count), folder / tradeoff_name(net, count))
 
 
 @styled()
@@ -98,18 +127,21 @@ def draw_tradeoff(results: Results, net: str, images: int) -> Figure:
     Raises:
         ShapPruneError: no row of the network has an accuracy.
     """
-    names = ("method", "budget", "macs", "share", "accuracy", "accuracy_intact")
-    rows = [
-        {name: row[name] if name == "method" else float(row[name]) for name in names}
+    table = pd.DataFrame(_measured(results, net, images), columns=_DRAWN)
+    table = table.assign(intact_macs=table["macs"] / table["share"], intact_accuracy=table["accuracy_intact"])
+    return budget_tradeoff(table, {(name, "mean"): _look(name, place) for place, name in enumerate(results.methods)})
+
+
+def _measured(results: Results, net: str, images: int) -> list[dict[str, Any]]:
+    """The rows of a network that have an accuracy."""
+    return [
+        {name: row[name] if name == "method" else float(row[name]) for name in _DRAWN}
         for block, methods in results.rows.items()
         if block[:2] == (net, images)
         for draws in methods.values()
         for row in draws.values()
         if not row["failed"]
     ]
-    table = pd.DataFrame(rows, columns=names)
-    table = table.assign(intact_macs=table["macs"] / table["share"], intact_accuracy=table["accuracy_intact"])
-    return budget_tradeoff(table, {(name, "mean"): _look(name, place) for place, name in enumerate(results.methods)})
 
 
 def _look(name: str, place: int) -> Style:

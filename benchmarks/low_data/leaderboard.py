@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.low_data.comparison import DEVELOPMENT, claims, decimals, signed
+from benchmarks.low_data.figures import RANKS, drawable, rankable, tradeoff_name
 from benchmarks.low_data.methods import ABLATION, REFERENCE
 from benchmarks.low_data.networks import named
 from benchmarks.low_data.results import Block, Pair, Results
@@ -25,12 +25,12 @@ PAIRS = ("one", "other", "blocks", "difference", "low", "high", "wins", "losses"
 _ABOUT = """\
 # Pruning with few images: the leaderboard
 
-Written by `python -m benchmarks.low_data table`; [what it is and how to take part](../../low-data-benchmark.md). Test
-accuracy, mean over draws of the calibration images with its 95 % interval; draws and
-test images are drawn again together. A draw in which a method failed counts
-as none right. Where it is not known which images were right, the interval is over draws alone, marked *; one draw
-has none then. CPU seconds are all that a method takes for one budget, "?" where only the clock was looked at.
-"""
+Written by `python -m benchmarks.low_data table`: [what it is, and how to take part](../../low-data-benchmark.md).
+
+Test accuracy, mean over draws of the calibration images with its 95 % interval, for which draws and test images are
+drawn again. A draw in which a method failed has no image right. Where it was not kept which images were right, the
+interval is over draws alone (*), and one draw has none. CPU seconds are all that a method takes for one budget; "?" was
+not measured."""
 
 
 def board_rows(results: Results) -> Iterator[dict[str, Any]]:
@@ -80,12 +80,16 @@ def markdown(results: Results, images: int, rows: Sequence[Row], pairs: Sequence
     yield _ABOUT
     for net, count in results.places():
         some = [row for row in rows if (row["net"], row["images"]) == (net, count)]
-        intact = next((row["accuracy_intact"] for row in some if row["accuracy_intact"] != ""), math.nan)
+        intact = next((decimals(row["accuracy_intact"]) for row in some if row["accuracy_intact"] != ""), "?")
         development = f": {DEVELOPMENT}" if named(net).development else ""
-        yield f"\n## {net}, {count} images\n\nIntact {decimals(intact)}{development}.\n"
+        yield f"\n## {net}, {count} images\n\nIntact {intact}{development}.\n"
         yield from _board(results, some)
+        if drawable(results, net, count):
+            yield f"\n![Accuracy against cost]({tradeoff_name(net, count)}.png)"
     yield "\n## Which method is ahead\n"
     yield from claims(results, images, pairs)
+    if rankable(results, images):
+        yield f"\n![Mean ranks, and what is not told apart]({RANKS}.png)"
     yield "\n## One choice at a time\n"
     yield from ablation(results, images)
 
@@ -101,8 +105,8 @@ def _board(results: Results, rows: Sequence[Row]) -> Iterator[str]:
             -cells[method, each]["accuracy"] if (method, each) in cells else 1.0 for each in (middle, *budgets)
         )
 
-    heads = " | ".join(f"{budget:.4g} of the MACs" for budget in budgets)
-    yield f"| method | labels | draws | {heads} | parameters at {middle:g} | ms | CPU seconds |"
+    heads = " | ".join(f"{100 * budget:.4g} % of the MACs" for budget in budgets)
+    yield f"| method | labels | draws | {heads} | parameters at {100 * middle:.4g} % | ms | CPU seconds |"
     yield "|---|---|---|" + "---|" * len(budgets) + "---:|---:|---:|"
     for method in sorted({row["method"] for row in rows}, key=worth):
         found = [cells.get((method, budget)) for budget in budgets]
@@ -145,7 +149,7 @@ def ablation(results: Results, images: int) -> Iterator[str]:
                 lines.append(f"| {part} | {method} | {' | '.join(cells)} |")
         if lines:
             yield f"\n### {net}\n" + (f"\n{DEVELOPMENT.capitalize()}.\n" if named(net).development else "")
-            yield "| choice | with | " + " | ".join(f"{budget:.4g} of the MACs" for budget in budgets) + " |"
+            yield "| choice | with | " + " | ".join(f"{100 * budget:.4g} % of the MACs" for budget in budgets) + " |"
             yield "|---|---|" + "---|" * len(budgets)
             yield from lines
 

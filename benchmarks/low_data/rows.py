@@ -79,8 +79,9 @@ class Table:
         """Write the table and the bits of its rows."""
         path = Path(path)
         kept = {str(row["key"]) for row in self.rows.values()} & self.right.keys()
-        with whole(path.with_suffix(".npz")) as temporary:
-            np.savez_compressed(temporary, allow_pickle=False, **{key: self.right[key] for key in sorted(kept)})
+        if kept:
+            with whole(path.with_suffix(".npz")) as temporary:
+                np.savez_compressed(temporary, allow_pickle=False, **{key: self.right[key] for key in sorted(kept)})
         write_table(path, COLUMNS, self.rows.values())
 
     def bits(self, row: Row) -> np.ndarray | None:
