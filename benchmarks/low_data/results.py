@@ -108,21 +108,17 @@ class Results:
         Raises:
             ShapPruneError: they have no draw in common.
         """
-        first, second = self.rows[block][one], self.rows[block][other]
-        common = sorted(first.keys() & second.keys())
-        if not common:
-            raise ShapPruneError(f"{one} and {other} have no draw of {block.net} at {block.budget:g} in common")
-        found = self._values([{draw: rows[draw] for draw in common} for rows in (first, second)])
-        return found[0] - found[1]
+        first, second = self._common(block, (one, other))
+        return first - second
 
     def difference(self, blocks: Sequence[Block], one: str, other: str) -> Interval:
         """The mean difference of two methods over some blocks."""
         return self._bootstrap.interval([self.differences(block, one, other) for block in blocks])
 
     def accuracies(self, images: int) -> tuple[list[str], list[Block], np.ndarray]:
-        """Methods, blocks that claims rest on, and the mean accuracies [blocks, methods] of what is complete."""
+        """Complete methods, blocks that claims rest on, and mean accuracies of common draws, [blocks, methods]."""
         methods, blocks = self.complete(images), self.blocks(images)
-        found = [[float(self.right(block, name).mean()) for name in methods] for block in blocks]
+        found = [[float(values.mean()) for values in self._common(block, methods)] for block in blocks]
         return methods, blocks, np.array(found).reshape(len(blocks), len(methods))
 
     def pairs(self, images: int) -> list[Pair]:
@@ -147,6 +143,14 @@ class Results:
     def places(self) -> Iterator[tuple[str, int]]:
         """Each network and number of images, in the order of the table."""
         yield from dict.fromkeys((block.net, block.images) for block in self.rows)
+
+    def _common(self, block: Block, methods: Sequence[str]) -> list[np.ndarray]:
+        """What `right` says of the draws that all of some methods have."""
+        rows = [self.rows[block][name] for name in methods]
+        draws = sorted(set(rows[0]).intersection(*rows)) if rows else []
+        if rows and not draws:
+            raise ShapPruneError(f"{', '.join(methods)}: no draw of {block.net} at {block.budget:g} in common")
+        return self._values([{draw: each[draw] for draw in draws} for each in rows])
 
     def _values(self, methods: Sequence[dict[int, Row]]) -> list[np.ndarray]:
         """Of each method [D, N] if all bits are there, else [D, 1]."""

@@ -69,11 +69,16 @@ class Table:
 
     def add(self, row: Row, right: np.ndarray | None) -> None:
         """Add a row, or put it in the place of another one of the same, with the bits of its images, packed."""
-        before = self.rows.get(identity(row), {})
-        self.right.pop(before.get("key", ""), None)
+        if (before := self.rows.get(identity(row))) is not None:
+            self.right.pop(before["key"], None)
         self.rows[identity(row)] = row
         if right is not None:
             self.right[row["key"]] = right
+
+    def remove(self, row: Row) -> None:
+        """Take a row out, with its bits."""
+        del self.rows[identity(row)]
+        self.right.pop(row["key"], None)
 
     def write(self, path: str | Path) -> None:
         """Write the table and the bits of its rows."""

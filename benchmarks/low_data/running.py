@@ -108,6 +108,7 @@ def run(networks: Sequence[Network], settings: Settings, out: Path, store: Store
     opened = [Opened(network, settings) for network in networks]
     table, failed = Table.read(out), 0
     for each in opened:
+        _leave_out_stale(table, each, settings)
         for row, right in _rows(each, settings, functions, store):
             table.add(row, right)
             table.write(out)
@@ -117,6 +118,18 @@ def run(networks: Sequence[Network], settings: Settings, out: Path, store: Store
                 f"{row['net']} draw {row['draw']}, {row['method']}, {row['budget']:g} of the MACs: {found}", flush=True
             )
     return failed
+
+
+def _leave_out_stale(table: Table, opened: Opened, settings: Settings) -> None:
+    """Take rows out of a table that are of another code of a method, so that it does not mix with the present one."""
+    network, images = opened.network, str(settings.images)
+    for row in list(table.rows.values()):
+        of = (row["net"], row["weights"], str(row["images"]))
+        if of == (network.architecture, network.file, images) and row["method"] in settings.methods and row["key"]:
+            method, place = settings.methods[row["method"]], (int(row["draw"]), float(row["budget"]))
+            if _task(opened, method, settings.images, *place).key != row["key"]:
+                print(f"{row['method']} draw {row['draw']}, {row['budget']} of the MACs: of earlier code, left out")
+                table.remove(row)
 
 
 def _rows(
