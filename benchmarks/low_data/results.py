@@ -68,11 +68,15 @@ class Results:
         return list(dict.fromkeys(name for methods in self.rows.values() for name in methods))
 
     def blocks(self, images: int, *methods: str) -> list[Block]:
-        """The blocks that claims rest on: those that all of these methods have, without development networks."""
+        """The blocks that claims rest on: those that all of these methods have, without development networks.
+
+        What a single method has is no block to compare in.
+        """
         return [
             block
             for block, found in self.rows.items()
-            if block.images == images and not named(block.net).development and set(methods) <= found.keys()
+            if block.images == images and not named(block.net).development
+            if len(found) > 1 and set(methods) <= found.keys()
         ]
 
     def common(self, images: int, *methods: str) -> list[Block]:
