@@ -4,7 +4,7 @@ BIN = .venv/bin
 READY = .venv/requirements.txt
 PORT ?= 5000
 
-.PHONY: help report ui test test-cluster slurm bench lint docs clean-env
+.PHONY: help report ui test test-cluster slurm bench results lint docs clean-env
 .DEFAULT_GOAL = help
 
 help: ## show this list
@@ -47,6 +47,9 @@ bench: $(READY) ## measure the engine against TorchPruner's way and estimators a
 	$(BIN)/python -m benchmarks.speed lenet5 resnet20
 	$(BIN)/python -m benchmarks.quality lenet5 resnet20 --images 20 --curve-images 20 --walks 20 --repeats 1 --baseline --again
 	$(BIN)/python -m benchmarks.draw results/benchmarks/speed.csv results/benchmarks/quality.csv
+
+results: $(READY) ## write the tables and figures of docs/results that are made of its CSV files
+	$(BIN)/python -m benchmarks.low_data table --tables docs/results/low_data/budgets.csv
 
 lint: $(READY) ## check style, types and the workflow
 	$(BIN)/ruff check .

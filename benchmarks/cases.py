@@ -105,10 +105,10 @@ def make_case(
     )
 
 
-def open_network(network: str) -> tuple[str, str, nn.Module, ImageSet]:
+def open_network(network: str, data: str | None = None) -> tuple[str, str, nn.Module, ImageSet]:
     """The architecture, the name of the weights, the network in eval mode and the data set of ``NET[=WEIGHTS]``."""
     net, _, weights = network.partition("=")
-    data = DATA.get(net, "cifar10")
+    data = data or DATA.get(net, "cifar10")
     info = DATASETS[data]
     with seeded(0):
         model = build(net, shape=info.shape, classes=info.classes).eval()

@@ -3,8 +3,7 @@
     python -m benchmarks.draw results/benchmarks/quality.csv results/benchmarks/speed.csv --out results/benchmarks
 
 From tables of `benchmarks.quality`: ``quality.md``, a table for each network, the same as ``quality_summary.csv``, and
-a figure for each aggregate. From tables of `benchmarks.speed`: ``speed``, a figure. From tables of
-`benchmarks.budgets`: ``budgets.md`` and a figure for each network. Figures are SVG and PNG.
+a figure for each aggregate. From tables of `benchmarks.speed`: ``speed``, a figure. Figures are SVG and PNG.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +22,8 @@ from matplotlib.ticker import FixedLocator, NullFormatter
 from benchmarks.draw_speed import runs_of, speed_by_layer
 from benchmarks.quality import AGGREGATES, BASELINE, CONVERGED, FAMILIES, RUN, SHARED
 from shapprune.core.files import whole
-from shapprune.workflow.figures.budgets import budget_tradeoff
 from shapprune.workflow.figures.layout import PLAIN, grid, legend, require, save, styled
-from shapprune.workflow.figures.styles import OKABE_ITO, Style, criterion_styles
+from shapprune.workflow.figures.styles import Style, criterion_styles
 
 _NEAR_ONE = 1.005  # just above 1: where the axis of correlations would be endless
 _SPEARMAN_TICKS = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 1)
@@ -51,32 +48,6 @@ def main() -> None:
             save(quality_against_cost(summary[summary["aggregate"] == how]), given.out / f"quality_{how}")
     if speed := [table for table in tables if "walk_ratio" in table]:
         save(speed_by_layer(pd.concat(speed, ignore_index=True)), given.out / "speed")
-    if budgets := [table for table in tables if "agreement_test" in table]:
-        together = pd.concat(budgets, ignore_index=True)
-        with whole(given.out / "budgets.md") as temporary:
-            temporary.write_text(budget_table(together) + "\n", encoding="utf-8")
-        for net, rows in together.groupby("net"):
-            save(budgets_of(rows), given.out / f"budgets_{net}")
-
-
-def budget_table(table: pd.DataFrame) -> str:
-    """Mean accuracy over the draws, their number, and their standard deviation where there are several; as Markdown."""
-    lines = ["| network | method | share of MACs | test accuracy | draws |", "|---|---|---|---|---|"]
-    for (net, method, share), rows in table.groupby(["net", "method", "budget"], sort=False):
-        spread = f" ± {rows['accuracy'].std():.4f}" if len(rows) > 1 else ""
-        lines.append(f"| {net} | {method} | {share:g} | {rows['accuracy'].mean():.4f}{spread} | {len(rows)} |")
-    return "\n".join(lines)
-
-
-def budgets_of(rows: pd.DataFrame) -> Figure:
-    """Accuracy against the share of multiply-accumulate operations that is left, a line a method."""
-    columns = {"intact_macs": rows["macs"] / rows["share"], "intact_accuracy": rows["accuracy_intact"]}
-    looks = zip(rows["method"].unique(), cycle(zip(OKABE_ITO, "os^DvP", strict=True)), strict=False)
-    styles = {
-        (name, "mean"): Style(name, place, True, colour, "-", marker)
-        for place, (name, (colour, marker)) in enumerate(looks)
-    }
-    return budget_tradeoff(rows.assign(**columns), styles)
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:

@@ -38,6 +38,7 @@ class How:
         aggregate: how its scores of examples become one score.
         allocation: ``damage`` splits a budget by what the outputs lose, ``uniform`` takes the same share of all layers.
         repair: ``least-squares``, ``bias``, ``batchnorm`` or ``none``.
+        sums: whether the repair fits a layer that is added to a shortcut to the sum, rather than to its own outputs.
         copies: how many changed copies of the images the repair sees beside them; None for four if they bring the
             outputs nearer on images left out.
         steps: of distilling; None for as many as fit the time, 0 for none.
@@ -63,6 +64,7 @@ class How:
     aggregate: str = "mean"
     allocation: str = "damage"
     repair: str = "least-squares"
+    sums: bool = True
     copies: int | None = None
     steps: int | None = None
     minutes: float = 5.0
@@ -122,7 +124,9 @@ class Maker:
     def repair(self, small: nn.Module, removed: Mapping[str, Sequence[int]], images: Tensor, copies: int) -> None:
         """Repair a smaller network in place, with images and so many changed copies of each."""
         structure, seen = self._structure, self.with_copies(images, copies)
-        repair_by(small, structure.graph, structure.dependencies, removed, seen, self._how.repair, len(images))
+        repair_by(
+            small, structure.graph, structure.dependencies, removed, seen, self._how.repair, len(images), self._how.sums
+        )
 
     def with_copies(self, images: Tensor, copies: int) -> Tensor:
         """Images and so many changed copies of each, where something may be done to them."""

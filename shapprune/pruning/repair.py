@@ -80,6 +80,7 @@ def repair_by(
     images: Tensor,
     how: str,
     originals: int | None = None,
+    sums: bool = True,
 ) -> None:
     """Repair as `repair` does, with what is known of the network before.
 
@@ -91,6 +92,7 @@ def repair_by(
         images: as there, one or more.
         how: as there.
         originals: how many images come before copies of them, if there are any.
+        sums: see `shapprune.pruning.sweep.sweep`.
     """
     from shapprune.networks.modes import mode
     from shapprune.pruning.batchnorm import reestimate_statistics
@@ -104,4 +106,4 @@ def repair_by(
         elif how == "bias":
             compensate(small, graph, dependencies, units, images)
         elif how == "least-squares":
-            sweep(small, graph, dependencies, units, images, originals)
+            sweep(small, graph, dependencies, units, images, originals, sums)

@@ -40,6 +40,7 @@ def sweep(
     units: Mapping[str, Sequence[int]],
     images: Tensor,
     originals: int | None = None,
+    sums: bool = True,
 ) -> None:
     """Fit the layers whose inputs have changed, in the order they run, so that outputs come near those before.
 
@@ -58,6 +59,7 @@ def sweep(
         images: calibration images, [N, ...].
         originals: how many of them come first and are no copies; all others are copies of these in the same order,
             again and again. By default there are no copies.
+        sums: whether to aim at sums; False for a fit to each layer's own outputs.
 
     Raises:
         ShapPruneError: ``small`` is not the network before without these units.
@@ -70,12 +72,15 @@ def sweep(
         return
     largest = max(graph.shapes[node][1:].numel() for node in run if node in graph.shapes)
     images = images[: max(2, PASS // largest)]
-    _Sweep(small, graph, dependencies.lost(units), images, originals or len(images)).run(run[-1])
+    _Sweep(small, graph, dependencies.lost(units), images, originals or len(images), sums).run(run[-1])
 
 
 class _Sweep:
-    def __init__(self, small: nn.Module, graph: UnitGraph, lost: Mapping[str, Lost], images: Tensor, originals: int):
-        self._small, self._graph, self._originals, self._images = small, graph, originals, len(images)
+    def __init__(
+        self, small: nn.Module, graph: UnitGraph, lost: Mapping[str, Lost], images: Tensor, originals: int, sums: bool
+    ):
+        self._small, self._graph, self._sums = small, graph, sums
+        self._originals, self._images = originals, len(images)
         layers = (name for name in graph.calls if not graph.is_depthwise(name))
         self._lockstep = Lockstep(graph.traced, small, images)
         modules = self._lockstep.small.submodules
@@ -124,6 +129,8 @@ class _Sweep:
 
     def _lost(self, node: fx.Node, name: str) -> Tensor | None:
         """What is lost of a value that is added to the outputs of a layer, in the units of its outputs."""
+        if not self._sums:
+            return None
         norm = self._graph.norm_behind(name)
         (value,) = ignore_sizes(node.users) if norm is not None else (node,)
         while len(users := ignore_sizes(value.users)) == 1 and _is_dropout(users[0], self._graph.modules):

@@ -45,6 +45,15 @@ def test_budgets_are_fitted_and_promises_kept(tmp_path):
     assert float(shares[0][2]) > 95
 
 
+def test_a_method_of_ones_own_makes_the_network_smaller(tmp_path):
+    printed = run(tmp_path, "low_data_method.py")
+    found = re.findall(r"(whole|half): ([\d,]+) multiply-accumulates, ([\d.]+)% right", printed)
+    assert [name for name, *_ in found] == ["whole", "half"]
+    whole, half = (int(macs.replace(",", "")) for _, macs, _ in found)
+    assert 0.4 * whole < half <= 0.5 * whole
+    assert float(found[1][2]) > 70  # a random choice without the repair is near 30
+
+
 def test_criteria_are_compared(tmp_path):
     printed = run(tmp_path, "compare_criteria.py")
     areas = {line.split()[0]: float(line.split()[1]) for line in printed.splitlines()[1:]}

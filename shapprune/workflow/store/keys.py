@@ -87,8 +87,8 @@ def code_of(script: Path, functions: tuple[str, ...] = ()) -> Mapping[str, str]:
     """The fingerprint of every file that a script's result depends on.
 
     They are the script, the files of this package that it imports, at whatever depth, and those of the functions, with
-    what they import from their own package. Comments, docstrings and layout do not count; nor do the package's modules
-    that only report, find and move results.
+    what they import from their own package and this one. Comments, docstrings and layout do not count; nor do the
+    package's modules that only report, find and move results.
 
     Args:
         script: the file a job runs.
@@ -138,14 +138,17 @@ def _outline(node: ast.AST, lines: list[str]) -> list[str]:
 
 @cache
 def _imports(path: Path) -> tuple[Path, ...]:
-    """The files of a file's own top-level package that it imports, but for type checking."""
+    """The files of a file's own top-level package, and of this one, that it imports, but for type checking.
+
+    A package names for type checking what it loads when that is first used, so of an ``__init__`` these count.
+    """
     within = path.relative_to(_root(path))
-    own = "shapprune" if path.is_relative_to(REPOSITORY) else within.with_suffix("").parts[0]
+    own = ("shapprune", within.with_suffix("").parts[0])
     package = within.parent.parts
     files = []
-    for level, module, names in _imported(_parse(path)):
+    for level, module, names in _imported(_parse(path), path.name == "__init__.py"):
         base = [*package[: len(package) + 1 - level], *filter(None, [module])] if level else [str(module)]
-        if base[0].partition(".")[0] == own:
+        if base[0].partition(".")[0] in own:
             for name in [".".join([*base, each]) for each in names] or [".".join(base)]:
                 file = _module_file(name) or _module_file(".".join(base))
                 module_name = name if _module_file(name) else ".".join(base)
@@ -164,17 +167,17 @@ def _root(path: Path) -> Path:
     return folder
 
 
-def _imported(node: ast.AST) -> Iterator[tuple[int, str | None, list[str]]]:
+def _imported(node: ast.AST, for_types: bool) -> Iterator[tuple[int, str | None, list[str]]]:
     """Of each import: the level of a relative one, the module, and the names taken from it."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+        if not for_types and isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
             continue
         if isinstance(child, ast.Import):
             yield from ((0, alias.name, []) for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
             yield child.level, child.module, [alias.name for alias in child.names]
         elif not isinstance(child, ast.expr):  # nothing is imported within an expression
-            yield from _imported(child)
+            yield from _imported(child, for_types)
 
 
 @cache

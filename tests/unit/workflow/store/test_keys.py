@@ -74,3 +74,9 @@ def test_code_that_was_edited_since_is_refused(monkeypatch):
     told = unit.describe() | {"key": "0" * 32}
     with pytest.raises(ShapPruneError, match="the code of measure_curves was edited after the run had been planned"):
         from_description(told)
+
+
+def test_a_package_beside_this_one_counts_with_what_it_imports_of_both():
+    found = code_of(ROOT / "scripts" / "plot.py", ("benchmarks.draw:main",))
+    assert {"benchmarks/draw.py", "benchmarks/draw_speed.py", "benchmarks/quality.py"} <= found.keys()
+    assert "shapprune/graph/prunable.py" in found

@@ -16,6 +16,7 @@ import torch
 from sklearn.linear_model import lars_path_gram
 from torch import Tensor, nn
 
+from shapprune.graph.counting import count_macs
 from shapprune.graph.dependents import Dependent
 from shapprune.graph.rows import Linear, input_rows
 from shapprune.pruning.allocation import uniform_within
@@ -33,6 +34,8 @@ _RIDGE = 1e-6
 class Rival(ABC):
     """Makes a network smaller, layers one after the other, each on what the smaller network puts out.
 
+    It is called with a share of the network's multiply-accumulates.
+
     Args:
         model: the network, in eval mode.
         images: calibration images, [N, ...].
@@ -41,6 +44,10 @@ class Rival(ABC):
     def __init__(self, model: nn.Module, images: Tensor):
         self._model, self._images = model, images
         self._structure = Structure.of(model, images[:2])
+
+    def __call__(self, budget: float) -> nn.Module:
+        """The network with this share of its multiply-accumulates."""
+        return self.within(budget * count_macs(self._model, self._images))
 
     @abstractmethod
     def within(self, macs: float) -> nn.Module:
@@ -53,7 +60,7 @@ class Rival(ABC):
     @torch.no_grad()
     def prune(self, widths: Mapping[str, int]) -> nn.Module:
         """The network with some widths, by the first layer of each group."""
-        work, gone = copy.deepcopy(self._model), {}
+        work, gone = copy.deepcopy(self._model), dict[str, list[int]]()
         for layer, width in widths.items():
             left = sorted(set(range(self._structure.sizes.full[layer])) - set(self._fit(work, layer, width)))
             gone |= {name: left for name in self._structure.groups[layer] if left}
