@@ -76,7 +76,7 @@ NETWORKS = {
             "vgg16",
             "cifar10",
             "vgg16-cifar10.safetensors",
-            "trained by studies/vgg16-cifar10.yaml (results/vgg16/seed0/model.safetensors)",
+            "trained by studies/ancona-table2.yaml (results/vgg16/seed0/model.safetensors)",
         ),
         Network(
             "efficientnet_lite0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ def test_is_valid(path, scale, tmp_path, monkeypatch):
     for function in own:
         if ":" in function:
             assert callable(resolve_function(function, "function"))
+
+
+def test_studies_that_are_named_are_there():
+    texts = [
+        *REPOSITORY.glob("*.md"),
+        *REPOSITORY.glob("docs/**/*.md"),
+        *REPOSITORY.glob("benchmarks/**/*.py"),
+        *STUDIES,
+    ]
+    named = {name for path in texts for name in re.findall(r"studies/([\w-]+\.yaml)", path.read_text(encoding="utf-8"))}
+    assert named - {"mine.yaml"} <= {path.name for path in STUDIES}
+    assert len(named) > len(STUDIES) / 2
 
 
 def test_says_how_it_is_run():
