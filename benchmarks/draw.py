@@ -3,7 +3,8 @@
     python -m benchmarks.draw results/benchmarks/quality.csv results/benchmarks/speed.csv --out results/benchmarks
 
 From tables of `benchmarks.quality`: ``quality.md``, a table for each network, the same as ``quality_summary.csv``, and
-a figure for each aggregate. From tables of `benchmarks.speed`: ``speed``, a figure. Figures are SVG and PNG.
+a figure for each aggregate. From tables of `benchmarks.speed`: ``speed``, a figure; of
+`benchmarks.repaired_game`: ``repaired_game``, a figure. Figures are SVG and PNG.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
 
+from benchmarks.draw_repaired import gaps_by_order
 from benchmarks.draw_speed import runs_of, speed_by_layer
 from benchmarks.quality import AGGREGATES, BASELINE, CONVERGED, FAMILIES, RUN, SHARED
 from shapprune.core.files import whole
@@ -33,7 +35,12 @@ _CONVERGED = Style("converged (left: half to half)", 0, True, "black", (0, (1, 1
 def main() -> None:
     """Read tables, write Markdown and figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="+", type=Path, help="CSV files of benchmarks.quality and benchmarks.speed")
+    parser.add_argument(
+        "tables",
+        nargs="+",
+        type=Path,
+        help="CSV files of benchmarks.quality, benchmarks.speed and benchmarks.repaired_game",
+    )
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks"), help="folder")
     given = parser.parse_args()
     text = {"digest": str, "weights": str}  # even where they look like numbers
@@ -48,6 +55,8 @@ def main() -> None:
             save(quality_against_cost(summary[summary["aggregate"] == how]), given.out / f"quality_{how}")
     if speed := [table for table in tables if "walk_ratio" in table]:
         save(speed_by_layer(pd.concat(speed, ignore_index=True)), given.out / "speed")
+    if repaired := [table for table in tables if {"order", "gap"} <= set(table)]:
+        save(gaps_by_order(pd.concat(repaired, ignore_index=True)), given.out / "repaired_game")
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:

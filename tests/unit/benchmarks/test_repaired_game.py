@@ -5,9 +5,11 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from benchmarks.draw_repaired import gaps_by_order
 from benchmarks.repaired_game import ORACLE, RIDGE, SHARES, coalition_values, measure, removals
 from shapprune.criteria.elimination import Reading
 from shapprune.oracle.sets import greedy_order
@@ -60,6 +62,10 @@ def test_rows_of_a_layer():
     lost = {row["order"]: row["lost"] for row in rows}
     assert len(lost) == len(rows) == 10
     assert min(lost.values()) == lost[ORACLE] > 0
+    axes = gaps_by_order(pd.DataFrame([row | {"net": "toy", "layer": "features.0"} for row in rows])).axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert set(names) == set(lost) - {ORACLE}
+    assert [lost[name] for name in names] == sorted((lost[name] for name in names), reverse=True)  # the best on top
     for row in rows:
         assert row["gap"] == pytest.approx(row["lost"] - lost[ORACLE])
         assert all(row[f"damage_{share:g}"] >= 0 for share in SHARES)
