@@ -7,6 +7,7 @@ import argparse
 from shapprune.commands.arguments import check_folder, read_mapping
 from shapprune.commands.budgets import read_amount
 from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.games import PARTS
 from shapprune.pruning.repair import REPAIRS
 from shapprune.pruning.target import MEASURES, Target
 
@@ -14,8 +15,6 @@ from shapprune.pruning.target import MEASURES, Target
 BY_SCORES = ("widths", "negative", "loss_growth", "scores", "sequential")
 _ONLY_BY_SCORES = ("payoff", "coupled")
 _ONLY_BUDGETS = ("budgets", "measure", "megabytes", "milliseconds", "allocation", "copies", "distil", "minutes", "flip")
-# One of them says that branches or blocks leave, whole.
-PARTS = ("branches", "blocks")
 _ONLY_UNITS = ("allocation", "copies", "distil", "minutes", "flip", "measure", "coupled", "scores", "sequential")
 _HOW_FAR = (
     *("macs", "parameters", "megabytes", "milliseconds", "ratio", "budgets", "widths", "negative", "loss_growth"),
