@@ -17,6 +17,7 @@ from shapprune.graph.rows import Spread, has_rows
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.folding import scale_of
 from shapprune.networks.modes import mode
+from shapprune.networks.named_inputs import counted_positions
 from shapprune.shapley.criterion import criterion
 
 # Images that run at a time.
@@ -143,7 +144,7 @@ class Readers:
         collect = _Collector(self._graph, spreads)
         with mode(self._graph.traced, training=False):
             for batch in images.split(self._graph.at_once(_BATCH)):
-                collect.run(batch)
+                collect.add(batch)
         return spreads
 
     def _reading(self, reader: Dependent, spread: Spread) -> Reading:
@@ -168,9 +169,16 @@ class _Collector(fx.Interpreter):
 
     def __init__(self, graph: UnitGraph, spreads: Mapping[str, Spread]):
         super().__init__(graph.traced)
+        self._model = graph.modules[""]
+        self._counted: Tensor | None = None
         self._spreads = {graph.calls[name][0]: spread for name, spread in spreads.items()}
+
+    def add(self, images: Tensor) -> None:
+        """Run the network on some images."""
+        self._counted = counted_positions(self._model, images)
+        self.run(images)
 
     def run_node(self, n: fx.Node) -> object:
         if n in self._spreads:
-            self._spreads[n].add(self.env[n.all_input_nodes[0]])
+            self._spreads[n].add(self.env[n.all_input_nodes[0]], self._counted)
         return super().run_node(n)

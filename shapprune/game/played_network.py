@@ -15,6 +15,7 @@ from shapprune.game.payoffs import Answers, Payoff, read_labels
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.losses import logits_of
 from shapprune.networks.modes import mode
+from shapprune.networks.named_inputs import counted_positions
 from shapprune.networks.precision import PRECISIONS, at_precision
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class PlayedNetwork:
         device: where the network, the images and the labels are.
         outputs: of the network for the first two images.
         answers: what payoffs compare outputs with.
+        counted: which positions of sequences are no padding, bool [N, T]; None for all.
         batching: how many rows share a call.
         layer: a name for the players together.
         units: how many players there are, n.
@@ -54,7 +56,8 @@ class PlayedNetwork:
         self.model, self.precision = model, precision
         self.device = next((each.device for each in model.parameters()), torch.device("cpu"))
         self.images, self.labels = images.to(self.device), read_labels(labels, len(images), self.device)
-        self.answers = Answers(self.labels, self._run_whole)
+        self.counted = counted_positions(model, self.images)
+        self.answers = Answers(self.labels, self._run_whole, self.counted)
         self.batching = Batching(self.device, len(images), memory_mb)
         if (wrong := ~self.images.flatten(1).isfinite().all(1)).any():
             raise ShapPruneError(f"scoring image {int(wrong.nonzero()[0])} has numbers that are not finite")
