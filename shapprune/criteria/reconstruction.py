@@ -73,8 +73,7 @@ def readings_of(game: LayerGame, centred: bool | None = None) -> list[Reading]:
         game: the layer.
         centred: whether means are taken away; by default where a bias can make up for them.
     """
-    graph = UnitGraph(game.model, game.images[:2])
-    readers = Readers(graph, Dependencies(game.model, game.images[:2], graph))
+    readers = Readers(game.dependencies)
     return readers.read({game.layer: readers.of(game.layer)}, game.images, centred)[game.layer]
 
 
@@ -82,12 +81,11 @@ class Readers:
     """The layers that read units, and how they read them.
 
     Args:
-        graph: of the network.
-        dependencies: of it.
+        dependencies: of the network's units.
     """
 
-    def __init__(self, graph: UnitGraph, dependencies: Dependencies):
-        self._graph, self._dependencies = graph, dependencies
+    def __init__(self, dependencies: Dependencies):
+        self._graph, self._dependencies = dependencies.graph, dependencies
 
     def of(self, layer: str) -> list[Dependent]:
         """The layers that read the units of a layer.
