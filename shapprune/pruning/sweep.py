@@ -16,6 +16,7 @@ from shapprune.graph.cut import ignore_sizes
 from shapprune.graph.dependents import Dependencies, Lost
 from shapprune.graph.lockstep import Lockstep
 from shapprune.graph.operations import Meaning, name_of, weight_of
+from shapprune.graph.residual import ResidualPart
 from shapprune.graph.rows import Linear, counted_rows, has_rows, output_rows, some_input_rows
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.folding import scale_of
@@ -41,6 +42,7 @@ def sweep(
     units: Mapping[str, Sequence[int]],
     images: Tensor,
     originals: int | None = None,
+    skipped: Sequence[ResidualPart] = (),
 ) -> None:
     """Fit the layers whose inputs have changed, in the order they run, so that outputs come near those before.
 
@@ -59,6 +61,7 @@ def sweep(
         images: calibration images, [N, ...].
         originals: how many of them come first and are no copies; all others are copies of these in the same order,
             again and again. By default there are no copies.
+        skipped: residual parts of the network that are to leave the smaller one, which still has them.
 
     Raises:
         ShapPruneError: ``small`` is not the network before without these units.
@@ -71,14 +74,23 @@ def sweep(
         return
     largest = max(graph.shapes[node][1:].numel() for node in run if node in graph.shapes)
     images = images[: max(2, PASS // largest)]
-    _Sweep(small, graph, dependencies.lost(units), images, originals or len(images)).run(run[-1])
+    lost = dependencies.lost(units) if units else {}
+    _Sweep(small, graph, lost, images, originals or len(images), skipped).run(run[-1])
 
 
 class _Sweep:
-    def __init__(self, small: nn.Module, graph: UnitGraph, lost: Mapping[str, Lost], images: Tensor, originals: int):
+    def __init__(
+        self,
+        small: nn.Module,
+        graph: UnitGraph,
+        lost: Mapping[str, Lost],
+        images: Tensor,
+        originals: int,
+        skipped: Sequence[ResidualPart],
+    ):
         self._small, self._graph, self._originals, self._images = small, graph, originals, len(images)
         layers = (name for name in graph.calls if not graph.is_depthwise(name))
-        self._lockstep = Lockstep(graph.traced, small, images)
+        self._lockstep = Lockstep(graph.traced, small, images, skipped)
         self._counted = counted_positions(graph.modules[""], images)
         modules = self._lockstep.small.submodules
         self._kept = {
