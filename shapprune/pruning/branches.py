@@ -16,9 +16,8 @@ from shapprune.graph.residual import ResidualPart, find_parts
 from shapprune.graph.skipping import Skipping
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
+from shapprune.pruning.repair import REPAIRS_OF_BRANCHES
 from shapprune.pruning.sweep import sweep
-
-_REPAIRS = ("none", "least-squares")
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,8 @@ def remove_branches(
         >>> small.layer1[1]
         StandIn(input)
     """
-    if repair not in _REPAIRS:
-        raise unknown("repair of branches", repair, _REPAIRS)
+    if repair not in REPAIRS_OF_BRANCHES:
+        raise unknown("repair of branches", repair, REPAIRS_OF_BRANCHES)
     images, example = example, example[:2]
     graph, wanted = UnitGraph(model, example), [names] if isinstance(names, str) else list(names)
     parts = find_parts(graph, kind)
