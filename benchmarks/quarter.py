@@ -108,7 +108,7 @@ class Scores:
     ) -> dict[str, Tensor]:
         """What a function says of each layer and of those that read its units."""
         structure, found = self.structure, dict[str, Tensor]()
-        readers, layers = Readers(structure.graph, structure.dependencies), list(structure.readers)
+        readers, layers = Readers(structure.dependencies), list(structure.readers)
         for some in (layers[start::_PARTS] for start in range(_PARTS)):
             read = readers.read({layer: structure.readers[layer] for layer in some}, self._tokens, centred)
             found |= {layer: values(layer, each) for layer, each in read.items()}

@@ -17,6 +17,7 @@ from shapprune.workflow.jobs import frame
 from shapprune.gpu.leases import describe
 from shapprune.workflow.figures import catalog as figures
 from shapprune.workflow.stages import inputs, registry
+from shapprune.workflow.stages.stage import fill, read_wildcards
 from shapprune.core.errors import ShapPruneError
 from shapprune.workflow.study.overlay import merge
 from shapprune.workflow.study.plan import Plan
@@ -67,7 +68,7 @@ wildcard_constraints:
     seed=r"\d+",
     criterion="[A-Za-z0-9_-]+",
     method="[A-Za-z0-9_-]+",
-    layer="[A-Za-z0-9_.-]+",
+    layer="[A-Za-z0-9_.+-]+",
 
 
 def network_of(wildcards):
@@ -115,12 +116,12 @@ def timed():
         yield {"stage": "prepare_data"}, f"results/benchmarks/prepare_data/{data}.tsv"
     for job in PLAN.jobs():
         if job.stage.outputs:
-            yield {"stage": job.rule, **job.wildcards}, job.stage.benchmark.format(**job.wildcards)
+            yield {"stage": job.rule, **job.wildcards}, fill(job.stage.benchmark, job.wildcards)
 
 
 def job_of(rule, wildcards):
     """A job as the plan has it."""
-    return PLAN.job(rule, dict(wildcards.items()))
+    return PLAN.job(rule, read_wildcards(wildcards))
 
 
 def results(rule, output=None):
@@ -155,7 +156,7 @@ def stored(rule):
     """
     resources = {
         "store": config["store"],
-        "found": lambda wildcards: PLAN.found(rule, dict(wildcards.items()))[0],
+        "found": lambda wildcards: PLAN.found(rule, read_wildcards(wildcards))[0],
         "total": lambda wildcards: len(job_of(rule, wildcards).tasks),
     }
     if PLAN.stages[rule].gpu:
@@ -173,7 +174,7 @@ def gpus(rule):
     """GPUs that a job asks for: none where all is in the store."""
 
     def number(wildcards):
-        found, tasks = PLAN.found(rule, dict(wildcards.items()))
+        found, tasks = PLAN.found(rule, read_wildcards(wildcards))
         return 0 if config["device"] == "cpu" or found == tasks else 1
 
     return number
@@ -181,13 +182,13 @@ def gpus(rule):
 
 def of_wildcards(function):
     """A function of a job's wildcards, as Snakemake wants it."""
-    return lambda wildcards: function(dict(wildcards.items()))
+    return lambda wildcards: function(read_wildcards(wildcards))
 
 
 def group_of(wildcards):
     """The group of the jobs of small layers, where a profile says how many layers a cluster is given in one job."""
     grouped = "small_layers" in workflow.group_settings.group_components
-    return "small_layers" if grouped and layers_of(wildcards)[wildcards.layer] <= SMALL else None
+    return "small_layers" if grouped and layers_of(wildcards)[read_wildcards(wildcards)["layer"]] <= SMALL else None
 
 
 def consumed(rule):
@@ -203,6 +204,7 @@ def networks_of(rule):
 FIGURES = figures.paths(
     {
         "studied": NETWORKS,
+        "pruned": networks_of("evaluate_pruned"),
         "trained": [net for net, network in NETWORKS.items() if "train" in network],
         "tabulated": networks_of("tabulate_coalitions"),
         "compared": networks_of("study_estimators"),

@@ -7,15 +7,14 @@ import argparse
 from shapprune.commands.arguments import check_folder, read_mapping
 from shapprune.commands.budgets import read_amount
 from shapprune.core.errors import ShapPruneError, unknown
-from shapprune.pruning.repair import REPAIRS
+from shapprune.core.games import PARTS
+from shapprune.pruning.repair import REPAIRS, REPAIRS_OF_BRANCHES
 from shapprune.pruning.target import MEASURES, Target
 
 # One of them says that units leave by their scores alone, layer by layer.
 BY_SCORES = ("widths", "negative", "loss_growth", "scores", "sequential")
 _ONLY_BY_SCORES = ("payoff", "coupled")
 _ONLY_BUDGETS = ("budgets", "measure", "megabytes", "milliseconds", "allocation", "copies", "distil", "minutes", "flip")
-# One of them says that branches or blocks leave, whole.
-PARTS = ("branches", "blocks")
 _ONLY_UNITS = ("allocation", "copies", "distil", "minutes", "flip", "measure", "coupled", "scores", "sequential")
 _HOW_FAR = (
     *("macs", "parameters", "megabytes", "milliseconds", "ratio", "budgets", "widths", "negative", "loss_growth"),
@@ -113,9 +112,11 @@ def _check_part_options(arguments: argparse.Namespace) -> None:
         raise ShapPruneError(f"--{kind} {count} is not 1 or more")
     given = [name for name in _ONLY_UNITS if _is_given(arguments, name)]
     given += ["multiple"] * (arguments.multiple != 1) + ["skip"] * bool(arguments.skip)
-    given += ["repair"] * (arguments.repair != "least-squares")
     if given:
         raise ShapPruneError(f"{_option(given[0])} is about units of layers, so it does not go with --{kind}")
+    if arguments.repair not in REPAIRS_OF_BRANCHES:
+        allowed = " or ".join(REPAIRS_OF_BRANCHES)
+        raise ShapPruneError(f"--repair {arguments.repair} does not go with --{kind}, which takes {allowed}")
 
 
 def _check_score_options(arguments: argparse.Namespace, by: str) -> None:

@@ -153,8 +153,8 @@ def _add_parts(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "branches and blocks that leave whole",
         "With one of these, so many leave one after the other, each time the one whose absence changes the outputs\n"
-        "least, scored again with the others gone (--payoff is kl by default). Images need no classes. Nothing is\n"
-        "repaired or distilled.",
+        "least, scored again with the others gone (--payoff is kl by default). Images need no classes. In the end the\n"
+        "layers behind what is gone are fitted, unless --repair none says otherwise; nothing is distilled.",
     )
     for kind, what in (("branches", "residual branches"), ("blocks", "modules made of residual branches alone")):
         group.add_argument(f"--{kind}", type=int, metavar="N", help=f"so many {what}")

@@ -33,10 +33,12 @@ def skip_parts(arguments: argparse.Namespace) -> None:
     comparison = Comparison.begin(arguments, scoring)
     unfinished = arguments.out / UNFINISHED
     gone, cost = _choose(scoring, kind, count, unfinished)
-    small = remove_branches(scoring.model, [names[place] for place in gone], scoring.example, kind)
-    for place in gone:
-        print(f"{names[place]} leaves", flush=True)
-    made = {"scores": scoring.settings | {"aggregate": scoring.aggregate}, "choice": {kind: count}, "cost": cost}
+    leaving, images = [names[place] for place in gone], scoring.images.to(scoring.device)
+    small = remove_branches(scoring.model, leaving, images, kind, arguments.repair)
+    for name in leaving:
+        print(f"{name} leaves", flush=True)
+    scores = scoring.settings | {"aggregate": scoring.aggregate}
+    made = {"scores": scores, "choice": {kind: count}, "repair": arguments.repair, "cost": cost}
     facts = comparison.write(arguments.out, small, made)
     unfinished.unlink(missing_ok=True)
     print_comparison(facts["before"], facts["after"])

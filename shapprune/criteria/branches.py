@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from shapprune.game.branch_game import BranchGame
+from shapprune.graph.rows import counted_rows
 from shapprune.shapley.criterion import criterion
 
 
@@ -14,16 +15,18 @@ def block_influence(game: BranchGame) -> Tensor:
     """How far a branch or block turns the values that go through it, 1 - their cosine similarity (Men et al. 2024).
 
     What goes in and what comes out, the shortcut with it, are compared at each position over the features, and averaged
-    over positions. No payoff plays a role. Values are [N, n]. The cost is one evaluation.
+    over positions, without padding. No payoff plays a role. Values are [N, n]. The cost is one evaluation.
 
     Source: Eq. 1 of Men et al. 2024, "ShortGPT: layers in large language models are more redundant than you expect".
     """
 
-    def turned(player: int, before: Tensor, after: Tensor) -> Tensor:
+    def turned(player: int, before: Tensor, after: Tensor, images: Tensor) -> Tensor:
         one, other = (each.movedim(game.feature_axis(player), -1).double() for each in (before, after))
         lengths = one.norm(dim=-1) * other.norm(dim=-1)
         cosine = torch.where(lengths > 0, (one * other).sum(-1) / lengths, 0)
         cosine[(one == other).all(-1)] = 1  # also where both are zero
-        return 1 - cosine.flatten(1).mean(1)
+        cosine = cosine.flatten(1)
+        there = None if game.counted is None else counted_rows(game.counted[images], cosine)
+        return 1 - (cosine.mean(1) if there is None else torch.where(there, cosine, 0).sum(1) / there.sum(1))
 
     return game.through(turned)

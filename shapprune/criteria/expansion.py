@@ -74,7 +74,7 @@ def gradient(game: LayerGame, scope: Literal["all", "rows"] = "all") -> Tensor:
 
     Source: the baselines of Chu et al. 2025, "Model Shapley".
     """
-    pooling = pool_units(game.model, game.layer, game.images, scope=scope)
+    pooling = pool_units(game.model, game.layer, game.images, scope=scope, dependencies=game.dependencies)
     return pooling({name: each.abs() for name, each in mean_gradients(game, pooling.names).items()})[None]
 
 
@@ -94,7 +94,7 @@ def gradient_trace(game: LayerGame, scope: Literal["all", "rows"] = "all") -> Te
 
     Source: the baselines of Chu et al. 2025, "Model Shapley".
     """
-    pooling = pool_units(game.model, game.layer, game.images, scope=scope)
+    pooling = pool_units(game.model, game.layer, game.images, scope=scope, dependencies=game.dependencies)
     return pooling(weights_times_gradients(game, pooling.names))[None]
 
 
@@ -120,7 +120,7 @@ def obd(game: LayerGame, scope: Literal["all", "rows"] = "all") -> Tensor:
 def _expanded(game: LayerGame, expansion: Expansion, scope: Scope, pool: str) -> ParameterScores:
     """Scores of the units of a game, whose cost is counted."""
     game.require_gradient()
-    pooling = pool_units(game.model, game.layer, game.images, scope=scope, how=pool)
+    pooling = pool_units(game.model, game.layer, game.images, scope=scope, how=pool, dependencies=game.dependencies)
     found = score_parameters(game.model, game.images, game.labels, expansion, payoff=game.payoff, pooling=pooling)
     game.count(found.evaluations)
     return found

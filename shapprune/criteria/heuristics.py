@@ -45,7 +45,7 @@ def apoz(game: LayerGame) -> Tensor:
 
     Source: Hu et al. 2016, "Network trimming".
     """
-    return by_unit((game.activations > 0).double()).mean(2)
+    return mean_over_positions(game, (game.activations > 0).double())
 
 
 @criterion("sensitivity", gradient=True)
@@ -72,8 +72,8 @@ def taylor(game: LayerGame, signed: bool = False) -> Tensor:
 
     Source: Molchanov et al. 2017; Eq. 3 of Ancona et al. 2020.
     """
-    product = by_unit(game.activation_gradient() * game.activations)
-    return product.sum(2) if signed else product.mean(2).abs()
+    product = game.activation_gradient() * game.activations
+    return by_unit(product).sum(2) if signed else mean_over_positions(game, product).abs()
 
 
 @criterion("leave-one-out", walks=True)
@@ -99,6 +99,15 @@ def gate_gradient(game: PayoffGame) -> Tensor:
     Source: Eq. 2 of Michel et al. 2019, "Are sixteen heads really better than one?".
     """
     return game.gate_gradient(torch.ones(1, game.units))[0].double()
+
+
+def mean_over_positions(game: LayerGame, values: Tensor) -> Tensor:
+    """The mean of each unit's values over its positions that are no padding, [N, n, ...] -> [N, n]."""
+    counted = game.counted
+    if counted is None or values.dim() < 3 or counted.shape[1] != values.shape[2]:
+        return by_unit(values).mean(2)
+    there = counted.reshape(len(values), 1, -1, *[1] * (values.dim() - 3)).expand_as(values)
+    return by_unit(torch.where(there, values, 0)).sum(2) / by_unit(there).sum(2)
 
 
 def by_unit(values: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ def weight_taylor(game: LayerGame, order: int = 1) -> Tensor:
     Source: Ma et al. 2023, "LLM-Pruner: on the structural pruning of large language models", element-wise importance,
     equation 5, or its first order, summed over the group.
     """
-    pooling = pool_units(game.model, game.layer, game.images, biases=False)
+    pooling = pool_units(game.model, game.layer, game.images, biases=False, dependencies=game.dependencies)
     return pooling(weights_times_gradients(game, pooling.names, order))[None]
 
 

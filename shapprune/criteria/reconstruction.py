@@ -17,6 +17,7 @@ from shapprune.graph.rows import Spread, has_rows
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.folding import scale_of
 from shapprune.networks.modes import mode
+from shapprune.networks.named_inputs import counted_positions
 from shapprune.shapley.criterion import criterion
 
 # Images that run at a time.
@@ -72,8 +73,7 @@ def readings_of(game: LayerGame, centred: bool | None = None) -> list[Reading]:
         game: the layer.
         centred: whether means are taken away; by default where a bias can make up for them.
     """
-    graph = UnitGraph(game.model, game.images[:2])
-    readers = Readers(graph, Dependencies(game.model, game.images[:2], graph))
+    readers = Readers(game.dependencies)
     return readers.read({game.layer: readers.of(game.layer)}, game.images, centred)[game.layer]
 
 
@@ -81,12 +81,11 @@ class Readers:
     """The layers that read units, and how they read them.
 
     Args:
-        graph: of the network.
-        dependencies: of it.
+        dependencies: of the network's units.
     """
 
-    def __init__(self, graph: UnitGraph, dependencies: Dependencies):
-        self._graph, self._dependencies = graph, dependencies
+    def __init__(self, dependencies: Dependencies):
+        self._graph, self._dependencies = dependencies.graph, dependencies
 
     def of(self, layer: str) -> list[Dependent]:
         """The layers that read the units of a layer.
@@ -143,7 +142,7 @@ class Readers:
         collect = _Collector(self._graph, spreads)
         with mode(self._graph.traced, training=False):
             for batch in images.split(self._graph.at_once(_BATCH)):
-                collect.run(batch)
+                collect.add(batch)
         return spreads
 
     def _reading(self, reader: Dependent, spread: Spread) -> Reading:
@@ -168,9 +167,16 @@ class _Collector(fx.Interpreter):
 
     def __init__(self, graph: UnitGraph, spreads: Mapping[str, Spread]):
         super().__init__(graph.traced)
+        self._model = graph.modules[""]
+        self._counted: Tensor | None = None
         self._spreads = {graph.calls[name][0]: spread for name, spread in spreads.items()}
+
+    def add(self, images: Tensor) -> None:
+        """Run the network on some images."""
+        self._counted = counted_positions(self._model, images)
+        self.run(images)
 
     def run_node(self, n: fx.Node) -> object:
         if n in self._spreads:
-            self._spreads[n].add(self.env[n.all_input_nodes[0]])
+            self._spreads[n].add(self.env[n.all_input_nodes[0]], self._counted)
         return super().run_node(n)

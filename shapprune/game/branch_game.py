@@ -125,14 +125,14 @@ class BranchGame(NetworkGame):
         """The axis on which the features lie in the values before and after a player, given by its number."""
         return self._network.feature_axis(player)
 
-    def through(self, function: Callable[[int, Tensor, Tensor], Tensor]) -> Tensor:
+    def through(self, function: Callable[[int, Tensor, Tensor, Tensor], Tensor]) -> Tensor:
         """What a function says of what goes into each player and comes out of it, float64 [N, n].
 
         It costs one evaluation.
 
         Args:
-            function: of a player, by its number, and the values before it and after it, [e, ...], with its shortcut; it
-                returns a number for each image, [e].
+            function: of a player, by its number, the values before it and after it, [e, ...], with its shortcut, and
+                the places of these images among all, int [e]; it returns a number for each, [e].
         """
         self.count(1)
         return self._network.through(function, self._gone.tolist())

@@ -247,11 +247,12 @@ class BranchNetwork(PlayedNetwork):
                 axis = next((each for each in axes if shape[each] == units), axis)
         return axis
 
-    def through(self, function: Callable[[int, Tensor, Tensor], Tensor], gone: Sequence[int]) -> Tensor:
+    def through(self, function: Callable[[int, Tensor, Tensor, Tensor], Tensor], gone: Sequence[int]) -> Tensor:
         """What a function says of the values before and after each player, float64 [N, n].
 
         Args:
-            function: of a player and the values that go into it and come out, [e, ...], with its shortcut; [e].
+            function: of a player, the values that go into it and come out, [e, ...], with its shortcut, and the places
+                of these images; [e].
             gone: players that are skipped; they change nothing.
         """
         result = torch.zeros(len(self.images), self.units, dtype=torch.float64, device=self.device)
@@ -265,7 +266,8 @@ class BranchNetwork(PlayedNetwork):
                 def watch(node: fx.Node, value: Any, some: Tensor = some, kept: Values = kept) -> None:
                     if node in leaving:
                         player = leaving[node]
-                        result[some, player] = function(player, kept[self.parts[player].before], value).double()
+                        before = kept[self.parts[player].before]
+                        result[some, player] = function(player, before, value, some).double()
                     if node in kept:
                         kept[node] = value.clone()  # what follows may change it in place
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -24,6 +24,9 @@ from shapprune.graph.parts import Part
 from shapprune.networks.modes import mode
 from shapprune.networks.precision import at_precision
 
+if TYPE_CHECKING:
+    from shapprune.graph.dependents import Dependencies
+
 
 class CutNetwork(PlayedNetwork):
     """A network cut at one layer, with the scoring images; see `PlayedNetwork`.
@@ -38,6 +41,7 @@ class CutNetwork(PlayedNetwork):
         site: where units are zeroed.
         memory_mb: as for `Batching`.
         precision: of the part after the cut.
+        dependencies: of the network's units, where they are known already; then it is not traced again.
 
     Attributes:
         units: how many units the layer has, n.
@@ -57,8 +61,13 @@ class CutNetwork(PlayedNetwork):
         site: str,
         memory_mb: int,
         precision: str,
+        dependencies: Dependencies | None = None,
     ):
-        super().__init__(model, images, labels, memory_mb, precision)
+        if dependencies is not None and dependencies.graph.modules[""] is not model:
+            raise ShapPruneError("the dependencies are those of another network")
+        graph = None if dependencies is None else dependencies.graph
+        super().__init__(model, images, labels, memory_mb, precision, graph)
+        self._dependencies = dependencies
         self.layer, self.site, self.players = layer, site, (layer, site)
         self._site = self._graph.site(layer, site)
         self._layout = self._graph.layout(layer)
@@ -103,6 +112,13 @@ class CutNetwork(PlayedNetwork):
             except ShapPruneError:
                 return None
         return entry
+
+    @cached_property
+    def dependencies(self) -> Dependencies:
+        """What depends on units of the network."""
+        from shapprune.graph.dependents import Dependencies  # few games need it
+
+        return self._dependencies or Dependencies(self.model, self.images[:2], self._graph)
 
     @cached_property
     def weights(self) -> list[Part]:

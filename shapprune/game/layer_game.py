@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from shapprune.game.summed import SummedEntry
 from shapprune.game.walks import active_first, walk_rows
 from shapprune.graph.parts import Part
 from shapprune.networks.modes import outside_inference
+
+if TYPE_CHECKING:
+    from shapprune.graph.dependents import Dependencies
 
 # From so many coalitions an example on, entering behind the next layer is cheaper than masking: the contributions of
 # the units are computed once for all of them.
@@ -56,6 +60,8 @@ class LayerGame(NetworkGame):
         memory_mb: about how much memory a call and what it needs may take on a CPU; on CUDA half of what is free.
         precision: of the part of the network that coalitions run: ``tf32`` (on CUDA; elsewhere it is ``fp32``),
             ``fp32``, or ``bf16``, whose scores are rougher. What is prepared is float32 in any case.
+        dependencies: of the network's units (`shapprune.graph.dependents.Dependencies`), where they are known already;
+            then games of several layers do not trace it again. They were made with images of the same size.
 
     Attributes:
         units: how many players, n.
@@ -95,9 +101,10 @@ class LayerGame(NetworkGame):
         examples: np.ndarray | None = None,
         memory_mb: int = 512,
         precision: str = "tf32",
+        dependencies: Dependencies | None = None,
     ):
         found = find_payoff(payoff)
-        network = CutNetwork(model, layer, images, labels, site, memory_mb, precision)
+        network = CutNetwork(model, layer, images, labels, site, memory_mb, precision, dependencies)
         check_payoff(found, network.outputs, network.answers, network.images)
         self._start_whole(network, found, examples)
 
@@ -209,6 +216,11 @@ class LayerGame(NetworkGame):
     def activations(self) -> Tensor:
         """The values at the site, nothing removed, float [N, n, ...]."""
         return self._at_site.values
+
+    @property
+    def dependencies(self) -> Dependencies:
+        """What depends on units of the network."""
+        return self._network.dependencies
 
     @property
     def weights(self) -> list[Part]:

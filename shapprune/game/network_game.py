@@ -63,6 +63,12 @@ class NetworkGame(PayoffGame):
         return len(self.images)
 
     @property
+    def counted(self) -> Tensor | None:
+        """Which positions of sequences are no padding, bool [N, T]; None for all."""
+        found: Tensor | None = self._network.counted
+        return found
+
+    @property
     def evaluations(self) -> float:
         """Coalitions valued so far, on all scoring images, in this game and those without some of its units."""
         return self._cost.evaluations

@@ -77,15 +77,16 @@ class Answers:
     Args:
         labels: of the scoring images, [N] or [N, T]; None where there are none.
         run: returns the outputs of the intact network for all scoring images; called at most once.
+        counted: which positions of sequences are no padding, bool [N, T]; None for all.
     """
 
-    def __init__(self, labels: Tensor | None, run: Callable[[], Any]):
-        self._labels, self._run = labels, run
+    def __init__(self, labels: Tensor | None, run: Callable[[], Any], counted: Tensor | None = None):
+        self._labels, self._run, self._counted = labels, run, counted
 
     @cached_property
     def _whole(self) -> Any:
         with torch.inference_mode(False), torch.no_grad():
-            return uncounted(self._run(), self._labels)
+            return uncounted(self._run(), self._labels, self._counted)
 
     def of(self, payoff: Payoff) -> Tensor:
         """The second argument of a payoff, for all scoring images.

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.game.batching import Batching
 from shapprune.game.payoffs import Answers, Payoff, read_labels
+from shapprune.graph.cut import node_shapes
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.losses import logits_of
 from shapprune.networks.modes import mode
+from shapprune.networks.named_inputs import counted_positions
 from shapprune.networks.precision import PRECISIONS, at_precision
 
 T = TypeVar("T")
@@ -29,11 +31,13 @@ class PlayedNetwork:
         labels: their labels, [N], or None.
         memory_mb: as for `Batching`.
         precision: of the part that coalitions run.
+        graph: of the network, where it was traced already.
 
     Attributes:
         device: where the network, the images and the labels are.
         outputs: of the network for the first two images.
         answers: what payoffs compare outputs with.
+        counted: which positions of sequences are no padding, bool [N, T]; None for all.
         batching: how many rows share a call.
         layer: a name for the players together.
         units: how many players there are, n.
@@ -48,19 +52,28 @@ class PlayedNetwork:
     units: int
     players: tuple[object, ...]
 
-    def __init__(self, model: nn.Module, images: Tensor, labels: Tensor | None, memory_mb: int, precision: str):
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor | None,
+        memory_mb: int,
+        precision: str,
+        graph: UnitGraph | None = None,
+    ):
         if precision not in PRECISIONS:
             raise unknown("precision", precision, PRECISIONS)
         self.model, self.precision = model, precision
         self.device = next((each.device for each in model.parameters()), torch.device("cpu"))
         self.images, self.labels = images.to(self.device), read_labels(labels, len(images), self.device)
-        self.answers = Answers(self.labels, self._run_whole)
+        self.counted = counted_positions(model, self.images)
+        self.answers = Answers(self.labels, self._run_whole, self.counted)
         self.batching = Batching(self.device, len(images), memory_mb)
         if (wrong := ~self.images.flatten(1).isfinite().all(1)).any():
             raise ShapPruneError(f"scoring image {int(wrong.nonzero()[0])} has numbers that are not finite")
-        self._graph = UnitGraph(model, self.images[:2])
+        self._graph = UnitGraph(model, self.images[:2]) if graph is None else graph
         self._graph.company.require_independence()
-        self.outputs = self._graph.outputs
+        self.outputs = self._graph.outputs if graph is None else node_shapes(graph.traced, self.images[:2])[1]
 
     def _sizes(self) -> list[int]:
         """The size of every value of the network for one image."""

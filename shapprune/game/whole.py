@@ -50,16 +50,18 @@ def agreement(outputs: Any, whole: Any) -> Tensor:
     return _mean((outputs.argmax(-1) == whole.argmax(-1)).to(outputs.dtype), whole)
 
 
-def uncounted(whole: Any, labels: Tensor | None) -> Any:
-    """Outputs of the intact network with nan where the label of a position does not count.
+def uncounted(whole: Any, labels: Tensor | None, counted: Tensor | None = None) -> Any:
+    """Outputs of the intact network with nan where a position, or its label, does not count.
 
     Args:
         whole: the outputs, [N, T, classes] of sequences.
         labels: [N, T], `NOT_COUNTED` among them; others, and other outputs, change nothing.
+        counted: which positions are no padding, bool [N, T]; None for all.
     """
-    if labels is None or labels.dim() != 2 or not isinstance(whole, Tensor) or whole.shape[:-1] != labels.shape:
-        return whole
-    return whole.masked_fill((labels == NOT_COUNTED)[..., None], torch.nan)
+    for mask in (None if labels is None else labels != NOT_COUNTED, counted):
+        if mask is not None and mask.dim() == 2 and isinstance(whole, Tensor) and whole.shape[:-1] == mask.shape:
+            whole = whole.masked_fill(~mask[..., None], torch.nan)
+    return whole
 
 
 def _mean(values: Tensor, whole: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class Company:
     """
 
     def __init__(self, traced: fx.GraphModule, images: Tensor):
-        self._traced = traced
+        self._traced, self._independent = traced, False
         self._images = images[[0, 1 % len(images)]]
         one = self._images[:1]
         other = 3 * one + 1 if one.is_floating_point() else torch.zeros_like(one)
@@ -60,13 +60,19 @@ class Company:
         self._three, self._beside = node_values(traced, torch.cat([self._images, other]), _describe)
 
     def require_independence(self) -> None:
-        """Raise unless what an image puts out is a number, and the same each time, whatever is or is not beside it."""
+        """Raise unless what an image puts out is a number, and the same each time, whatever is or is not beside it.
+
+        It is looked at once.
+        """
+        if self._independent:
+            return
         name = type(self._traced).__name__
         if any(each.isnan().any() for each in tensors_of(self._outputs).values()):
             raise ShapPruneError(f"{name} puts out nan for the first images; look at its weights and the images")
         beside = map_tensors(lambda each: each[:2] if each.dim() else each, self._beside)
         if are_close(beside, self._outputs):
             node_values(self._traced, self._images[:1], _describe)  # a call of a game may have a single row
+            self._independent = True
             return
         if not are_close(node_values(self._traced, self._images, _describe)[1], self._outputs):
             raise ShapPruneError(

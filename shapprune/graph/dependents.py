@@ -41,6 +41,9 @@ class Dependencies:
         example: images, [N, ...], that it can run on.
         graph: of the network, or of one that it is a copy of.
 
+    Attributes:
+        graph: the same.
+
     Examples:
         >>> import torch
         >>> from torch import nn
@@ -55,7 +58,7 @@ class Dependencies:
     """
 
     def __init__(self, model: nn.Module, example: Tensor, graph: UnitGraph):
-        self._model, self._example, self._graph = model, example, graph
+        self._model, self._example, self.graph = model, example, graph
         self._found: dict[str, tuple[list[Part], Dependent]] = {}
 
     @cached_property
@@ -65,7 +68,7 @@ class Dependencies:
         Raises:
             ShapPruneError: it cannot follow the network.
         """
-        return Channels(self._model, self._example, self._graph.traced)
+        return Channels(self._model, self._example, self.graph.traced)
 
     def of(self, layer: str) -> list[Dependent]:
         """List the modules that depend on the units of a layer, those first that put them out.
@@ -73,12 +76,12 @@ class Dependencies:
         Raises:
             ShapPruneError: what depends on them cannot be followed.
         """
-        if layer in self._graph.attentions:
+        if layer in self.graph.attentions:
             parts, reader = self._heads(layer)
             weights = [each for each in parts if each.leaf in _WEIGHTS]
             return [*(Dependent(each.module, False, each.places) for each in weights), reader]
-        if self._graph.on_tokens(layer):
-            return neuron_dependents(self._graph, layer)
+        if self.graph.on_tokens(layer):
+            return neuron_dependents(self.graph, layer)
         return self.channels.of(layer)
 
     def lost(self, units: Mapping[str, Sequence[int]]) -> dict[str, Lost]:
@@ -103,13 +106,13 @@ class Dependencies:
         Raises:
             ShapPruneError: what depends on them cannot be followed.
         """
-        parts = self._heads(layer)[0] if layer in self._graph.attentions else []
+        parts = self._heads(layer)[0] if layer in self.graph.attentions else []
         layers = {each.module for each in parts if each.leaf in _WEIGHTS}
         return [each for each in parts if each.module not in layers or each.leaf not in (*_WEIGHTS, *_BIASES)]
 
     def _heads(self, layer: str) -> tuple[list[Part], Dependent]:
         if layer not in self._found:
-            self._found[layer] = head_parts(self._graph, layer, self._example)
+            self._found[layer] = head_parts(self.graph, layer, self._example)
         return self._found[layer]
 
     def remove(self, chosen: Mapping[Group, Sequence[int]]) -> None:
@@ -120,15 +123,15 @@ class Dependencies:
         """
         parts: list[tuple[Part, Sequence[int]]] = []
         for (name, *_), units in chosen.items():  # the others of a group depend on the first
-            if name in self._graph.attentions:
+            if name in self.graph.attentions:
                 own, reader = self._heads(name)
-                parts += [(each, units) for each in (*own, *parts_of_linear(self._graph, reader))]
-            elif self._graph.on_tokens(name):
-                for each in neuron_dependents(self._graph, name):
-                    parts += [(part, units) for part in parts_of_linear(self._graph, each)]
+                parts += [(each, units) for each in (*own, *parts_of_linear(self.graph, reader))]
+            elif self.graph.on_tokens(name):
+                for each in neuron_dependents(self.graph, name):
+                    parts += [(part, units) for part in parts_of_linear(self.graph, each)]
             else:
                 self.channels.remove(name, list(units))
         for (name, *_), units in chosen.items():
-            if (attention := self._graph.attentions.get(name)) is not None:
+            if (attention := self.graph.attentions.get(name)) is not None:
                 fewer_heads(self._model, name, attention.heads, attention.units, attention.units - len(set(units)))
         cut_parts(self._model, parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.operations import works_in_place
+from shapprune.graph.residual import ResidualPart
 from shapprune.graph.tracing import trace
 
 
@@ -24,17 +25,21 @@ class Lockstep:
         traced: the network.
         small: the smaller one, with the same operations; its modules may be changed while it runs.
         images: [N, ...].
+        skipped: residual parts of the network that the smaller one skips, though its operations are the same.
 
     Attributes:
         large: what runs the network.
         small: what runs the smaller one.
         differs: the values, by the network's nodes, in which the two differ.
+        idle: the operations that run in the network only, as they are parts that are skipped.
 
     Raises:
         ShapPruneError: the networks do not have the same operations.
     """
 
-    def __init__(self, traced: fx.GraphModule, small: nn.Module, images: Tensor):
+    def __init__(self, traced: fx.GraphModule, small: nn.Module, images: Tensor, skipped: Sequence[ResidualPart] = ()):
+        self._shortcut_of = {each.addition: each.shortcut for part in skipped for each in part.branches}
+        self.idle = frozenset[fx.Node]().union(*(part.own for part in skipped))
         self._nodes = list(traced.graph.nodes)
         twin = trace(small, images[:2])
         twins = list(twin.graph.nodes)
@@ -71,7 +76,8 @@ class Lockstep:
         try:
             if not all(self.see(each) for each in node.all_input_nodes):
                 return False
-            differs = any(each in self.differs for each in node.all_input_nodes)
+            differs = node in self._shortcut_of or any(each in self.differs for each in node.all_input_nodes)
+            differs = differs and node not in self.idle
             if differs and works_in_place(node, self.large.submodules):
                 self._separate(node.all_input_nodes[0])
             self._run_large(node)
@@ -116,6 +122,9 @@ class Lockstep:
 
     def _run_small(self, node: fx.Node) -> None:
         twin = self._twin_of[node]
+        if node in self._shortcut_of and node not in self.idle:
+            self.small.env[twin] = self.small.env[self._twin_of[self._shortcut_of[node]]].clone()
+            return
         if node not in self.differs and node.op != "placeholder" and self._is_changed(node, twin):
             self.differs.add(node)
         same = node not in self.differs

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from torch import fx, nn
 
 from shapprune.core.errors import ShapPruneError, few, unknown
+from shapprune.core.games import PARTS
 from shapprune.graph.branches import SAME, Branch, find_branches, left_out, nodes_inside
 from shapprune.graph.operations import name_of
 from shapprune.graph.unit_graph import UnitGraph
-
-KINDS = ("branches", "blocks")
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ def find_parts(graph: UnitGraph, kind: str) -> list[ResidualPart]:
     Raises:
         ShapPruneError: an unknown kind, or the network has none of it.
     """
-    if kind not in KINDS:
-        raise unknown("kind", kind, KINDS)
+    if kind not in PARTS:
+        raise unknown("kind", kind, PARTS)
     name, branches = type(graph.modules[""]).__name__, find_branches(graph)
     if not branches:
         raise ShapPruneError(f"{name} has no residual branches: no value is added to one that it was made of")

@@ -92,6 +92,16 @@ def output_rows(layer: Linear, values: Tensor) -> Tensor:
     return values.flatten(2).mT if isinstance(layer, nn.Conv2d) else values.reshape(len(values), -1, values.shape[-1])
 
 
+def counted_rows(counted: Tensor | None, rows: Tensor) -> Tensor | None:
+    """Say which of some rows count, bool [N, P]; None for all.
+
+    Args:
+        counted: positions of sequences that are no padding (`shapprune.networks.named_inputs.counted_positions`).
+        rows: of a layer, [N, P, ...]; where they are not those of the positions, all count.
+    """
+    return counted if counted is not None and counted.shape == rows.shape[:2] else None
+
+
 class Spread:
     """How the inputs of a layer spread, over all rows or over some that are drawn.
 
@@ -115,12 +125,16 @@ class Spread:
         self._rows: list[Tensor] = []
         self._gram, self._sum, self._count = torch.zeros(()), torch.zeros(()), 0
 
-    def add(self, values: Tensor) -> None:
-        """Add the layer's inputs for some images."""
-        rows = input_rows(self._layer, values)
+    def add(self, values: Tensor, counted: Tensor | None = None) -> None:
+        """Add the layer's inputs for some images, at the positions that count, bool [images, T]; None for all."""
+        rows = input_rows(self._layer, values).reshape(-1, self._positions, self._features)
+        counted = counted_rows(counted, rows)
         if self._places is not None:
-            rows = rows.reshape(-1, self._positions, self._features)[:, self._places.to(rows.device)]
-        rows = rows.flatten(0, 1).double()  # a Gram matrix in single precision may not be positive
+            places = self._places.to(rows.device)
+            rows, counted = rows[:, places], None if counted is None else counted[:, places]
+        rows = (
+            rows.flatten(0, 1) if counted is None else rows[counted]
+        ).double()  # a Gram matrix in single precision may not be positive
         self._sum = self._sum.to(rows.device) + rows.sum(0)
         self._count += len(rows)
         if self.few:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.data.prepared import NOT_COUNTED
 
+_MASK = "attention_mask"
+
 
 class NamedInputs(nn.Module):
     """A network of inputs by name, all whole numbers [N, T], as one of a single tensor, int64 [N, inputs, T].
@@ -73,7 +75,7 @@ class NamedInputs(nn.Module):
                 )
         return torch.stack(list(found.values()), 1)
 
-    def next_tokens(self, inputs: Tensor, tokens: str = "input_ids", mask: str = "attention_mask") -> Tensor:
+    def next_tokens(self, inputs: Tensor, tokens: str = "input_ids", mask: str = _MASK) -> Tensor:
         """The labels of a language model, int64 [N, T]: what follows each token, -100 where that is padding or nothing.
 
         Args:
@@ -92,6 +94,30 @@ class NamedInputs(nn.Module):
         both = (counted[:, :-1] != 0) & (counted[:, 1:] != 0)
         labels[:, :-1] = torch.where(both, ids[:, 1:], NOT_COUNTED)
         return labels
+
+
+def counted_positions(model: nn.Module, inputs: Tensor) -> Tensor | None:
+    """Say which positions of sequences count, because they are no padding.
+
+    All that looks at positions of sequences asks here: repairs, criteria of activations, comparisons of outputs.
+
+    Args:
+        model: a network; a `NamedInputs` with an input ``attention_mask`` has padding where that is 0.
+        inputs: of it, [N, ...].
+
+    Returns:
+        bool [N, T]; None where all count.
+
+    Raises:
+        ShapPruneError: a sequence is all padding.
+    """
+    if not isinstance(model, NamedInputs) or _MASK not in model.names:
+        return None
+    counted = inputs[:, model.names.index(_MASK)] != 0
+    if not counted.any(1).all():
+        empty = int(counted.any(1).logical_not().nonzero()[0])
+        raise ShapPruneError(f"sequence {empty} is all padding: its {_MASK} is 0 everywhere")
+    return None if bool(counted.all()) else counted
 
 
 def _whole(name: str, values: Any) -> Tensor:

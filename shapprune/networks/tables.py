@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.core.games import PARTS
 from shapprune.core.options import Option
 from shapprune.core.options import settle as settle_options
 from shapprune.networks.lite0 import LITE0_HEAD, LITE0_STEM, lite0_blocks
@@ -42,6 +43,8 @@ class Architecture:
         options: what can be chosen in it.
         normed: whether a BatchNorm follows a layer.
         tokens: whether it takes sequences of tokens in the place of images.
+        parts: from all options to how many residual ``branches`` and ``blocks`` it has; it has none where that is left
+            out (`shapprune.core.games.PARTS`).
     """
 
     builder: str
@@ -51,6 +54,7 @@ class Architecture:
     options: Mapping[str, Option] = field(default_factory=dict)
     normed: Callable[[str], bool] = lambda layer: False
     tokens: bool = False
+    parts: Callable[[Mapping[str, Any]], dict[str, int]] = lambda options: {}
 
 
 def _widths(count: int, default: list[int] | None) -> Option:
@@ -85,7 +89,14 @@ def _resnet(depth: int) -> Architecture:
         "at least 4 x 4 pixels",
         lambda shape, _: len(shape) == 3 and min(shape[1:]) >= 4,
         normed=lambda layer: True,
+        # The first block of the second and third stage halves the size, so only its branch can be skipped.
+        parts=lambda _: {"branches": len(blocks), "blocks": len(blocks) - 2},
     )
+
+
+def _transformer_parts(options: Mapping[str, Any]) -> dict[str, int]:
+    """An attention and a feed-forward part a block."""
+    return {"branches": 2 * options["depth"], "blocks": options["depth"]}
 
 
 def _block_layers(block: str, attention: str, first: str) -> Callable[[Mapping[str, Any]], dict[str, int]]:
@@ -133,6 +144,11 @@ def _lite0_layers(options: Mapping[str, Any]) -> dict[str, int]:
     return layers | {"_conv_head": LITE0_HEAD}
 
 
+def _lite0_parts(options: Mapping[str, Any]) -> dict[str, int]:
+    """A branch, and a block of it alone, wherever the size stays."""
+    return dict.fromkeys(PARTS, sum(block.adds for block in lite0_blocks(options["width"])))
+
+
 ARCHITECTURES: dict[str, Architecture] = {
     "mlp": Architecture(
         "shapprune.networks.plain:MLP",
@@ -171,6 +187,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         _lite0_layers,
         options={"width": Option(float, 1.0, "multiplies the channels of the blocks", above=0)},
         normed=lambda layer: True,
+        parts=_lite0_parts,
     ),
     "cct": Architecture(
         "shapprune.networks.transformers:CCT",
@@ -179,6 +196,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             "convolutions": Option(int, 2, "convolutions with pooling that make the tokens", minimum=1),
             **_transformer(width=128, depth=2, heads=2, head_dim=64, hidden=128),
         },
+        # A norm stands behind the first sum of a block, so no block hands on what it is given.
+        parts=lambda options: {"branches": 2 * options["depth"]},
     ),
     "vit": Architecture(
         "shapprune.networks.transformers:ViT",
@@ -189,12 +208,14 @@ ARCHITECTURES: dict[str, Architecture] = {
             "patch": Option(int, 4, "pixels a side of the square that becomes a token", minimum=1),
             **_transformer(width=64, depth=4, heads=4, head_dim=16, hidden=128),
         },
+        parts=_transformer_parts,
     ),
     "char_gpt": Architecture(
         "shapprune.networks.transformers:CharGPT",
         _block_layers("blocks.{}", "attn", "fc1"),
         options=_transformer(width=128, depth=4, heads=4, head_dim=32, hidden=512),
         tokens=True,
+        parts=_transformer_parts,
     ),
 }
 
@@ -234,6 +255,19 @@ def without_batchnorm(architecture: str, layers: Iterable[str]) -> list[str]:
     if architecture not in ARCHITECTURES:
         return []
     return [layer for layer in layers if not ARCHITECTURES[architecture].normed(layer)]
+
+
+def part_table(architecture: str, options: Mapping[str, Any]) -> dict[str, int]:
+    """How many residual branches and blocks an architecture has, by `shapprune.core.games.PARTS`; empty without any.
+
+    Args:
+        architecture: a name in `ARCHITECTURES`.
+        options: given to the builder.
+
+    Raises:
+        ShapPruneError: as `settle`.
+    """
+    return ARCHITECTURES[architecture].parts(settle(architecture, options))
 
 
 def layer_table(architecture: str, options: Mapping[str, Any], shape: tuple[int, ...] | None = None) -> dict[str, int]:

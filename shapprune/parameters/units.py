@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Literal
 
 import torch
@@ -30,19 +29,17 @@ class Pools:
     Args:
         model: the network; it is left as it is.
         example: images or tokens, [N, ...], that the network can run on.
+        dependencies: of the network's units, where they are known already.
 
     Raises:
         ShapPruneError: the network cannot be traced.
     """
 
-    def __init__(self, model: nn.Module, example: Tensor):
+    def __init__(self, model: nn.Module, example: Tensor, dependencies: Dependencies | None = None):
         self._model, self._example = model, example[:2]
-        self._graph = UnitGraph(model, self._example)
+        self._dependencies = dependencies or Dependencies(model, self._example, UnitGraph(model, self._example))
+        self._graph = self._dependencies.graph
         self._first = first_names(model)
-
-    @cached_property
-    def _dependencies(self) -> Dependencies:
-        return Dependencies(self._model, self._example, self._graph)
 
     def of(self, layer: str, *, scope: Scope = "all", how: str = "sum", biases: bool = True) -> Pooling:
         """Pool to the units of a layer; arguments and errors are those of `pool_units`."""
@@ -81,7 +78,14 @@ class Pools:
 
 
 def pool_units(
-    model: nn.Module, layer: str, example: Tensor, *, scope: Scope = "all", how: str = "sum", biases: bool = True
+    model: nn.Module,
+    layer: str,
+    example: Tensor,
+    *,
+    scope: Scope = "all",
+    how: str = "sum",
+    biases: bool = True,
+    dependencies: Dependencies | None = None,
 ) -> Pooling:
     """Pool to the units of a layer: channels, neurons or heads.
 
@@ -93,6 +97,7 @@ def pool_units(
             of those that read it), ``rows`` those that make the unit in this layer alone.
         how: ``sum`` or ``mean``.
         biases: whether parameters of one axis count: biases, and scales and shifts of norms.
+        dependencies: of the network's units, where they are known already.
 
     Raises:
         ShapPruneError: another scope or way to pool, no such layer, or what leaves with its units cannot be followed.
@@ -108,7 +113,7 @@ def pool_units(
         >>> pooling({name: torch.ones_like(each) for name, each in model.named_parameters()})  # 4 + 1 + 2 a neuron
         tensor([7., 7., 7.], dtype=torch.float64)
     """
-    return Pools(model, example).of(layer, scope=scope, how=how, biases=biases)
+    return Pools(model, example, dependencies).of(layer, scope=scope, how=how, biases=biases)
 
 
 def head_places(model: nn.Module, example: Tensor) -> dict[str, Tensor]:

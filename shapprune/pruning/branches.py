@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from shapprune.core.errors import unknown
 from shapprune.graph.branches import parameters_of
+from shapprune.graph.dependents import Dependencies
 from shapprune.graph.removing import copy_network, require_same
 from shapprune.graph.replacing import replace_branches
 from shapprune.graph.residual import ResidualPart, find_parts
 from shapprune.graph.skipping import Skipping
 from shapprune.graph.unit_graph import UnitGraph
+from shapprune.networks.modes import mode
+from shapprune.pruning.repair import REPAIRS_OF_BRANCHES
+from shapprune.pruning.sweep import sweep
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,9 @@ def prunable_branches(model: nn.Module, example: Tensor, kind: str = "branches")
     return [PrunableBranch(part.name, kind, _parameters(graph, part)) for part in find_parts(graph, kind)]
 
 
-def remove_branches(model: nn.Module, names: Iterable[str], example: Tensor, kind: str = "branches") -> nn.Module:
+def remove_branches(
+    model: nn.Module, names: Iterable[str], example: Tensor, kind: str = "branches", repair: str = "none"
+) -> nn.Module:
     """Copy a network without some of its residual branches, or blocks of them.
 
     A module of which nothing is left but its shortcut is replaced by one that hands on its input. Where a module has
@@ -64,16 +70,18 @@ def remove_branches(model: nn.Module, names: Iterable[str], example: Tensor, kin
     Args:
         model: a network of one input that can be traced; it is left as it is.
         names: of the branches or blocks, as `prunable_branches` gives them.
-        example: images, [N, ...], that the network can run on.
+        example: images, [N, ...], that the network can run on; all of them calibrate a repair.
         kind: of what is named, ``branches`` or ``blocks``.
+        repair: ``none``, or ``least-squares``: the layers behind what leaves are fitted, from input to output, so that
+            outputs come near those before (`shapprune.pruning.sweep.sweep`).
 
     Returns:
         The smaller network, in the model's modes. Its attribute ``removed_branches`` has the names of all that it ever
         lost; `shapprune.save` and `shapprune.load` know of it.
 
     Raises:
-        ShapPruneError: an unknown name or kind, or a branch without modules of its own. What is left is compared with
-            the network that skips these branches, before it is handed out.
+        ShapPruneError: an unknown name, kind or repair, or a branch without modules of its own. What is left is
+            compared with the network that skips these branches, before it is handed out.
 
     Examples:
         >>> import torch, shapprune
@@ -85,7 +93,9 @@ def remove_branches(model: nn.Module, names: Iterable[str], example: Tensor, kin
         >>> small.layer1[1]
         StandIn(input)
     """
-    example = example[:2]
+    if repair not in REPAIRS_OF_BRANCHES:
+        raise unknown("repair of branches", repair, REPAIRS_OF_BRANCHES)
+    images, example = example, example[:2]
     graph, wanted = UnitGraph(model, example), [names] if isinstance(names, str) else list(names)
     parts = find_parts(graph, kind)
     known = [part.name for part in parts]
@@ -93,6 +103,10 @@ def remove_branches(model: nn.Module, names: Iterable[str], example: Tensor, kin
         if name not in known:
             raise unknown({"branches": "branch", "blocks": "block"}[kind], name, known)
     gone = [place for place, name in enumerate(known) if name in wanted]
+    if repair == "least-squares":
+        model = _fitted(model, graph, [parts[place] for place in gone], images)
+        graph = UnitGraph(model, example)
+        parts = find_parts(graph, kind)
     small = copy_network(model)
     replace_branches(small, graph, [parts[place] for place in gone], example)
     skipping = Skipping(graph, parts)
@@ -101,6 +115,14 @@ def remove_branches(model: nn.Module, names: Iterable[str], example: Tensor, kin
     )
     small.removed_branches = [*removed_branches(model), *(known[place] for place in gone)]  # type: ignore[assignment]
     return small
+
+
+def _fitted(model: nn.Module, graph: UnitGraph, gone: Sequence[ResidualPart], images: Tensor) -> nn.Module:
+    """A copy of a network whose layers are fitted for what they get where parts are skipped."""
+    fitted, images = copy_network(model), images.to(next(model.parameters()).device)
+    with mode(model, training=False), mode(fitted, training=False):
+        sweep(fitted, graph, Dependencies(model, images[:2], graph), {}, images, skipped=gone)
+    return fitted
 
 
 def removed_branches(model: nn.Module) -> list[str]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
-from shapprune.pruning.divergence import Agreement, agree, divergence, interval, run
+from shapprune.pruning.divergence import Agreement, agree, divergence, interval, run, run_intact
 from shapprune.pruning.maker import Maker
 from shapprune.pruning.selection import Selector
 
@@ -106,7 +106,7 @@ class Judge:
     def _held(self, number: int) -> _Held:
         fold = self._folds[number]
         images = self._maker.with_copies(self._images[fold], _COPIES)
-        return _Held(len(fold), images, run(self._selector.structure.model, images))
+        return _Held(len(fold), images, run_intact(self._selector.structure.model, images))
 
     def _distilled(
         self, small: nn.Module, removed: Mapping[str, Sequence[int]], images: Tensor, steps: int, rate: float
@@ -151,5 +151,5 @@ class _Held:
         if network is None:
             return _Look(0.0, math.inf)
         outputs = run(network, self.images)
-        same = agree(self.outputs[: self.count], outputs[: self.count]).double().reshape(self.count, -1).mean(1)
+        same = agree(self.outputs[: self.count], outputs[: self.count])
         return _Look(float(same.sum()), float(divergence(self.outputs, outputs)))

@@ -16,7 +16,7 @@ from shapprune.graph.cut import cut_at
 from shapprune.graph.outputs import map_tensors
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.batches import in_batches
-from shapprune.pruning.divergence import answers, divergence, run
+from shapprune.pruning.divergence import answers, divergence, run_intact
 
 # Shares of a layer's units at which the damage is measured, the least being one unit; between them it is interpolated.
 LEVELS = (0, 1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
@@ -96,7 +96,7 @@ class DamageMeter:
         self._graph = UnitGraph(self._model, images[:2])
         self._images = images
         self._batch = self._graph.at_once(_BATCH)
-        self._whole = run(self._model, images, self._batch)
+        self._whole = run_intact(self._model, images, self._batch)
 
     @torch.no_grad()
     def measure(

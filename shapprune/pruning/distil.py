@@ -18,12 +18,15 @@ from torch import Tensor, fx, nn
 from shapprune.core.checkpoint import load_checkpoint, save_checkpoint
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
+from shapprune.game.whole import uncounted
 from shapprune.graph.cut import Cut, cut_at
 from shapprune.graph.operations import Meaning
 from shapprune.graph.tracing import trace
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.augment import augment, darkest, mix
+from shapprune.networks.losses import logits_of
 from shapprune.networks.modes import mode
+from shapprune.networks.named_inputs import counted_positions
 from shapprune.networks.randomness import reproducible_sums
 from shapprune.pruning.divergence import answers, divergence
 
@@ -67,6 +70,7 @@ class Distilling:
         seed: int = 0,
     ):
         self._small, self._traced, self._images = small, graph.traced, images
+        self._model = graph.modules[""]
         self._steps, self._rate = steps, rate
         self._batch = graph.at_once(_BATCH)
         self._augmentation = tuple(augmentation) if images.dim() == 4 else ()
@@ -128,11 +132,14 @@ class Distilling:
         batch = augment(self._images[chosen], self._augmentation, self._black, self._generator)
         if batch.is_floating_point():
             batch = mix(batch, self._generator)
+        counted = counted_positions(self._model, batch)
         with torch.no_grad():
-            features, outputs = _run(self._whole, batch)
+            features, outputs = _run(self._whole, batch, counted)
         if self._kept is not None:
             features = features[:, self._kept]
         own_features, own = _run(self._own, batch)
+        if counted is not None and counted.shape == features.shape[:2]:
+            features, own_features = features[counted], own_features[counted]
         loss = divergence(outputs, own)
         loss = loss + _FEATURES * (own_features - features).square().mean() / features.square().mean().clamp_min(1e-12)
         if not torch.isfinite(loss):
@@ -194,7 +201,7 @@ def _cut_as(small: nn.Module, node: fx.Node, images: Tensor) -> Cut:
     return cut_at(twin, next(each for each in twin.graph.nodes if each.name == node.name))
 
 
-def _run(cut: Cut, images: Tensor) -> tuple[Tensor, Tensor]:
-    """The features of images at a cut, and the outputs."""
+def _run(cut: Cut, images: Tensor, counted: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The features of images at a cut, and the outputs; these are nan at positions that do not count, where given."""
     values = cut.before(images)
-    return values[0], answers(cut.after(*values), len(images))
+    return values[0], answers(uncounted(logits_of(cut.after(*values)), None, counted), len(images))

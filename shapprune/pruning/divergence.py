@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from shapprune.game.whole import divergences
+from shapprune.game.whole import divergences, uncounted
 from shapprune.networks.batches import in_batches
 from shapprune.networks.losses import logits_of
+from shapprune.networks.named_inputs import counted_positions
 
 # Numbers of outputs that are kept of all examples together; of sequences so many positions are looked at.
 _KEPT = 2**27
@@ -37,8 +38,10 @@ class Agreement(NamedTuple):
 def divergence(whole: Tensor, outputs: Tensor, temperature: float = 1.0) -> Tensor:
     """The mean Kullback-Leibler divergence of outputs from those of the whole network, in nats.
 
+    It is the mean over examples, of each the mean over its positions that count.
+
     Args:
-        whole: outputs before the softmax, [N, classes, ...].
+        whole: outputs before the softmax, [N, classes, ...]; nan at positions that do not count (`run_intact`).
         outputs: as many.
         temperature: that both are divided by before the softmax.
 
@@ -49,12 +52,23 @@ def divergence(whole: Tensor, outputs: Tensor, temperature: float = 1.0) -> Tens
         >>> divergence(outputs, outputs).item(), divergence(outputs, -outputs).item() > 0.5
         (0.0, True)
     """
-    return divergences(whole / temperature, outputs / temperature, 1).mean()
+    return _means(divergences(whole.nan_to_num(posinf=torch.inf) / temperature, outputs / temperature, 1), whole).mean()
 
 
 def agree(whole: Tensor, outputs: Tensor) -> Tensor:
-    """Whether the top answers are the same, [N, ...]."""
-    return whole.argmax(1) == outputs.argmax(1)
+    """The share of the positions that count at which the top answers are the same, float64 [N].
+
+    Args:
+        whole: as for `divergence`.
+        outputs: as there.
+    """
+    return _means((whole.argmax(1) == outputs.argmax(1)).double(), whole)
+
+
+def _means(values: Tensor, whole: Tensor) -> Tensor:
+    """The mean of each example's values over its positions that count, [N, ...] -> [N]."""
+    counted = whole[:, 0].isnan().logical_not().reshape(len(values), -1)
+    return torch.where(counted, values.reshape(len(values), -1), 0).sum(1) / counted.sum(1)
 
 
 def interval(same: float, count: int) -> Agreement:
@@ -101,3 +115,15 @@ def answers(outputs: Any, examples: int) -> Tensor:
 def run(network: torch.nn.Module, images: Tensor, batch: int = 50) -> Tensor:
     """What a network answers, in batches."""
     return torch.cat([answers(network(some), len(images)) for some in in_batches(images, batch)])
+
+
+@torch.no_grad()
+def run_intact(network: torch.nn.Module, images: Tensor, batch: int = 50) -> Tensor:
+    """The same of the network that others are compared with: nan at positions that are padding."""
+    found = ((some, logits_of(network(some))) for some in in_batches(images, batch))
+    return torch.cat([answers(counted_answers(network, some, each), len(images)) for some, each in found])
+
+
+def counted_answers(network: torch.nn.Module, inputs: Tensor, outputs: Any) -> Any:
+    """Outputs of a network for some inputs, with nan at positions that are padding."""
+    return uncounted(logits_of(outputs), None, counted_positions(network, inputs))

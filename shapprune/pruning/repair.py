@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from shapprune.graph.unit_graph import UnitGraph
 
 REPAIRS = ("none", "batchnorm", "bias", "least-squares")
+# Those for a network that loses whole branches (`shapprune.pruning.branches.remove_branches`).
+REPAIRS_OF_BRANCHES = ("none", "least-squares")
 
 
 def repair(

@@ -18,7 +18,11 @@ FOLDS = 5
 
 
 def fit_ridge(
-    inputs: Tensor, targets: Tensor, intercept: bool, originals: Tensor | None = None
+    inputs: Tensor,
+    targets: Tensor,
+    intercept: bool,
+    originals: Tensor | None = None,
+    counted: Tensor | None = None,
 ) -> tuple[Tensor, Tensor] | None:
     """Fit targets by inputs with the strength that is best for images left out.
 
@@ -28,6 +32,7 @@ def fit_ridge(
         intercept: whether there is one; it is not shrunk.
         originals: int [N], the image that each is a copy of, as an image is left out with its copies; by default each
             is one of its own.
+        counted: which positions count, bool [N, P]; by default all.
 
     Returns:
         The weights, float64 [features, units], and the intercepts, [units]; None if 0 is better for images left out. A
@@ -42,10 +47,14 @@ def fit_ridge(
         (2.0, 1.0)
     """
     images = torch.arange(len(inputs), device=inputs.device) if originals is None else originals
+    images = images[:, None].expand(inputs.shape[:2])
+    if counted is None:
+        images, inputs, targets = images.flatten(), inputs.flatten(0, 1), targets.flatten(0, 1)
+    else:
+        images, inputs, targets = images[counted], inputs[counted], targets[counted]
     parts = [(images % FOLDS == fold).nonzero().flatten() for fold in range(FOLDS)]
     parts = [part for part in parts if len(part)]
-    few = inputs.shape[0] * inputs.shape[1] < inputs.shape[2]
-    targets = targets.double()
+    few, targets = len(inputs) < inputs.shape[1], targets.double()
     found = (_Few if few else _Many)(inputs.double(), targets, intercept, parts)
     best = STRENGTHS[len(STRENGTHS) // 2]
     if len(parts) > 1:
@@ -57,7 +66,14 @@ def fit_ridge(
 
 
 class _Many:
-    """A regression on more rows than there are features: by sums over the rows of each part of the images."""
+    """A regression on more rows than there are features: by sums over the rows of each part of the images.
+
+    Args:
+        inputs: [rows, features].
+        targets: [rows, units].
+        intercept: whether there is one.
+        parts: the rows of each part of the images.
+    """
 
     def __init__(self, inputs: Tensor, targets: Tensor, intercept: bool, parts: Sequence[Tensor]):
         self._parts = [_Sums.of(inputs[part], targets[part]) for part in parts]
@@ -81,19 +97,15 @@ class _Few:
     """A regression on fewer rows than there are features: by the products of the rows with each other.
 
     What a fit without some rows does on these follows from the fit to all: with residuals r and their share H of the
-    matrix that makes fitted values of targets, the errors are (1 - H)^-1 r.
+    matrix that makes fitted values of targets, the errors are (1 - H)^-1 r. Arguments are as for `_Many`.
     """
 
     def __init__(self, inputs: Tensor, targets: Tensor, intercept: bool, parts: Sequence[Tensor]):
-        self._intercept, self._features = intercept, inputs.shape[2]
-        count, positions = inputs.shape[:2]
-        places = torch.arange(count * positions, device=inputs.device).reshape(count, positions)
-        self._parts = [places[part].flatten() for part in parts]
-        x, y = inputs.flatten(0, 1), targets.flatten(0, 1)
-        self._center, self._shift = x.mean(0) * intercept, y.mean(0) * intercept
-        self._rows = x - self._center
+        self._intercept, self._features, self._parts = intercept, inputs.shape[1], parts
+        self._center, self._shift = inputs.mean(0) * intercept, targets.mean(0) * intercept
+        self._rows = inputs - self._center
         self._eigenvalues, self._vectors = _eigen(self._rows @ self._rows.mT)
-        self._targets = self._vectors.mT @ (y - self._shift)
+        self._targets = self._vectors.mT @ (targets - self._shift)
         self._unit = float(self._eigenvalues.sum()) / self._features or 1.0
 
     def errors(self) -> Tensor:
@@ -151,8 +163,7 @@ class _Sums:
     count: int
 
     @classmethod
-    def of(cls, inputs: Tensor, targets: Tensor) -> _Sums:
-        x, y = inputs.flatten(0, 1), targets.flatten(0, 1)
+    def of(cls, x: Tensor, y: Tensor) -> _Sums:
         return cls(x.mT @ x, x.mT @ y, x.sum(0), y.sum(0), y.square().sum(), len(x))
 
     def without(self, part: _Sums) -> _Sums:

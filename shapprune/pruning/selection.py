@@ -70,7 +70,7 @@ class Structure:
         graph.require(*skip)
         graph.company.require_independence()
         dependencies = Dependencies(model, example, graph)
-        found, groups, readers = Readers(graph, dependencies), {}, {}
+        found, groups, readers = Readers(dependencies), {}, {}
         layers = prunable_layers(model, example, coupled=True)
         left_whole: dict[str, str] = {}
         for layer in layers:
@@ -210,7 +210,8 @@ class Selector:
             labels = run(structure.model, images).argmax(1)
         found = {}
         for layer, group in self._tracked(structure.groups.items(), "scoring layers"):
-            games = (LayerGame(structure.model, name, images, labels) for name in group)
+            model, known = structure.model, structure.dependencies
+            games = (LayerGame(model, name, images, labels, dependencies=known) for name in group)
             scores = [score(game, self.criterion, seed=self.seed, **self.options) for game in games]
             total = torch.stack([each.aggregate(self.aggregate) for each in scores]).sum(0)
             found[layer] = total.argsort(stable=True).tolist()
@@ -219,7 +220,7 @@ class Selector:
     def _readings(self, images: Tensor) -> Iterator[tuple[str, list[Reading]]]:
         """How the units of each group are read, in one or more passes of the network."""
         structure = self.structure
-        readers = Readers(structure.graph, structure.dependencies)
+        readers = Readers(structure.dependencies)
         some: dict[str, list[Dependent]] = {}
         numbers = 0
         for layer in self._tracked(structure.groups, "layers"):

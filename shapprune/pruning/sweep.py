@@ -16,9 +16,11 @@ from shapprune.graph.cut import ignore_sizes
 from shapprune.graph.dependents import Dependencies, Lost
 from shapprune.graph.lockstep import Lockstep
 from shapprune.graph.operations import Meaning, name_of, weight_of
-from shapprune.graph.rows import Linear, has_rows, output_rows, some_input_rows
+from shapprune.graph.residual import ResidualPart
+from shapprune.graph.rows import Linear, counted_rows, has_rows, output_rows, some_input_rows
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.folding import scale_of
+from shapprune.networks.named_inputs import counted_positions
 from shapprune.pruning.ridge import fit_ridge
 
 # A refit looks at so many numbers (128 MiB as float64), positions of an image, and positions of all images: twice as
@@ -41,6 +43,7 @@ def sweep(
     images: Tensor,
     originals: int | None = None,
     sums: bool = True,
+    skipped: Sequence[ResidualPart] = (),
 ) -> None:
     """Fit the layers whose inputs have changed, in the order they run, so that outputs come near those before.
 
@@ -49,7 +52,7 @@ def sweep(
     fit is made if that is better. Where the outputs are added to others that have changed too, as in a residual block,
     the fit aims at the sum. Where the layer has a bias, or a BatchNorm behind it whose running mean can take one, that
     is fitted too. Only nn.Conv2d of one group and nn.Linear, used once and with weights that no other module has, are
-    fitted; others keep their weights.
+    fitted; others keep their weights. Positions that are padding do not count.
 
     Args:
         small: the network that has lost units, in eval mode; it is changed in place.
@@ -60,6 +63,7 @@ def sweep(
         originals: how many of them come first and are no copies; all others are copies of these in the same order,
             again and again. By default there are no copies.
         sums: whether to aim at sums; False for a fit to each layer's own outputs.
+        skipped: residual parts of the network that are to leave the smaller one, which still has them.
 
     Raises:
         ShapPruneError: ``small`` is not the network before without these units.
@@ -72,17 +76,26 @@ def sweep(
         return
     largest = max(graph.shapes[node][1:].numel() for node in run if node in graph.shapes)
     images = images[: max(2, PASS // largest)]
-    _Sweep(small, graph, dependencies.lost(units), images, originals or len(images), sums).run(run[-1])
+    lost = dependencies.lost(units) if units else {}
+    _Sweep(small, graph, lost, images, originals or len(images), sums, skipped).run(run[-1])
 
 
 class _Sweep:
     def __init__(
-        self, small: nn.Module, graph: UnitGraph, lost: Mapping[str, Lost], images: Tensor, originals: int, sums: bool
+        self,
+        small: nn.Module,
+        graph: UnitGraph,
+        lost: Mapping[str, Lost],
+        images: Tensor,
+        originals: int,
+        sums: bool,
+        skipped: Sequence[ResidualPart],
     ):
         self._small, self._graph, self._sums = small, graph, sums
         self._originals, self._images = originals, len(images)
         layers = (name for name in graph.calls if not graph.is_depthwise(name))
-        self._lockstep = Lockstep(graph.traced, small, images)
+        self._lockstep = Lockstep(graph.traced, small, images, skipped)
+        self._counted = counted_positions(graph.modules[""], images)
         modules = self._lockstep.small.submodules
         self._kept = {
             name: _check_kept(modules[name], name, graph.units_of(name), lost.get(name, Lost()).outputs)
@@ -102,7 +115,9 @@ class _Sweep:
         assert isinstance(layer, Linear)
         _, seen = self._lockstep.value(node.all_input_nodes[0])
         outputs, lost = self._rows(before, self._lockstep.large.env[node]), self._lost(node, name)
-        images, positions = _draw_positions(layer, outputs)
+        counted = counted_rows(self._counted, outputs)
+        images, positions = _draw_positions(layer, outputs, counted)
+        counted = None if counted is None else counted[images, positions]
         wanted = outputs[images, positions][..., self._kept[name]]
         if lost is not None:
             wanted = wanted + self._rows(before, lost)[images, positions]
@@ -111,9 +126,10 @@ class _Sweep:
         if layer.bias is not None:
             missing -= layer.bias
         norm = self._graph.norm_behind(name)
-        if missing.norm() > _ROUNDING * wanted.norm():
+        which = slice(None) if counted is None else counted
+        if missing[which].norm() > _ROUNDING * wanted[which].norm():
             copied = images[:, 0] % self._originals
-            fitted = fit_ridge(rows, missing, self._graph.takes_intercept(name), copied)
+            fitted = fit_ridge(rows, missing, self._graph.takes_intercept(name), copied, counted)
             if fitted is not None:
                 change, shift = fitted
                 layer.weight.add_(change.mT.reshape(layer.weight.shape))
@@ -179,17 +195,23 @@ def _check_kept(layer: nn.Module, name: str, units: int, gone: Collection[int]) 
     return kept
 
 
-def _draw_positions(layer: Linear, outputs: Tensor) -> tuple[Tensor, Tensor]:
+def _draw_positions(layer: Linear, outputs: Tensor, counted: Tensor | None) -> tuple[Tensor, Tensor]:
     """Draw what a fit looks at: images, int [N, 1], and positions in the outputs of each, int [N, P].
 
     Args:
         layer: what is fitted.
         outputs: of it, [N, P, units].
+        counted: which of them count, bool [N, P], and are drawn first; None for all.
     """
     images, positions, _ = outputs.shape
     width = max(outputs.shape[2], layer.weight[0].numel())
     chosen = torch.arange(0, images, 1 + images * width // NUMBERS)
     some = min(positions, POSITIONS, max(1, min(ROWS, NUMBERS // width) // len(chosen)))
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.stack([torch.randperm(positions, generator=generator)[:some] for _ in chosen])
-    return chosen[:, None].to(outputs.device), drawn.to(outputs.device)
+    drawn = []
+    for image in chosen:
+        order = torch.randperm(positions, generator=generator)
+        if counted is not None:
+            order = order[counted[image].cpu()[order].logical_not().long().argsort(stable=True)]
+        drawn.append(order[:some])
+    return chosen[:, None].to(outputs.device), torch.stack(drawn).to(outputs.device)

@@ -18,7 +18,7 @@ from shapprune.networks.losses import hits, logits_of, mean_loss
 from shapprune.networks.storage import save
 from shapprune.pruning.budget import Budget
 from shapprune.pruning.damage import Damage
-from shapprune.pruning.divergence import agree, answers
+from shapprune.pruning.divergence import agree, answers, counted_answers
 from shapprune.pruning.maker import How
 from shapprune.pruning.shrink import Pruned, Shrinker
 from shapprune.workflow.computing.run import Run
@@ -122,12 +122,13 @@ class _Test:
     def __init__(self, run: Run, places: np.ndarray):
         self._images, self._labels = tensors(run.image_set, "test", places)
         self._whole = self._outputs(run.model)
+        self._compared = answers(counted_answers(run.model, self._images, self._whole), len(self._images))
 
     def measure(self, small: nn.Module) -> dict[str, float]:
         """How good a smaller network is, and on which share of the images it says what the whole one says."""
         outputs = self._outputs(small)
         return {
-            "test_agreement": self._agreement(outputs),
+            "test_agreement": float(agree(self._compared, answers(outputs, len(self._images))).mean()),
             "loss": float(mean_loss(outputs.double(), self._labels)),
             "accuracy": self._accuracy(outputs),
             "intact_accuracy": self._accuracy(self._whole),
@@ -137,10 +138,6 @@ class _Test:
     def _outputs(self, network: nn.Module) -> Tensor:
         device = next(network.parameters()).device
         return torch.cat([logits_of(network(some.to(device))).cpu() for some in in_batches(self._images, _BATCH)])
-
-    def _agreement(self, outputs: Tensor) -> float:
-        whole, small = (answers(each, len(self._images)) for each in (self._whole, outputs))
-        return float(agree(whole, small).double().mean())
 
     def _accuracy(self, outputs: Tensor) -> float:
         return float(hits(outputs, self._labels).double().mean())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shapprune.data.prepared import draw_images
-from shapprune.game.layer_game import LayerGame
+from shapprune.game.protocol import PayoffGame
 from shapprune.pruning.curves import removal_curve
 from shapprune.shapley.score_files import read_scores
 from shapprune.workflow.computing.run import Run
@@ -13,13 +13,14 @@ from shapprune.workflow.store.work import Work
 def keep_curves(run: Run, work: Work) -> None:
     """Measure loss and accuracy along removal orders of a layer, and keep them.
 
-    All curves are of the same test images, drawn once. Units are removed for good, at whatever site they were scored.
+    All curves are of the same test images, drawn once. Units are removed for good, at whatever site they were scored,
+    and branches and blocks are skipped.
 
     Args:
         run: the network.
         work: the missing tasks, one an order; all are of the same layer and number of images.
     """
-    game: LayerGame | None = None
+    game: PayoffGame | None = None
     for label, task in list(work.missing.items()):
         parts = task["parts"]
         if game is None:

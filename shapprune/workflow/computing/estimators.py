@@ -11,6 +11,7 @@ import numpy as np
 from shapprune.criteria.scoring import score
 from shapprune.data.prepared import draw_images
 from shapprune.game.layer_game import LayerGame
+from shapprune.game.protocol import PayoffGame
 from shapprune.oracle.agreement import bottom_overlap, kendall, mse_ratio, spearman
 from shapprune.oracle.sets import overlap
 from shapprune.oracle.tabulated import TabulatedGame
@@ -60,7 +61,7 @@ def keep_errors(run: Run, work: Work) -> None:
         print(f"{layer}: {label}: {timed.evaluations:g} evaluations, {timed.seconds:.2f} s", flush=True)
 
 
-def _keep_truth(game: LayerGame, payoff: np.ndarray | None, pruning: Measure, label: str, work: Work) -> None:
+def _keep_truth(game: PayoffGame, payoff: np.ndarray | None, pruning: Measure, label: str, work: Work) -> None:
     """Keep the truth: of the coalition table where there is one, else of many walks, which may go on after a cut."""
     seconds = None  # of the table, which is not made here
     if payoff is None:
@@ -75,12 +76,13 @@ def _keep_truth(game: LayerGame, payoff: np.ndarray | None, pruning: Measure, la
         work.unfinished.unlink(missing_ok=True)
 
 
-def _looked_up(game: LayerGame) -> LayerGame:
-    """A game whose values need not be computed again and again, where there is room for them."""
-    return TabulatedGame(game) if 12 * len(game) * 2**game.units <= _TABLE_BYTES else game
+def _looked_up(game: PayoffGame) -> PayoffGame:
+    """A game whose values need not be computed again and again, where it is of a layer and there is room for them."""
+    small = 12 * len(game) * 2**game.units <= _TABLE_BYTES
+    return TabulatedGame(game) if small and isinstance(game, LayerGame) else game
 
 
-def _pruning(held_out: LayerGame, payoff: np.ndarray | None) -> Measure:
+def _pruning(held_out: PayoffGame, payoff: np.ndarray | None) -> Measure:
     """What measures a removal order: its area under the loss curve, and its mean gap to the oracle sets."""
     known: dict[tuple[int, ...], dict[str, float | None]] = {}
 

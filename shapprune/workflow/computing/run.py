@@ -10,7 +10,9 @@ import numpy as np
 from torch import Tensor, nn
 
 from shapprune.core.files import read_json
+from shapprune.core.games import PARTS
 from shapprune.data.prepared import ImageSet, draw_images, read_prepared, require_data, splits, tensors
+from shapprune.game.branch_game import BranchGame
 from shapprune.game.layer_game import LayerGame
 from shapprune.gpu.device import choose_device
 from shapprune.graph.beginning import SharedBeginning
@@ -45,10 +47,14 @@ class Run:
     _measured: dict[bytes, dict[str, Any]] = field(default_factory=dict, repr=False)
     _beginnings: dict[bytes, tuple[SharedBeginning, Tensor]] = field(default_factory=dict, repr=False)
 
-    def game(self, layer: str, part: str, chosen: np.ndarray, **options: Any) -> LayerGame:
-        """The game of a layer on some images of the training or the test part."""
+    def game(self, layer: str, part: str, chosen: np.ndarray, **options: Any) -> LayerGame | BranchGame:
+        """The game of a layer on some images of the training or the test part, or that of branches or blocks."""
         images, labels = tensors(self.image_set, part, chosen)
-        return LayerGame(self.model, layer, images, labels, examples=chosen, memory_mb=self.memory_mb, **options)
+        options |= {"examples": chosen, "memory_mb": self.memory_mb}
+        if layer in PARTS:
+            options.pop("site", None)  # a branch is skipped, wherever units are zeroed
+            return BranchGame(self.model, images, labels, kind=layer, **options)
+        return LayerGame(self.model, layer, images, labels, **options)
 
     @property
     def test(self) -> np.ndarray:

@@ -10,9 +10,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.core.games import PARTS
 from shapprune.data.prepared import ImageSet, arrays_md5, splits, tensors
 from shapprune.gpu.device import choose_device, machine_facts
 from shapprune.graph.counting import count_macs, count_parameters
+from shapprune.graph.residual import find_parts
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.builders import builder_of
 from shapprune.networks.evaluation import evaluate
@@ -101,15 +103,26 @@ def _make_network(
 
 
 def _check_layers(model: nn.Module, network: Mapping[str, Any], example: Tensor) -> None:
-    """Raise unless a network of one's own has the layers that the configuration lists, before anything long."""
+    """Raise unless a network of one's own has the layers that the configuration lists, before anything long.
+
+    Branches and blocks of the whole network are counted, too, where it lists them.
+    """
     layers = network.get("layers")
     if not isinstance(layers, Mapping):  # those of a known architecture were checked with the configuration
         return
     graph = UnitGraph(model, example)
     for layer, units in layers.items():
-        graph.start(layer)
-        if (found := graph.units_of(layer)) != units:
+        if layer in graph.layers and layer in PARTS:
             raise ShapPruneError(
-                f"layer {layer!r} of {network['architecture']} has {found} units, but 'layers' says {units}; python -m"
-                " shapprune layers lists them"
+                f"a layer of {network['architecture']} is called {layer!r}, but 'layers' means the {layer} of the whole"
+                " network by that; give the module another name"
+            )
+        if layer in PARTS:
+            found, what = len(find_parts(graph, layer)), f"{layer} of {network['architecture']} are {{}}"
+        else:
+            graph.start(layer)
+            found, what = graph.units_of(layer), f"layer {layer!r} of {network['architecture']} has {{}} units"
+        if found != units:
+            raise ShapPruneError(
+                f"{what.format(found)}, but 'layers' says {units}; python -m shapprune layers lists them"
             )

@@ -41,7 +41,7 @@ class CompressNetwork(Stage):
     def tasks(self, at: Place) -> Iterator[Planned]:
         """One task an aggregate and size."""
         criterion = at["criterion"]
-        scores = {layer: scores_of(self, at, layer, criterion, 0) for layer in self.study.layers(at["net"])}
+        scores = {layer: scores_of(self, at, layer, criterion, 0) for layer in self.study.removable(at["net"])}
         for aggregate in self.config["criteria"][criterion]["aggregates"]:
             for name, size in self._sizes(at["net"]).items():
                 to = {key: value for key, value in size.items() if key != "networks"}

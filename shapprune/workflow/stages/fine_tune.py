@@ -26,8 +26,9 @@ class FineTunePruned(Stage):
     logged = "criterion"
 
     def places(self, net: str) -> Iterator[dict[str, Any]]:
-        """One job a criterion."""
-        yield from ({"criterion": name} for name in self.config["fine_tune"]["criteria"])
+        """One job a criterion, where networks were pruned."""
+        if self.study.removable(net):
+            yield from ({"criterion": name} for name in self.config["fine_tune"]["criteria"])
 
     def tasks(self, at: Place) -> Iterator[Planned]:
         """One task a chain and number of images."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.core.games import PARTS
 from shapprune.data.prepared import DataInfo
 from shapprune.data.sets import DATASETS
-from shapprune.networks.tables import layer_table
+from shapprune.networks.tables import layer_table, part_table
 from shapprune.workflow.stages.inputs import text_info
 
 
 def layers_of(network: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, int]:
     """The layers of a network that are studied and their units, from input to output.
+
+    ``branches`` and ``blocks`` among them are not layers but the residual branches or blocks of the whole network; they
+    are studied where the configuration names them.
 
     Args:
         network: its settings in the configuration's ``networks``.
@@ -24,7 +28,18 @@ def layers_of(network: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str
         return dict(chosen)
     info = info_of(network.get("data"), config)
     table = layer_table(network["architecture"], network["options"], info.shape if info else None)
-    return {name: units for name, units in table.items() if chosen is None or name in chosen}
+    if chosen is None:
+        return table
+    table |= part_table(network["architecture"], network["options"])
+    return {name: units for name, units in table.items() if name in chosen}
+
+
+def removable(layers: Iterable[str]) -> list[str]:
+    """Those of some studied layers that can lose units.
+
+    Branches and blocks leave whole, and single heads that share keys and values (``name:queries``) cannot leave at all.
+    """
+    return [layer for layer in layers if layer not in PARTS and ":" not in layer]
 
 
 def info_of(data: str | None, config: Mapping[str, Any]) -> DataInfo | None:

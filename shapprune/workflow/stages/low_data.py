@@ -43,7 +43,7 @@ class _Chains(Stage):
 
     def pruned_layers(self, net: str) -> list[str]:
         """The layers that the protocol prunes, from input to output."""
-        return [layer for layer in self.study.layers(net) if layer not in self.config["low_data"]["skip"]]
+        return [layer for layer in self.study.removable(net) if layer not in self.config["low_data"]["skip"]]
 
 
 class Steps(_Chains):
@@ -56,7 +56,8 @@ class Steps(_Chains):
 
     def places(self, net: str) -> Iterator[dict[str, Any]]:
         """All criteria."""
-        yield from ({"criterion": name} for name in self.config["low_data"]["criteria"])
+        if self.study.removable(net):
+            yield from ({"criterion": name} for name in self.config["low_data"]["criteria"])
 
     def tasks(self, at: Place) -> Iterator[Planned]:
         """The steps of all chains of a criterion, each chain's from the first layer on."""
@@ -138,8 +139,8 @@ class PruneLayers(_Pruned):
         return {"folders": [f"{self.place}/{name}" for name in self.criteria]}
 
     def places(self, net: str) -> Iterator[dict[str, Any]]:
-        """One job, where there are such criteria."""
-        yield from [{}] if self.criteria else []
+        """One job, where there are such criteria, and layers to prune."""
+        yield from [{}] if self.criteria and self.study.removable(net) else []
 
 
 class PruneByWalks(_Pruned):
@@ -151,8 +152,9 @@ class PruneByWalks(_Pruned):
     outputs = {"folders": f"{RUN}/pruned/{{criterion}}"}
 
     def places(self, net: str) -> Iterator[dict[str, Any]]:
-        """One job a criterion."""
-        yield from ({"criterion": name} for name in self.criteria)
+        """One job a criterion, where there are layers to prune."""
+        if self.study.removable(net):
+            yield from ({"criterion": name} for name in self.criteria)
 
 
 class EvaluatePruned(Stage):
@@ -165,6 +167,10 @@ class EvaluatePruned(Stage):
     columns = (*CHAIN, *STEP)
     tables = (Table("low_data", columns, title="Low data"),)
     logged = "criterion"
+
+    def places(self, net: str) -> Iterator[dict[str, Any]]:
+        """One job, where there are layers to prune."""
+        yield from [{}] if self.study.removable(net) else []
 
     def tasks(self, at: Place) -> Iterator[Planned]:
         """One task a chain."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from shapprune.workflow.study.plan import Plan
 
 RUN = "results/{net}/seed{seed}"
+# What stands in file names for the ':' of layers such as attn:queries, as many tools take that for a host or a drive.
+_COLON = "+"
 
 Place = Mapping[str, Any]  # the wildcards of a job, by name
 Settings = Mapping[str, Any]  # what the configuration says of one network or criterion
@@ -170,7 +172,7 @@ class Stage(ABC):
         task = Task(self.script or self.rule, {**keys, **parts}, functions)
         stem = output = None
         if shown and self.place is not None and not self.place.endswith(".json"):
-            stem = f"{self.place.format(**wildcards)}/{label}"
+            stem = f"{fill(self.place, wildcards)}/{label.replace(':', _COLON)}"
             output = next(path for path in self.paths(wildcards) if _has(path, stem))
         return Planned(label, task, {**wildcards, **(names or {})}, stem, output, consumes)
 
@@ -178,11 +180,33 @@ class Stage(ABC):
         """The files and folders that a job makes: those of one output of its rule, or all."""
         outputs = self.outputs if output is None else {output: self.outputs[output]}
         patterns = [each if isinstance(each, list) else [each] for each in outputs.values()]
-        return [pattern.format(**at) for some in patterns for pattern in some]
+        return [fill(pattern, at) for some in patterns for pattern in some]
 
     def network(self, at: Place) -> Planned:
         """The trained network of a job."""
         return self.study.task("train_network", "model", at)
+
+
+def fill(pattern: str, at: Place) -> str:
+    """A path with the wildcards of a job filled in.
+
+    Examples:
+        >>> from shapprune.workflow.stages.stage import fill
+        >>> fill("curves/{layer}.csv", {"layer": "block.attn:queries"})
+        'curves/block.attn+queries.csv'
+    """
+    return pattern.format(**at).replace(":", _COLON)
+
+
+def read_wildcards(found: Mapping[str, str]) -> dict[str, str]:
+    """The wildcards of a job from those that Snakemake has found in its paths, as `fill` writes them.
+
+    Examples:
+        >>> from shapprune.workflow.stages.stage import read_wildcards
+        >>> read_wildcards({"net": "vit", "layer": "block.attn+queries"})
+        {'net': 'vit', 'layer': 'block.attn:queries'}
+    """
+    return {name: value.replace(_COLON, ":") for name, value in found.items()}
 
 
 def _each(consumed: Planned | Mapping[str, Planned], value: Callable[[Planned], Any]) -> Any:

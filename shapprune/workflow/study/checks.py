@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from shapprune.core.errors import ShapPruneError, suggestion, unknown
+from shapprune.core.games import PARTS
 from shapprune.data.prepared import DataInfo
 from shapprune.data.sets import DATASETS
 from shapprune.networks.recipe import conflicts
-from shapprune.networks.tables import ARCHITECTURES, layer_table
+from shapprune.networks.tables import ARCHITECTURES, layer_table, part_table
 from shapprune.workflow.stages.inputs import text_files, text_info
-from shapprune.workflow.stages.layers import has_tokens, info_of, infos, known_layers
+from shapprune.workflow.stages.layers import has_tokens, info_of, infos, known_layers, removable
 from shapprune.workflow.study.criteria_checks import check_criteria, check_estimators, check_methods, check_payoff
 from shapprune.workflow.study.schema import Problem
 
@@ -90,9 +91,11 @@ def _check_architecture(key: str, network: Mapping[str, Any], config: Mapping[st
     if isinstance(layers, Mapping):
         yield f"{key}.layers", f"the units of {architecture} are known; list only the names, as [{', '.join(layers)}]"
         return
-    table = layer_table(architecture, options)
+    table = layer_table(architecture, options) | part_table(architecture, options)
     for layer in layers:
-        if layer not in table:
+        if layer not in table and layer in PARTS:
+            yield f"{key}.layers", f"{architecture} has no residual branches, so {layer!r} cannot be its players"
+        elif layer not in table:
             yield f"{key}.layers", f"{layer!r} is not a layer of {architecture}{suggestion(layer, table)}"
 
 
@@ -180,9 +183,12 @@ def _check_untrained(config: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _check_networks(config, "untrained.networks")
     if section["criteria"] and not section["networks"]:
         yield "untrained.networks", "is empty, but untrained.criteria is not"
-    for name in section["networks"]:
+    for name, network in section["networks"].items():
         if name in config["networks"]:
             yield f"untrained.networks.{name}", "one of networks has that name; choose another"
+        layers = network.get("layers", [])
+        for layer in {*layers} - {*removable(layers)}:
+            yield f"untrained.networks.{name}.layers", f"{layer!r} loses no units, so nothing is there to prune"
     for name, info in infos(section["networks"], config).items():
         if section["images"] > info.train:
             yield "untrained.images", f"{section['images']} is more than the {info.train} training images of {name}"
@@ -193,9 +199,12 @@ def _check_compress(config: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _check_recipe("compress.train", section["train"])
     if section["criteria"] and not section["sizes"]:
         yield "compress.sizes", "is empty, but compress.criteria is not"
+    networks = {net: {layer: table[layer] for layer in removable(table)} for net, table in networks.items()}
     for name, size in section["sizes"].items():
         key = f"compress.sizes.{name}"
         yield from _check_names(f"{key}.networks", size.get("networks", []), config["networks"], "networks")
+        if bare := [net for net in size.get("networks", networks) if networks.get(net, {0: 0}) == {}]:
+            yield f"{key}.networks", f"none of the 'layers' of {', '.join(bare)} loses units; name other networks"
         for net in size.get("networks", networks):
             layers = networks.get(net, {})
             for layer, width in size.get("widths", {}).items():

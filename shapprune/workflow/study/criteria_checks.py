@@ -9,11 +9,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from shapprune.core.errors import ShapPruneError, suggestion
-from shapprune.criteria.catalog import CATALOG, NOT_OPTIONS, Criterion, lookup, lookup_for
+from shapprune.core.errors import ShapPruneError, few, suggestion
+from shapprune.core.games import SCORES, game_of
+from shapprune.criteria.catalog import CATALOG, NOT_OPTIONS, Criterion, lookup
 from shapprune.networks.tables import without_batchnorm
 from shapprune.workflow.stages.estimators import SETTINGS_KEYS
-from shapprune.workflow.stages.layers import known_layers
+from shapprune.workflow.stages.layers import known_layers, removable
 from shapprune.workflow.study.schema import Problem
 
 
@@ -47,7 +48,13 @@ def check_methods(config: Mapping[str, Any]) -> Iterator[Problem]:
         given = [(option, f"{key}.options.{option}", value) for option, value in options.items()]
         yield from _check_method(f"{key}.criterion", method, given)
         scorer = _scoring(name, {**options, "method": method})
-        yield from _check_scored_layers(key, scorer, known_layers(config), config, "another criterion")
+        layers = {
+            net: {layer: table[layer] for layer in removable(table)} for net, table in known_layers(config).items()
+        }
+        if scorer is not None and scorer.game == "BranchGame":
+            yield f"{key}.criterion", f"{method} scores {SCORES[scorer.game]}, not {SCORES['LayerGame']}"
+        else:
+            yield from _check_scored_layers(key, scorer, layers, config, "another criterion")
 
 
 def check_payoff(config: Mapping[str, Any]) -> Iterator[Problem]:
@@ -100,7 +107,7 @@ def _check_method(
         not_options: what else its settings may hold.
     """
     try:
-        criterion = lookup_for(method)
+        criterion = lookup(method)
     except ShapPruneError as error:
         yield key, str(error)
         return
@@ -111,7 +118,7 @@ def _check_method(
             yield where, problem
         elif option == "of" and value:  # a criterion made of another
             try:
-                lookup_for(value)
+                lookup(value)
             except ShapPruneError as error:
                 yield where, str(error)
 
@@ -137,6 +144,14 @@ def _check_scored_layers(
         return
     networks = config["networks"] | config["untrained"]["networks"]
     method = next(name for name, each in CATALOG.items() if each is criterion)
+    others = [
+        f"{layer} of {net}"
+        for net, table in layers.items()
+        for layer in table
+        if criterion.game in SCORES and game_of(layer) != criterion.game
+    ]
+    if others:
+        yield key, f"{method} scores {SCORES[criterion.game]}, which {few(others)} has not; choose {instead}"
     most = criterion.max_units or math.inf
     wide = [f"{layer} of {net}" for net, table in layers.items() for layer in table if table[layer] > most]
     if wide:

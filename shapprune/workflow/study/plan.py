@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from shapprune.workflow.stages.layers import layers_of
+from shapprune.workflow.stages.layers import layers_of, removable
 from shapprune.workflow.stages.registry import STAGES
-from shapprune.workflow.stages.stage import Place, Planned, Settings, Stage
+from shapprune.workflow.stages.stage import Place, Planned, Settings, Stage, fill
 from shapprune.workflow.store.store import Store
 from shapprune.workflow.store.work import joint_key
 
@@ -40,7 +40,7 @@ class Job:
     def table_manifest(self) -> str | None:
         """The one manifest of all its tasks, where they make a table."""
         place = self.stage.place
-        return place.format(**self.wildcards) if place is not None and place.endswith(".json") else None
+        return fill(place, self.wildcards) if place is not None and place.endswith(".json") else None
 
     def descriptions(self) -> dict[str, dict[str, Any]]:
         """Its tasks as the job gets them, by label."""
@@ -91,6 +91,10 @@ class Plan:
         if net not in self._layers:
             self._layers[net] = layers_of({**self.untrained, **self.networks}[net], self.config)
         return self._layers[net]
+
+    def removable(self, net: str) -> list[str]:
+        """Those of its studied layers that can lose units."""
+        return removable(self.layers(net))
 
     def tasks(self, rule: str, at: Place) -> Mapping[str, Planned]:
         """The tasks of a job by label; of ``at`` the wildcards of the rule count."""

@@ -8,11 +8,14 @@ import pytest
 import torch
 
 import shapprune
-from benchmarks import draw, quality, speed
+from benchmarks import blocks, draw, quality, speed
 from benchmarks.cases import Case, make_case
 from benchmarks.quality import AGGREGATES, BASELINE, COLUMNS, CONVERGED, SHARED, Family
 from shapprune.core.tables import write_table
 from shapprune.criteria.catalog import CATALOG
+from shapprune.graph.counting import count_macs
+from shapprune.pruning.branches import removed_branches
+from tests.residual import SmallResNet
 from tests.toys import ConvNetwork, images, labels, randomise
 
 FEW = (
@@ -217,3 +220,19 @@ def test_files_are_written(case, tmp_path, monkeypatch):
     }
     assert {path.name for path in (tmp_path / "out").iterdir()} == expected
     assert "| taylor | 1 | mean+2std | 2 |" in (tmp_path / "out" / "quality.md").read_text()
+
+
+def test_branches_and_channels_are_compared_at_the_same_time(monkeypatch):
+    model, x = randomise(SmallResNet()).eval(), images(20, (1, 8, 8))
+    # A pass takes as long as it has multiply-accumulates, so what is chosen does not hang on this machine.
+    monkeypatch.setattr(
+        blocks, "time_share", lambda small, whole, x: (count_macs(small, x) / count_macs(whole, x), 1.0)
+    )
+    rows = list(blocks.compare(model, x, [1, 2]))
+    assert [(row["branches"], row["what"], row["repair"]) for row, _ in rows] == [
+        (count, what, repair) for count in (1, 2) for what in ("branches", "channels") for repair in blocks.REPAIRS
+    ]
+    for row, small in rows:
+        assert len(removed_branches(small)) == row["branches"] * (row["what"] == "branches")
+        limit = next(each["time_share"] for each, _ in rows if each["branches"] == row["branches"])
+        assert 0.5 * limit < row["time_share"] <= limit

@@ -28,7 +28,7 @@ def test_branches_leave_one_after_the_other(call, residual, made, out, capsys, m
     assert small.removed_branches == [f"blocks.{first}", f"blocks.{second}"]
     assert f"\nblocks.{first} leaves\nblocks.{second} leaves\n" in printed
     facts = facts_of(out)
-    assert facts["choice"] == {"branches": 2}
+    assert (facts["choice"], facts["repair"]) == ({"branches": 2}, "least-squares")
     assert facts["scores"]["payoff"] == "kl"
     assert facts["cost"]["evaluations"] > 0
     assert facts["after"]["macs"] < facts["before"]["macs"]
@@ -44,6 +44,17 @@ def test_what_is_left_is_measured_where_there_are_classes(call, residual, out):
     assert {"loss", "accuracy"} <= set(facts["after"])
     assert len(small.removed_branches) >= 1
     assert evaluate(small, torch.rand(3, 1, 8, 8), torch.tensor([0, 1, 2]))[0] > 0
+
+
+def test_layers_behind_are_fitted_unless_that_is_not_wanted(call, residual, out):
+    kept = []
+    for repair in ("none", "least-squares"):
+        assert call("prune", "--branches", 1, *residual, "--repair", repair) == 0
+        assert facts_of(out)["repair"] == repair
+        kept.append(load(out / "model.safetensors", SmallResNet))
+    (plain, fitted), (gone,) = (each.state_dict() for each in kept), {tuple(each.removed_branches) for each in kept}
+    assert len(gone) == 1
+    assert any(not torch.equal(plain[name], fitted[name]) for name in plain)
 
 
 def test_it_goes_on_after_an_interruption(call, residual, out, monkeypatch, capsys):
@@ -65,7 +76,10 @@ def test_it_goes_on_after_an_interruption(call, residual, out, monkeypatch, caps
         (["--branches", 3], "--branches 3: the network has 3, so at most 2 can leave"),
         (["--branches", 1, "--macs", "50%"], "--macs and --branches are both given"),
         (["--blocks", 1, "--distil", 5], "--distil is about units of layers, so it does not go with --blocks"),
-        (["--blocks", 1, "--repair", "none"], "--repair is about units of layers"),
+        (
+            ["--blocks", 1, "--repair", "bias"],
+            "--repair bias does not go with --blocks, which takes none or least-squares",
+        ),
         (["--branches", 1, "--skip", "fc"], "--skip is about units of layers"),
         (["--branches", 1, "--criterion", "weight-norm"], "weight-norm scores units of a layer, not residual branches"),
         (["--branches", 1, "--scores", "folder"], "--scores is about units of layers"),

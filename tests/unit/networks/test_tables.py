@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
 
+from shapprune.core.errors import ShapPruneError
+from shapprune.core.games import PARTS
+from shapprune.graph.residual import find_parts
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.attention import SelfAttention
 from shapprune.networks.builders import build
-from shapprune.networks.tables import ARCHITECTURES, layer_table, settle, without_batchnorm
+from shapprune.networks.tables import ARCHITECTURES, layer_table, part_table, settle, without_batchnorm
 
 GREY, COLOUR, TEXT = (1, 28, 28), (3, 32, 32), (128,)
 CASES = {  # architecture, options: shape, parameters, prunable layers, units
@@ -77,3 +82,14 @@ def test_which_layers_a_batchnorm_follows(architecture):
     graph = UnitGraph(build(architecture, shape).eval(), inputs(shape))
     layers = layer_table(architecture, {})
     assert without_batchnorm(architecture, layers) == [name for name in layers if graph.norm_of(name) is None]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_how_many_branches_and_blocks_there_are(architecture):
+    shape = shape_for(architecture)
+    graph = UnitGraph(build(architecture, shape).eval(), inputs(shape))
+    found = {}
+    for kind in PARTS:
+        with contextlib.suppress(ShapPruneError):  # there are none
+            found[kind] = len(find_parts(graph, kind))
+    assert part_table(architecture, {}) == found

@@ -213,3 +213,62 @@ def test_parameters_of_branches():
         ("layers.0.attention", attention),
         ("layers.0.mlp", 16 + 8 * 12 + 12 + 12 * 8 + 8),
     ]
+
+
+class Straight(nn.Module):
+    """Linear residual branches without any bend, so what is behind a branch can make up for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(Added(), Added())
+        self.output = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.output(self.blocks(x))
+
+
+class Added(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(6, 6)
+
+    def forward(self, x):
+        return x + self.one(x)
+
+
+@pytest.mark.parametrize("name", ["blocks.0.one", "blocks.1.one"])
+def test_layers_behind_make_up_for_a_branch_where_they_can(name):
+    model, x = randomise(Straight()), images(40, (6,))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    small = shapprune.remove_branches(model, [name], x, repair="least-squares")
+    assert small.removed_branches == [name]
+    assert (model(x) - shapprune.remove_branches(model, [name], x)(x)).abs().max() > 0.1
+    torch.testing.assert_close(small(x), model(x), atol=1e-3, rtol=1e-3)  # the least ridge is 1e-7 of the inputs
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("name", "kind"), [("resnet", "branches"), ("transformer", "blocks"), ("nested", "branches")])
+def test_repaired_outputs_come_nearer_and_what_is_before_stays(name, kind):
+    model, _, _ = network(name)
+    x = images(60, NETWORKS[name][1])
+    model.eval()
+    names = [part.name for part in shapprune.prunable_branches(model, x, kind)]
+    plain, small = (
+        shapprune.remove_branches(model, names[1:2], x, kind, repair) for repair in ("none", "least-squares")
+    )
+    with torch.no_grad():
+        before, after = ((each(x) - model(x)).norm() for each in (plain, small))
+    assert after < 0.95 * before
+    first = [key for key in model.state_dict() if key.startswith((names[0], "stem", "patches", "outer"))]
+    assert first
+    assert all(
+        torch.equal(model.state_dict()[key], small.state_dict()[key]) for key in first if key in small.state_dict()
+    )
+    changed = {key for key, value in small.state_dict().items() if not torch.equal(value, plain.state_dict()[key])}
+    assert changed
+
+
+def test_another_repair_of_branches_is_refused():
+    model, x, _ = network("residual")
+    with pytest.raises(ShapPruneError, match="unknown repair of branches 'batchnorm'"):
+        shapprune.remove_branches(model, [], x, repair="batchnorm")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from shapprune import shapley
+from shapprune import ShapPruneError, shapley
 from tests.games import conv_game
+from tests.toys import HandGame
 
 
 @pytest.mark.parametrize("options", [{"shared": True}, {"shared": False}, {"antithetic": True}])
@@ -52,6 +54,30 @@ def test_walks_cut_short(layer):
     half = g.units // 2
     np.testing.assert_allclose(cut[:, :half], full[:, :half], atol=1e-6)  # what was walked is what it was
     np.testing.assert_allclose(cut[:, half:].std(1), 0, atol=1e-9)  # the others share
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_orders_that_end_where_coalitions_are_too_small(shared):
+    g = HandGame(6, lambda kept: kept @ torch.tensor([3.0, -1, 0.5, 2, 0, 7]).double(), examples=2)
+    s = shapley.permutation(g, permutations=4, low=0.5, shared=shared)
+    assert shapley.permutation(conv_game(), permutations=4, low=0.5).evaluations == 4 * 3 + 2
+    # Two orders in a row begin at both halves, so each unit left once in them, and is worth the same everywhere.
+    np.testing.assert_allclose(s.values, np.tile([3.0, -1, 0.5, 2, 0, 7], (2, 1)), atol=1e-12)
+
+
+def test_what_small_coalitions_are_worth_does_not_count():
+    def worth(kept):
+        there = kept.sum(2)
+        return torch.where(there >= 4, there, -1e6)  # with less than 0.7 of five units nothing is left to tell
+
+    s = shapley.permutation(HandGame(5, worth, examples=1), permutations=50, low=0.7)
+    np.testing.assert_allclose(s.values, 1, atol=1e-12)  # one unit leaves each order; five orders are five units
+
+
+@pytest.mark.parametrize("options", [{"depth": 0.5}, {"antithetic": True}])
+def test_orders_that_end_early_have_no_other_end(options):
+    with pytest.raises(ShapPruneError, match=r"low 0\.7 goes with neither depth nor antithetic"):
+        shapley.permutation(conv_game(), low=0.7, **options)
 
 
 def test_antithetic_walks_each_order_back():

@@ -112,6 +112,25 @@ MISTAKES = [
     ),
     ({f"{NET}.layers": ["conv1", "conv9"]}, f"{NET}.layers", "'conv9'", "lenet5", "conv1, conv2"),
     ({f"{NET}.layers": {"conv1": 10}}, f"{NET}.layers", "lenet5", "[conv1]"),
+    ({f"{NET}.layers": ["conv1", "blocks"]}, f"{NET}.layers", "lenet5 has no residual branches", "'blocks'"),
+    (
+        {"networks.own": OWN | {"layers": {"a:keys": 2}}},
+        "networks.own.layers.a:keys",
+        "'a:keys'",
+        "block.attn:queries",
+    ),
+    ({"criteria.block-influence": {}}, "criteria.block-influence", "scores residual branches", "conv1 of lenet5"),
+    (
+        {"networks.own": OWN | {"layers": {"branches": 3}}, "criteria": {"taylor": {}}},
+        "criteria.taylor",
+        "taylor scores units of a layer, which branches of own has not",
+    ),
+    (
+        {"networks.own": OWN | {"layers": {"blocks": 3}}, "criteria": {"random": {}}}
+        | {"compress": COMPRESS | {"criteria": ["random"]}},
+        "compress.sizes.half.networks",
+        "none of the 'layers' of own loses units",
+    ),
     ({"networks.own": OWN}, "networks.own.layers", "my_package.models:build", "layers: {conv1: 20"),
     ({"networks.own": OWN | {"layers": ["conv1"]}}, "networks.own.layers", "my_package.models:build", "units"),
     ({f"{NET}.train.schedule": "step"}, f"{NET}.train.milestones", "empty", "'step'"),

@@ -78,6 +78,7 @@ def test_defaults_take_the_place_of_what_is_left_out(config):
         "settle": [],
         "settle_by": "mean",
         "depth": 1.0,
+        "low": 0.0,
     }
     assert full["criteria"]["weight_norm"]["trials"] == 1
     assert full["low_data"]["criteria"] == ["permutation", "weight_norm"]
