@@ -25,7 +25,7 @@ def block_influence(game: BranchGame) -> Tensor:
         lengths = one.norm(dim=-1) * other.norm(dim=-1)
         cosine = torch.where(lengths > 0, (one * other).sum(-1) / lengths, 0)
         cosine[(one == other).all(-1)] = 1  # also where both are zero
-        cosine = cosine.flatten(1)
+        cosine = cosine.reshape(len(cosine), -1)
         there = None if game.counted is None else counted_rows(game.counted[images], cosine)
         return 1 - (cosine.mean(1) if there is None else torch.where(there, cosine, 0).sum(1) / there.sum(1))
 

@@ -58,6 +58,21 @@ def test_what_changes_nothing_has_no_influence():
     assert (gone[:, 1] != values[:, 1]).all()
 
 
+def test_influence_where_an_image_is_one_vector():
+    class Added(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return x + self.one(x)
+
+    model, x = randomise(nn.Sequential(Added(), nn.Linear(4, 3))), images(5, (4,))
+    expected = 1 - F.cosine_similarity(x, model[0](x), dim=1)
+    values = shapprune.score(BranchGame(model, x, payoff="kl"), "block-influence").values
+    torch.testing.assert_close(values[:, 0], expected.double().detach(), atol=1e-6, rtol=0)  # float32
+
+
 class ChannelsLast(nn.Module):
     """A layer on [N, C, H, W] that works on the channels as its last axis inside, as ConvNeXt does."""
 
