@@ -49,6 +49,19 @@ def test_deactivated_units_are_as_if_removed(layer):
     assert not torch.allclose(left(x), model(x))
 
 
+def test_rows_of_units_are_those_of_their_layer_alone():
+    model, scores = randomise(ConvNetwork()).eval(), scores_of(6)
+    units = deactivate(model, {"features.4": scores}, 0.5, images(2), scope="rows").state_dict()
+    rows = deactivate(model, {"features.4.weight": scores}, 0.5).state_dict()
+    assert all(torch.equal(each, rows[name]) for name, each in units.items())
+    case = CASES["gpt2"]
+    model, layer = build(case), case.heads[0]
+    left = deactivate(model, {layer: scores_of(case.groups)}, 0.5, case.inputs, scope="rows").state_dict()
+    changed = [name for name, each in model.state_dict().items() if not torch.equal(each, left[name])]
+    assert changed
+    assert all(name.startswith(f"{layer}.c_attn.") for name in changed)
+
+
 @pytest.mark.parametrize("name", ["gpt2", "torchvision vit"])
 def test_deactivated_neurons_and_heads_are_as_if_removed(name):
     case = CASES[name]
@@ -82,6 +95,7 @@ def test_a_shared_weight_stays_shared():
         ({"fc": torch.zeros(8)}, {"share": 0.5}, "unknown matrix 'fc'; allowed: fc.weight, "),
         ({"fc.bias": torch.zeros(8)}, {"share": 0.5}, "unknown matrix 'fc.bias'"),
         ({"fcc": torch.zeros(8)}, {"share": 0.5, "example": images(2)}, "unknown layer 'fcc'; did you mean 'fc'?"),
+        ({"fc": torch.zeros(8)}, {"share": 0.5, "example": images(2), "scope": "row"}, "unknown scope 'row'"),
     ],
 )
 def test_what_cannot_be_deactivated_is_refused(scores, options, message):
