@@ -135,7 +135,7 @@ def quantise(
     Source: Frantar et al. 2023 (GPTQ); Algorithm 1 of Chu et al. 2025.
     """
     scheme = scheme or Scheme()
-    chosen, whole = _choose(model, layers)
+    chosen, whole = choose_layers(model, layers)
     small, found, damped = copy.deepcopy(model), dict[str, Quantised](), list[str]()
     for turn in _turns(small, inputs, scheme, chosen, hessians):
         for name, hessian in turn.items():
@@ -202,8 +202,16 @@ def weight_of(layer: str) -> str:
     return f"{layer}.weight" if layer else "weight"
 
 
-def _choose(model: nn.Module, layers: Iterable[str] | None) -> tuple[list[str], dict[str, str]]:
-    """The layers that are quantised, and those that are not, with the reason."""
+def choose_layers(model: nn.Module, layers: Iterable[str] | None = None) -> tuple[list[str], dict[str, str]]:
+    """The layers that `quantise` quantises, and the other linear layers and convolutions, with the reason.
+
+    Args:
+        model: the network.
+        layers: as for `quantise`; there are no others where they are given.
+
+    Raises:
+        ShapPruneError: as `quantise`.
+    """
     modules, first = dict(model.named_modules()), first_names(model)
     uses = list(first.values())
     reasons = {}

@@ -85,10 +85,13 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
 
     Mappings are merged; other values are replaced. Mappings whose keys are the user's own names (`FREE_MAPS`) are
     replaced too: a study has its own networks, datasets and criteria. The sections in `OPTIONAL` belong to certain
-    networks and criteria, so a study that replaces these does not inherit them.
+    networks and criteria, so a study that replaces these does not inherit them; nor the choice of criteria of
+    ``low_data``, if it has criteria of its own.
     """
     if {"networks", "criteria"} & overlay.keys():
         base = {key: value for key, value in base.items() if key not in OPTIONAL}
+    if "criteria" in overlay and isinstance(base.get("low_data"), Mapping):
+        base = {**base, "low_data": {key: value for key, value in base["low_data"].items() if key != "criteria"}}
     return _merge(base, overlay)
 
 
@@ -117,6 +120,8 @@ def validate(config: Mapping[str, Any]) -> dict[str, Any]:
     for name, settings in full["budgets"]["methods"].items():
         criterion = settings.setdefault("criterion", name)
         settings["options"] = check_options(criterion, settings["options"])
+    for name, settings in full["quantisation"]["methods"].items():
+        settings.setdefault("method", name)
     full["low_data"].setdefault("criteria", list(full["criteria"]))
     for key in ("ratios", "trials"):
         full["fine_tune"].setdefault(key, full["low_data"][key])
