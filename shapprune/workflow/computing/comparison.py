@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shapprune.data.prepared import tensors
 from shapprune.networks.batches import in_batches
 from shapprune.networks.losses import hits, logits_of, mean_loss
 from shapprune.pruning.divergence import agree, answers
@@ -24,7 +23,7 @@ class Comparison:
     """
 
     def __init__(self, run: Run, places: np.ndarray):
-        self._images, self._labels = tensors(run.image_set, "test", places)
+        self._beginning, self._labels = run.beginning(places)
         self._intact = self._outputs(run.model)
 
     def measure(self, network: nn.Module) -> dict[str, float]:
@@ -40,11 +39,12 @@ class Comparison:
 
     @torch.inference_mode()
     def _outputs(self, network: nn.Module) -> Tensor:
-        device = next(network.parameters()).device
-        return torch.cat([logits_of(network(some.to(device))).cpu() for some in in_batches(self._images, _BATCH)])
+        end, values = self._beginning.split(network)
+        device = self._beginning.example.device
+        return torch.cat([logits_of(end(some.to(device))).cpu() for some in in_batches(values, _BATCH)])
 
     def _agreement(self, outputs: Tensor) -> float:
-        intact, changed = (answers(each, len(self._images)) for each in (self._intact, outputs))
+        intact, changed = (answers(each, len(self._labels)) for each in (self._intact, outputs))
         return float(agree(intact, changed).double().mean())
 
     def _loss(self, outputs: Tensor) -> float:
