@@ -18,7 +18,7 @@ def deactivate(
     model: nn.Module,
     scores: Mapping[str, Tensor],
     share: float,
-    example: Tensor | None = None,
+    example: Tensor | Pools | None = None,
     *,
     scope: Scope = "all",
 ) -> nn.Module:
@@ -30,7 +30,8 @@ def deactivate(
             its rows, [rows], as `shapprune.parameters.pooling.pool_rows` makes them: the row is zeroed, with its bias,
             and a BatchNorm that follows it is not. With ``example`` a layer -> a score for each of its units, [n].
         share: of the rows or units of each, in (0, 1), rounded down.
-        example: images or tokens, [N, ...], that the network can run on.
+        example: images or tokens, [N, ...], that the network can run on; or, where it is done several times, the
+            `shapprune.parameters.units.Pools` of the network.
         scope: of a unit, which parameters are zeroed: ``all`` that leave with it, which has the effect of removing it,
             or the ``rows`` that make it in its layer alone.
 
@@ -61,7 +62,7 @@ def deactivate(
     if not scores:
         raise ShapPruneError("there are no scores to deactivate by; give those of a matrix or a layer, or more")
     left, matrices = copy.deepcopy(model), first_names(model)
-    pools = None if example is None else Pools(model, example)
+    pools = Pools(model, example) if isinstance(example, Tensor) else example
     for name, values in scores.items():
         if pools is not None:
             parts = list(pools.of(name, scope=scope).parts)

@@ -11,6 +11,7 @@ from torch import nn
 from shapprune import ShapPruneError, remove_units
 from shapprune.networks.losses import logits_of
 from shapprune.parameters.deactivation import deactivate
+from shapprune.parameters.units import Pools
 from tests.toys import ConvNetwork, images, randomise
 from tests.unit.transformers import CASES, build
 
@@ -42,7 +43,8 @@ def test_a_share_is_rounded_down_and_ties_leave_by_index():
 def test_deactivated_units_are_as_if_removed(layer):
     model = randomise(ConvNetwork()).eval()
     scores = scores_of({"features.0": 4, "features.4": 6, "fc": 8}[layer])
-    left = deactivate(model, {layer: scores}, 0.5, images(2))
+    pools = Pools(model, images(2))
+    left = [deactivate(model, {layer: scores}, 0.5, example) for example in (pools, images(2), pools)][-1]
     small = remove_units(model, {layer: scores.argsort()[: len(scores) // 2]}, images(2))
     x = images(5)
     torch.testing.assert_close(left(x), small(x))

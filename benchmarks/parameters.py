@@ -1,0 +1,121 @@
+"""Scores of a language model's parameters, and what becomes of its loss when they are used.
+
+The lowest twentieth of the rows of each feed-forward matrix, or of the neurons of each block, is set to zero, by one
+scoring of the parameters; weights get 8 or 4 bits, calibrated on the same sequences. Other sequences measure the loss
+of a next token, in nats.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.language import read_sequences
+from shapprune import Expansion, ParameterScores, Scheme, deactivate, pool_rows, quantise, score_parameters
+from shapprune.core.tables import read_rows, write_table
+from shapprune.networks.losses import cross_entropies, logits_of
+from shapprune.parameters.hessians import input_hessians
+from shapprune.parameters.quantisation import choose_layers
+from shapprune.parameters.units import Pools
+
+SHARE = 0.05
+_UNSEEN = 16  # sequences that measure
+COLUMNS = ("use", "method", "units", "loss", "agreement", "bytes", "seconds")
+# What a row is ranked by: a function of the first and the second order, both [rows].
+SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "first order, absolute (the paper's code)": lambda first, _: first.abs(),
+    "first order": lambda first, _: first,
+    "paper's sign": lambda first, second: first - second,
+    "paper's sign, absolute": lambda first, second: (first - second).abs(),
+    "corrected sign": lambda first, second: first + second,
+    "second order": lambda _, second: second,
+    "random": lambda first, _: torch.rand(len(first), generator=torch.Generator().manual_seed(0)),
+}
+SCHEMES = [Scheme(method, bits) for bits in (8, 4) for method in ("round", "gptq")]
+
+
+def measure_parameters(model: nn.Module, tokenizer: Any, given: Namespace, out: Path) -> None:
+    """Losses on unseen sequences, a row a use and method; what is in the table is not measured again."""
+    tokens, labels = read_sequences(given.text, "train", tokenizer, given.sequences, given.length)
+    unseen = read_sequences(given.text, "test", tokenizer, _UNSEEN, given.length)
+    rows: list[dict[str, Any]] = [*read_rows(out)]
+    there = {(row["use"], row["method"], row["units"]) for row in rows}
+    intact = torch.empty(0)
+    for (use, method, units), make in _made(model, tokens, labels):
+        if use != "intact" and (use, method, units) in there:
+            continue
+        changed, facts = make()
+        loss, answers = _measured(changed, *unseen)
+        if use == "intact":
+            intact = answers
+            if (use, method, units) in there:
+                continue
+        agreement = float((answers == intact).double().mean())
+        rows.append({"use": use, "method": method, "units": units, "loss": loss, "agreement": agreement, **facts})
+        write_table(out, COLUMNS, rows)
+        print(f"{use}, {method}, {units}: {loss:.4f}, agrees {agreement:.4f}", flush=True)
+
+
+def _made(
+    model: nn.Module, tokens: Tensor, labels: Tensor
+) -> Iterator[tuple[tuple[str, str, str], Callable[[], tuple[nn.Module, dict[str, Any]]]]]:
+    """Use, method and units, and what makes the network and tells of it."""
+    size = sum(each.nbytes for each in model.parameters())
+    yield ("intact", "", ""), lambda: (model, {"bytes": size, "seconds": 0})
+    names = [name for name, each in model.named_parameters() if ".mlp." in name and each.dim() > 1]
+    start = time.perf_counter()
+    scores = score_parameters(model, tokens, labels, Expansion(batch=2), names=names)
+    seconds = round(time.perf_counter() - start)
+    print(f"{sum(each.numel() for each in scores.both.values())} parameters scored in {seconds} s", flush=True)
+    pools = Pools(model, tokens)
+    for method, of in SCORES.items():
+        for units, pooled in (("rows", _rows(model, scores)), ("neurons", _neurons(pools, scores))):
+            ranked = {name: of(*each) for name, each in pooled.items()}
+            example = None if units == "rows" else pools
+            yield (
+                ("deactivated", method, units),
+                lambda ranked=ranked, example=example: (
+                    deactivate(model, ranked, SHARE, example),
+                    {"bytes": size, "seconds": seconds},
+                ),
+            )
+    start = time.perf_counter()
+    hessians = input_hessians(model, tokens, choose_layers(model)[0], batch=2)
+    print(f"calibrated in {time.perf_counter() - start:.0f} s", flush=True)
+    for scheme in SCHEMES:
+        yield ("quantised", scheme.method, f"{scheme.bits} bits"), partial(_quantised, model, scheme, hessians)
+
+
+def _rows(model: nn.Module, scores: ParameterScores) -> dict[str, tuple[Tensor, Tensor]]:
+    first, second = (pool_rows(each, model) for each in (scores.first, scores.second))
+    return {name: (each, second[name]) for name, each in first.items()}
+
+
+def _neurons(pools: Pools, scores: ParameterScores) -> dict[str, tuple[Tensor, Tensor]]:
+    layers = [name.removesuffix(".weight") for name in scores.both if name.endswith("gate_proj.weight")]
+    poolings = {layer: pools.of(layer) for layer in layers}
+    return {layer: (pooling(scores.first), pooling(scores.second)) for layer, pooling in poolings.items()}
+
+
+def _quantised(model: nn.Module, scheme: Scheme, hessians: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Any]]:
+    start = time.perf_counter()
+    small = quantise(model, scheme=scheme, hessians=hessians)
+    return small.model, {"bytes": small.bytes, "seconds": round(time.perf_counter() - start)}
+
+
+@torch.inference_mode()
+def _measured(model: nn.Module, tokens: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    """The mean loss of a next token, and the token that is said to be most likely at each position."""
+    losses, answers = list[Tensor](), list[Tensor]()
+    for some, truth in zip(tokens.split(2), labels.split(2), strict=True):
+        logits = logits_of(model(some))
+        losses.append(cross_entropies(logits, truth).double())
+        answers.append(logits.argmax(-1))
+    return float(torch.cat(losses).mean()), torch.cat(answers)
