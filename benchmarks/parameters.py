@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -45,52 +45,55 @@ def measure_parameters(model: nn.Module, tokenizer: Any, given: Namespace, out: 
     """Losses on unseen sequences, a row a use and method; what is in the table is not measured again."""
     tokens, labels = read_sequences(given.text, "train", tokenizer, given.sequences, given.length)
     unseen = read_sequences(given.text, "test", tokenizer, _UNSEEN, given.length)
-    rows: list[dict[str, Any]] = [*read_rows(out)]
+    size = sum(each.nbytes for each in model.parameters())
+    loss, intact = _measured(model, *unseen)
+    whole = {"use": "intact", "method": "", "units": "", "loss": loss, "agreement": 1.0, "bytes": size, "seconds": 0}
+    rows: list[dict[str, Any]] = [*read_rows(out)] or [whole]
     there = {(row["use"], row["method"], row["units"]) for row in rows}
-    intact = torch.empty(0)
-    for (use, method, units), make in _made(model, tokens, labels):
-        if use != "intact" and (use, method, units) in there:
-            continue
-        changed, facts = make()
+    zeroed = [(method, units) for method in SCORES for units in ("rows", "neurons")]
+    zeroed = [each for each in zeroed if ("deactivated", *each) not in there]
+    schemes = [each for each in SCHEMES if ("quantised", each.method, f"{each.bits} bits") not in there]
+    made = chain(_deactivated(model, tokens, labels, zeroed), _quantised(model, tokens, schemes))
+    for (use, method, units), changed, facts in made:
         loss, answers = _measured(changed, *unseen)
-        if use == "intact":
-            intact = answers
-            if (use, method, units) in there:
-                continue
         agreement = float((answers == intact).double().mean())
-        rows.append({"use": use, "method": method, "units": units, "loss": loss, "agreement": agreement, **facts})
+        found = {"loss": loss, "agreement": agreement, "bytes": size, **facts}
+        rows.append({"use": use, "method": method, "units": units, **found})
         write_table(out, COLUMNS, rows)
         print(f"{use}, {method}, {units}: {loss:.4f}, agrees {agreement:.4f}", flush=True)
 
 
-def _made(
-    model: nn.Module, tokens: Tensor, labels: Tensor
-) -> Iterator[tuple[tuple[str, str, str], Callable[[], tuple[nn.Module, dict[str, Any]]]]]:
-    """Use, method and units, and what makes the network and tells of it."""
-    size = sum(each.nbytes for each in model.parameters())
-    yield ("intact", "", ""), lambda: (model, {"bytes": size, "seconds": 0})
+# Use, method and units; the network; and what is told of it.
+Made = Iterator[tuple[tuple[str, str, str], nn.Module, dict[str, Any]]]
+
+
+def _deactivated(model: nn.Module, tokens: Tensor, labels: Tensor, wanted: list[tuple[str, str]]) -> Made:
+    """Networks with the lowest rows or neurons at zero, by one scoring of all feed-forward matrices."""
+    if not wanted:
+        return
     names = [name for name, each in model.named_parameters() if ".mlp." in name and each.dim() > 1]
     start = time.perf_counter()
     scores = score_parameters(model, tokens, labels, Expansion(batch=2), names=names)
     seconds = round(time.perf_counter() - start)
     print(f"{sum(each.numel() for each in scores.both.values())} parameters scored in {seconds} s", flush=True)
     pools = Pools(model, tokens)
-    for method, of in SCORES.items():
-        for units, pooled in (("rows", _rows(model, scores)), ("neurons", _neurons(pools, scores))):
-            ranked = {name: of(*each) for name, each in pooled.items()}
-            example = None if units == "rows" else pools
-            yield (
-                ("deactivated", method, units),
-                lambda ranked=ranked, example=example: (
-                    deactivate(model, ranked, SHARE, example),
-                    {"bytes": size, "seconds": seconds},
-                ),
-            )
-    start = time.perf_counter()
+    pooled = {"rows": _rows(model, scores), "neurons": _neurons(pools, scores)}
+    for method, units in wanted:
+        ranked = {name: SCORES[method](*each) for name, each in pooled[units].items()}
+        left = deactivate(model, ranked, SHARE, None if units == "rows" else pools)
+        yield ("deactivated", method, units), left, {"seconds": seconds}
+
+
+def _quantised(model: nn.Module, tokens: Tensor, schemes: list[Scheme]) -> Made:
+    """Networks with weights of few bits, whose methods share the Hessians."""
+    if not schemes:
+        return
     hessians = input_hessians(model, tokens, choose_layers(model)[0], batch=2)
-    print(f"calibrated in {time.perf_counter() - start:.0f} s", flush=True)
-    for scheme in SCHEMES:
-        yield ("quantised", scheme.method, f"{scheme.bits} bits"), partial(_quantised, model, scheme, hessians)
+    for scheme in schemes:
+        start = time.perf_counter()
+        small = quantise(model, scheme=scheme, hessians=hessians)
+        facts = {"bytes": small.bytes, "seconds": round(time.perf_counter() - start)}
+        yield ("quantised", scheme.method, f"{scheme.bits} bits"), small.model, facts
 
 
 def _rows(model: nn.Module, scores: ParameterScores) -> dict[str, tuple[Tensor, Tensor]]:
@@ -102,12 +105,6 @@ def _neurons(pools: Pools, scores: ParameterScores) -> dict[str, tuple[Tensor, T
     layers = [name.removesuffix(".weight") for name in scores.both if name.endswith("gate_proj.weight")]
     poolings = {layer: pools.of(layer) for layer in layers}
     return {layer: (pooling(scores.first), pooling(scores.second)) for layer, pooling in poolings.items()}
-
-
-def _quantised(model: nn.Module, scheme: Scheme, hessians: dict[str, Tensor]) -> tuple[nn.Module, dict[str, Any]]:
-    start = time.perf_counter()
-    small = quantise(model, scheme=scheme, hessians=hessians)
-    return small.model, {"bytes": small.bytes, "seconds": round(time.perf_counter() - start)}
 
 
 @torch.inference_mode()

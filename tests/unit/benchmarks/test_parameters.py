@@ -31,6 +31,6 @@ def test_every_use_has_a_row_and_the_table_is_gone_on_with(tmp_path, monkeypatch
     assert len({row["loss"] for row in rows}) == len(rows)
     sizes = {row["units"]: int(row["bytes"]) for row in rows}
     assert sizes["4 bits"] < sizes["8 bits"] < sizes["rows"] == sizes["neurons"]
-    monkeypatch.setattr(parameters, "deactivate", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(parameters, "score_parameters", lambda *_: pytest.fail("scored again"))
     measure_parameters(model, None, given, out)
     assert read_rows(out) == rows
