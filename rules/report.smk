@@ -23,6 +23,8 @@ rule write_headline:
         compress="results/tables/compress.csv",
         budgets="results/tables/budgets.csv",
         retrained="results/tables/retrained.csv",
+        deactivated="results/tables/deactivated.csv",
+        quantised="results/tables/quantised.csv",
         untrained="results/tables/untrained.csv",
         timing="results/tables/timing.csv",
         pruned=[*results("prune_layers"), *results("prune_by_walks")],

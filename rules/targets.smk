@@ -18,6 +18,7 @@ localrules:
     fine_tune_all,
     compress_all,
     budgets_all,
+    parameters_all,
     untrained_all,
     tables_all,
     figures_all,
@@ -84,6 +85,13 @@ rule budgets_all:
         results("fit_budgets"),
         results("retrain_budgets"),
         results("export_budgets"),
+
+
+rule parameters_all:
+    """Networks with deactivated units, and quantised ones."""
+    input:
+        results("deactivate_units"),
+        results("quantise_network"),
 
 
 rule untrained_all:

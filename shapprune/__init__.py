@@ -59,6 +59,13 @@ if TYPE_CHECKING:
     from shapprune.networks.export import export_onnx
     from shapprune.networks.latency import Latency, measure_latency
     from shapprune.networks.storage import load, save
+    from shapprune.parameters.deactivation import deactivate
+    from shapprune.parameters.expansion import Expansion
+    from shapprune.parameters.pooling import pool_rows
+    from shapprune.parameters.quantisation import QuantisedNetwork, Scheme, quantise
+    from shapprune.parameters.quantised_files import load_quantised, save_quantised
+    from shapprune.parameters.scores import ParameterScores, score_parameters
+    from shapprune.parameters.units import pool_units
     from shapprune.pruning.branches import PrunableBranch, prunable_branches, remove_branches
     from shapprune.pruning.choice import choose_for_loss, choose_for_size, choose_units
     from shapprune.pruning.curves import RemovalCurve, auc, removal_curve
@@ -68,41 +75,56 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BranchGame": "shapprune.game.branch_game",
+    "Expansion": "shapprune.parameters.expansion",
     "Latency": "shapprune.networks.latency",
     "LayerGame": "shapprune.game.layer_game",
+    "ParameterScores": "shapprune.parameters.scores",
     "PrunableBranch": "shapprune.pruning.branches",
     "PrunableLayer": "shapprune.graph.prunable",
     "Pruned": "shapprune.pruning.shrink",
+    "QuantisedNetwork": "shapprune.parameters.quantisation",
     "RemovalCurve": "shapprune.pruning.curves",
+    "Scheme": "shapprune.parameters.quantisation",
     "ShapPruneError": "shapprune.core.errors",
     "UnitScores": "shapprune.shapley.scores",
     "auc": "shapprune.pruning.curves",
     "choose_for_loss": "shapprune.pruning.choice",
     "choose_for_size": "shapprune.pruning.choice",
     "choose_units": "shapprune.pruning.choice",
+    "deactivate": "shapprune.parameters.deactivation",
     "export_onnx": "shapprune.networks.export",
     "load": "shapprune.networks.storage",
+    "load_quantised": "shapprune.parameters.quantised_files",
     "measure_latency": "shapprune.networks.latency",
-    "prune": "shapprune.pruning.shrink",
+    "pool_rows": "shapprune.parameters.pooling",
+    "pool_units": "shapprune.parameters.units",
     "prunable_branches": "shapprune.pruning.branches",
     "prunable_layers": "shapprune.graph.prunable",
+    "prune": "shapprune.pruning.shrink",
+    "quantise": "shapprune.parameters.quantisation",
     "removal_curve": "shapprune.pruning.curves",
     "remove_branches": "shapprune.pruning.branches",
     "remove_units": "shapprune.pruning.removal",
     "save": "shapprune.networks.storage",
+    "save_quantised": "shapprune.parameters.quantised_files",
     "score": "shapprune.criteria.scoring",
+    "score_parameters": "shapprune.parameters.scores",
     "tradeoff": "shapprune.pruning.shrink",
 }
 _MODULES = ("gpu", "oracle", "shapley")
 
 __all__ = [
     "BranchGame",
+    "Expansion",
     "Latency",
     "LayerGame",
+    "ParameterScores",
     "PrunableBranch",
     "PrunableLayer",
     "Pruned",
+    "QuantisedNetwork",
     "RemovalCurve",
+    "Scheme",
     "ShapPruneError",
     "UnitScores",
     "__version__",
@@ -110,19 +132,26 @@ __all__ = [
     "choose_for_loss",
     "choose_for_size",
     "choose_units",
+    "deactivate",
     "export_onnx",
     "gpu",
     "load",
+    "load_quantised",
     "measure_latency",
     "oracle",
+    "pool_rows",
+    "pool_units",
     "prunable_branches",
     "prunable_layers",
     "prune",
+    "quantise",
     "removal_curve",
     "remove_branches",
     "remove_units",
     "save",
+    "save_quantised",
     "score",
+    "score_parameters",
     "shapley",
     "tradeoff",
 ]

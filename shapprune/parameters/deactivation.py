@@ -11,11 +11,16 @@ from torch import Tensor, nn
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.parameters.choice import first_names
 from shapprune.parameters.pooling import row_parts
-from shapprune.parameters.units import Pools
+from shapprune.parameters.units import Pools, Scope
 
 
 def deactivate(
-    model: nn.Module, scores: Mapping[str, Tensor], share: float, example: Tensor | None = None
+    model: nn.Module,
+    scores: Mapping[str, Tensor],
+    share: float,
+    example: Tensor | Pools | None = None,
+    *,
+    scope: Scope = "all",
 ) -> nn.Module:
     """Set the lowest share of the rows of every matrix, or of the units of every layer, to zero.
 
@@ -23,22 +28,24 @@ def deactivate(
         model: the network; it is left as it is.
         scores: high = keep; of equal ones the first leave first. Without ``example`` a matrix -> a score for each of
             its rows, [rows], as `shapprune.parameters.pooling.pool_rows` makes them: the row is zeroed, with its bias,
-            and a BatchNorm that follows it is not. With ``example`` a layer -> a score for each of its units, [n]: all
-            parameters that leave with the unit are zeroed, which has the effect of removing it.
+            and a BatchNorm that follows it is not. With ``example`` a layer -> a score for each of its units, [n].
         share: of the rows or units of each, in (0, 1), rounded down.
-        example: images or tokens, [N, ...], that the network can run on.
+        example: images or tokens, [N, ...], that the network can run on; or, where it is done several times, the
+            `shapprune.parameters.units.Pools` of the network.
+        scope: of a unit, which parameters are zeroed: ``all`` that leave with it, which has the effect of removing it,
+            or the ``rows`` that make it in its layer alone.
 
     Returns:
         A copy of the network. A shared weight is zeroed in all its uses.
 
     Raises:
-        ShapPruneError: a share outside (0, 1), no scores, an unknown matrix or layer, not a finite score for each of
-            its rows or units, or units that cannot be followed.
+        ShapPruneError: a share outside (0, 1), another scope, no scores, an unknown matrix or layer, not a finite score
+            for each of its rows or units, or units that cannot be followed.
 
     Examples:
         >>> import torch
         >>> from torch import nn
-        >>> from shapprune.parameters.deactivation import deactivate
+        >>> from shapprune import deactivate
         >>> model = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
         >>> scores = torch.tensor([3.0, 1.0, 4.0, 2.0])
         >>> rows = deactivate(model, {"0.weight": scores}, share=0.5)
@@ -55,10 +62,10 @@ def deactivate(
     if not scores:
         raise ShapPruneError("there are no scores to deactivate by; give those of a matrix or a layer, or more")
     left, matrices = copy.deepcopy(model), first_names(model)
-    pools = None if example is None else Pools(model, example)
+    pools = Pools(model, example) if isinstance(example, Tensor) else example
     for name, values in scores.items():
         if pools is not None:
-            parts = list(pools.of(name).parts)
+            parts = list(pools.of(name, scope=scope).parts)
         elif name in matrices and model.get_parameter(name).dim() > 1:
             parts = row_parts(model, name)
         else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +21,6 @@ _LEAST = 1e-6  # damping, where some is needed and none was asked for
 _SMALL = 1e-6  # what the paper's code adds to a denominator
 
 
-@torch.no_grad()
 def input_hessians(model: nn.Module, inputs: Tensor, layers: Iterable[str], batch: int = 16) -> dict[str, Tensor]:
     """The Hessian of the squared error of each layer's outputs: 2 X'X / n of its n input rows.
 
@@ -49,34 +50,117 @@ def input_hessians(model: nn.Module, inputs: Tensor, layers: Iterable[str], batc
 
     Source: Frantar et al. 2023, section 3.
     """
+    modules, found = _with_rows(model, inputs, layers), dict[str, Tensor]()
+    for some in _groups(modules):
+        found |= _collected(model, inputs, {name: modules[name] for name in some}, batch)
+    return found
+
+
+def hessians_in_turn(
+    model: nn.Module, inputs: Tensor, layers: Iterable[str], batch: int = 16
+) -> Iterator[dict[str, Tensor]]:
+    """The Hessians of `input_hessians`, in the order in which layers run, those of layers that read the same together.
+
+    Between two of them weights of the network may be changed: those that follow are of the network as it is then. Each
+    is a pass up to its layers.
+
+    Args:
+        model: the network.
+        inputs: images or tokens to calibrate with, [N, ...].
+        layers: names of linear layers, or of convolutions of two dimensions and one group. Those that do not run in
+            eval mode are left out.
+        batch: examples that run together.
+
+    Raises:
+        ShapPruneError: as `input_hessians`.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from shapprune.parameters.hessians import hessians_in_turn
+        >>> model = nn.Sequential(nn.Linear(2, 1, bias=False), nn.Linear(1, 1))
+        >>> for found in hessians_in_turn(model, torch.tensor([[1.0, 2.0]]), ["0", "1"]):
+        ...     print(found)
+        ...     _ = model[0].weight.data.fill_(1.0)
+        {'0': tensor([[2., 4.],
+                [4., 8.]], dtype=torch.float64)}
+        {'1': tensor([[18.]], dtype=torch.float64)}
+
+    Source: the set-up of the experiments of Frantar et al. 2023, in which blocks are quantised in turn.
+    """
+    modules = _with_rows(model, inputs, layers)
+    for some, calls in _turns(model, inputs[:2], modules):
+        yield _collected(model, inputs, {name: modules[name] for name in some}, batch, calls)
+
+
+class _EnoughError(Exception):
+    """A pass has come as far as it is wanted to."""
+
+
+def _with_rows(model: nn.Module, inputs: Tensor, layers: Iterable[str]) -> dict[str, nn.Module]:
+    """The layers by their names, which are checked."""
     if len(inputs) == 0:
         raise ShapPruneError("weights are calibrated with 0 examples, 1 or more are needed")
     modules = {name: model.get_submodule(name) for name in layers}
     if wrong := [name for name, module in modules.items() if not has_rows(module)]:
         raise ShapPruneError(f"{wrong[0]!r} is a {type(modules[wrong[0]]).__name__} whose inputs are no rows")
-    device = next((each.device for each in model.parameters()), inputs.device)
-    sums: dict[str, Tensor] = {}
-    counts = dict.fromkeys(modules, 0)
+    return modules
 
-    def collect(name: str) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
-        def add(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-            values = given[0] if given else named["input"]
-            rows = input_rows(module, values).flatten(0, 1).double()  # type: ignore[arg-type]
-            sums[name] = rows.mT @ rows + sums.get(name, 0)
-            counts[name] += len(rows)
 
-        return add
+def _turns(model: nn.Module, inputs: Tensor, modules: Mapping[str, nn.Module]) -> list[tuple[list[str], int]]:
+    """The layers that run, from input to output, those that read the same values together; and how often they run."""
+    calls: list[tuple[str, Tensor]] = []  # the values are held, so that no two have one id
+    _run(model, [inputs], modules, lambda name, values: calls.append((name, values)))
+    names, turns = [name for name, _ in calls], dict[int | str, list[str]]()
+    for name, values in calls:
+        turns.setdefault(id(values) if names.count(name) == 1 else name, []).append(name)
+    return [(list(dict.fromkeys(some)), len(some)) for some in turns.values()]
 
-    for some in _groups(modules):
-        hooks = [modules[name].register_forward_pre_hook(collect(name), with_kwargs=True) for name in some]
-        try:
-            with mode(model, training=False):
-                for part in track(in_batches(inputs.to(device), batch), "batches"):
-                    model(part)
-        finally:
-            for hook in hooks:
-                hook.remove()
+
+def _collected(
+    model: nn.Module, inputs: Tensor, modules: Mapping[str, nn.Module], batch: int, calls: int | None = None
+) -> dict[str, Tensor]:
+    """The Hessians of some layers; passes end after so many calls of these."""
+    sums, counts = dict[str, Tensor](), dict.fromkeys(modules, 0)
+
+    def add(name: str, values: Tensor) -> None:
+        rows = input_rows(modules[name], values).flatten(0, 1).double()  # type: ignore[arg-type]
+        sums[name] = rows.mT @ rows + sums.get(name, 0)
+        counts[name] += len(rows)
+
+    _run(model, in_batches(inputs, batch), modules, add, calls)
     return {name: 2 * total / counts[name] for name, total in sums.items()}
+
+
+@torch.no_grad()
+def _run(
+    model: nn.Module,
+    batches: Sequence[Tensor],
+    modules: Mapping[str, nn.Module],
+    see: Callable[[str, Tensor], None],
+    calls: int | None = None,
+) -> None:
+    """Run a network in eval mode, and see what goes into some of its layers, at most so many calls a batch."""
+    device = next((each.device for each in model.parameters()), batches[0].device)
+    seen = 0
+
+    def hook(name: str, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        nonlocal seen
+        see(name, given[0] if given else named["input"])
+        seen += 1
+        if seen == calls:
+            raise _EnoughError
+
+    hooks = [each.register_forward_pre_hook(partial(hook, name), with_kwargs=True) for name, each in modules.items()]
+    try:
+        with mode(model, training=False):
+            for part in track(batches, "batches"):
+                seen = 0
+                with suppress(_EnoughError):
+                    model(part.to(device))
+    finally:
+        for each in hooks:
+            each.remove()
 
 
 def _groups(modules: dict[str, nn.Module]) -> Iterator[list[str]]:

@@ -15,7 +15,7 @@ from shapprune.core.errors import ShapPruneError, few, unknown
 from shapprune.graph.rows import has_rows
 from shapprune.networks.modes import outside_inference
 from shapprune.parameters.choice import first_names
-from shapprune.parameters.hessians import corrected_hessian, input_hessians
+from shapprune.parameters.hessians import corrected_hessian, hessians_in_turn, input_hessians
 from shapprune.parameters.quantisers import Quantised, gptq, round_to_nearest, scales_of
 
 # `round`: the nearest codes. Others are GPTQ, with: the whole Hessian; its diagonal, as optimal brain damage has it;
@@ -36,6 +36,8 @@ class Scheme:
         damping: share of the mean of a Hessian's diagonal that is added to it, at least 0.
         block: columns whose errors are carried on together, at least 1.
         batch: calibration examples that run together, at least 1.
+        in_turn: whether layers are quantised in the order in which they run, each calibrated with what those before it
+            put out once they are quantised. Else all Hessians are those of the network as it was.
 
     Raises:
         ShapPruneError: a value that is not allowed.
@@ -47,6 +49,7 @@ class Scheme:
     damping: float = 0.01
     block: int = 128
     batch: int = 16
+    in_turn: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -90,12 +93,17 @@ class QuantisedNetwork:
 
 @outside_inference
 def quantise(
-    model: nn.Module, inputs: Tensor | None = None, scheme: Scheme | None = None, layers: Iterable[str] | None = None
+    model: nn.Module,
+    inputs: Tensor | None = None,
+    scheme: Scheme | None = None,
+    layers: Iterable[str] | None = None,
+    *,
+    hessians: Mapping[str, Tensor] | None = None,
 ) -> QuantisedNetwork:
     """Quantise the weights of a network's linear layers and convolutions; biases and all else stay as they are.
 
-    Each row of a weight has a scale, and codes lie around zero. Hessians are those of the network before, with all its
-    weights whole. A warning names layers whose Hessians were not positive definite and were damped more than asked.
+    Each row of a weight has a scale, and codes lie around zero. A warning names layers whose Hessians were not positive
+    definite and were damped more than asked.
 
     Args:
         model: the network; it is left as it is.
@@ -103,21 +111,23 @@ def quantise(
         scheme: how; by default ``Scheme()``, GPTQ with 8 bits.
         layers: names of layers; None for all linear layers and convolutions of two dimensions and one group whose
             weights are shared with nothing.
+        hessians: of `shapprune.parameters.hessians.input_hessians`, in the place of inputs, where several schemes share
+            them. They are of the network as it is, so a scheme ``in_turn`` does not take them.
 
     Raises:
         ShapPruneError: no inputs where some are needed, a layer that is unknown, of another kind, shares its weight or
-            does not run.
+            does not run, or Hessians for a scheme ``in_turn``.
 
     Examples:
         >>> import torch
         >>> from torch import nn
-        >>> from shapprune.parameters.quantisation import Scheme, quantise
+        >>> import shapprune
         >>> _ = torch.manual_seed(0)
         >>> model, images = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 8)), torch.randn(100, 64)
-        >>> small = quantise(model, images, Scheme("gptq", bits=4))
+        >>> small = shapprune.quantise(model, images, shapprune.Scheme("gptq", bits=4))
         >>> small.bytes_before, small.bytes  # 2304 weights of half a byte, 40 biases and 40 scales of four
         (9376, 1472)
-        >>> rounded = quantise(model, scheme=Scheme("round", bits=4))
+        >>> rounded = shapprune.quantise(model, scheme=shapprune.Scheme("round", bits=4))
         >>> error, error_rounded = ((each.model(images) - model(images)).square().mean() for each in (small, rounded))
         >>> bool(error < error_rounded)
         True
@@ -125,30 +135,49 @@ def quantise(
     Source: Frantar et al. 2023 (GPTQ); Algorithm 1 of Chu et al. 2025.
     """
     scheme = scheme or Scheme()
-    chosen, whole = _choose(model, layers)
-    needs_inputs = scheme.method != "round"
-    if needs_inputs and inputs is None:
-        raise ShapPruneError(f"method {scheme.method!r} calibrates with images or tokens; give some, or take 'round'")
-    hessians = input_hessians(model, inputs, chosen, scheme.batch) if needs_inputs and inputs is not None else {}
+    chosen, whole = choose_layers(model, layers)
     small, found, damped = copy.deepcopy(model), dict[str, Quantised](), list[str]()
+    for turn in _turns(small, inputs, scheme, chosen, hessians):
+        for name, hessian in turn.items():
+            parameter = small.get_parameter(weight_of(name))
+            found[weight_of(name)] = each = _quantise(parameter, hessian, scheme)
+            if each.damping > scheme.damping:
+                damped.append(f"{name} by {each.damping:g}")
+            with torch.no_grad():
+                parameter.copy_(each.weight(parameter.dtype))
     for name in chosen:
-        if needs_inputs and name not in hessians:
+        if weight_of(name) not in found:
             if layers is not None:
                 raise ShapPruneError(f"layer {name!r} does not run by itself, so there is nothing to calibrate with")
             whole[name] = "it does not run by itself"
-            continue
-        parameter = small.get_parameter(_weight(name))
-        found[_weight(name)] = each = _quantise(parameter, hessians.get(name), scheme)
-        if each.damping > scheme.damping:
-            damped.append(f"{name} by {each.damping:g}")
-        with torch.no_grad():
-            parameter.copy_(each.weight(parameter.dtype))
     if damped:
         warnings.warn(
             f"Hessians that were not positive definite were damped, of the mean of their diagonals: {few(damped)}",
             stacklevel=3,
         )
-    return QuantisedNetwork(small, found, whole)
+    in_order = {weight: found[weight] for weight in map(weight_of, chosen) if weight in found}
+    return QuantisedNetwork(small, in_order, whole)
+
+
+def _turns(
+    model: nn.Module,
+    inputs: Tensor | None,
+    scheme: Scheme,
+    layers: list[str],
+    hessians: Mapping[str, Tensor] | None,
+) -> Iterable[Mapping[str, Tensor | None]]:
+    """The layers that are quantised side by side, and their Hessians, turn by turn."""
+    if scheme.method == "round":
+        return [dict.fromkeys(layers)]
+    if hessians is not None:
+        if scheme.in_turn:
+            raise ShapPruneError("Hessians that are known do not fit a scheme in turn, which makes them layer by layer")
+        return [{name: hessians[name] for name in layers if name in hessians}]
+    if inputs is None:
+        raise ShapPruneError(f"method {scheme.method!r} calibrates with images or tokens; give some, or take 'round'")
+    if scheme.in_turn:
+        return hessians_in_turn(model, inputs, layers, scheme.batch)
+    return [input_hessians(model, inputs, layers, scheme.batch)]
 
 
 def own_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -168,19 +197,28 @@ def _quantise(weight: Tensor, hessian: Tensor | None, scheme: Scheme) -> Quantis
     return gptq(weight, hessian, scheme.bits, damping=scheme.damping, block=scheme.block)
 
 
-def _weight(layer: str) -> str:
+def weight_of(layer: str) -> str:
+    """The name of a layer's weight."""
     return f"{layer}.weight" if layer else "weight"
 
 
-def _choose(model: nn.Module, layers: Iterable[str] | None) -> tuple[list[str], dict[str, str]]:
-    """The layers that are quantised, and those that are not, with the reason."""
+def choose_layers(model: nn.Module, layers: Iterable[str] | None = None) -> tuple[list[str], dict[str, str]]:
+    """The layers that `quantise` quantises, and the other linear layers and convolutions, with the reason.
+
+    Args:
+        model: the network.
+        layers: as for `quantise`; there are no others where they are given.
+
+    Raises:
+        ShapPruneError: as `quantise`.
+    """
     modules, first = dict(model.named_modules()), first_names(model)
     uses = list(first.values())
     reasons = {}
     for name, module in modules.items():
         if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
             reasons[name] = "" if has_rows(module) else "its inputs are no rows that its own weights multiply"
-            if has_rows(module) and uses.count(first[_weight(name)]) > 1:
+            if has_rows(module) and uses.count(first[weight_of(name)]) > 1:
                 reasons[name] = "its weight is shared"
     if layers is None:
         chosen = [name for name, reason in reasons.items() if not reason]

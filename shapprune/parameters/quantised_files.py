@@ -19,7 +19,7 @@ _CODES, _SCALES = ".codes", ".scales"
 _WRITER = "shapprune.parameters.quantised_files.save_quantised"
 
 
-def save_quantised(network: QuantisedNetwork, path: str | Path, **facts: Any) -> None:
+def save_quantised(network: QuantisedNetwork, path: str | Path, /, **facts: Any) -> None:
     """Write a quantised network as safetensors, and a manifest beside it as ``.json``.
 
     Of a weight there are ``NAME.codes``, int8 or two codes of 4 bits a byte, and ``NAME.scales``, float32; all other

@@ -54,8 +54,8 @@ def test_the_small_study_has_every_experiment():
     checked = study.validate(small)
     assert checked["estimators"]["compared"]
     assert checked["low_data"]["criteria"]
-    assert all(checked[section]["criteria"] for section in ("fine_tune", "untrained", "compress"))
-    assert checked["budgets"]["methods"]
+    assert all(checked[section]["criteria"] for section in ("fine_tune", "untrained", "compress", "deactivation"))
+    assert all(checked[section]["methods"] for section in ("budgets", "quantisation"))
     assert checked["budgets"]["onnx"]
     assert checked["tracking"] == "off"
     assert {network["data"] for network in checked["networks"].values()} == {"digits"}  # which needs no download

@@ -31,6 +31,12 @@ SMALL = {
     },
     "scoring": {"trials": 1},
     "budgets": {"methods": {"taylor": {}}, "sizes": [0.5], "trials": 1, "train": {"epochs": 2}, "teacher": 0.9},
+    "deactivation": {"criteria": ["taylor"], "shares": [0.07], "scope": "rows"},
+    "quantisation": {
+        "methods": {"obd": {}, "ours": {"method": "shapley-diagonal", "in_turn": True}},
+        "bits": [4],
+        "trials": 1,
+    },
     "low_data": {"ratios": [0.07], "trials": 1, "skip": ["conv1", "fc1"], "scored_on": "test"},
 }
 

@@ -18,10 +18,14 @@ from jsonschema import Draft202012Validator
 from shapprune.core.paths import REPOSITORY as ROOT
 from shapprune.data.texts import TOKENIZERS
 from shapprune.networks.augment import AUGMENTATIONS
+from shapprune.parameters.quantisation import METHODS, Scheme
+from shapprune.parameters.quantisers import BITS
+from shapprune.parameters.units import SCOPES
 from shapprune.pruning.budget import MEASURES
 from shapprune.pruning.maker import ALLOCATIONS, How
 from shapprune.pruning.repair import REPAIRS
 from shapprune.pruning.target import Target
+from shapprune.workflow.stages import quantisation
 from shapprune.workflow.study.schema import resolve, schema
 
 
@@ -137,6 +141,11 @@ def test_repairs_and_targets_are_those_of_the_library():
     assert all(method[name]["default"] == getattr(How(), name) for name in ("aggregate", "allocation", "repair"))
     assert set(found["budgets.measure"]["enum"]) == set(MEASURES)  # milliseconds are those of one machine
     assert method.keys() - {"distil", "augment"} <= {field.name for field in fields(How)}
+    assert found["deactivation.scope"]["enum"] == list(SCOPES)
+    assert (quantisation.METHODS, quantisation.BITS) == (METHODS, BITS)
+    for name in ("in_turn", "damping"):
+        assert found[f"quantisation.methods.NAME.{name}"]["default"] == getattr(Scheme(), name)
+    assert found["quantisation.betas"]["default"] == [Scheme().beta]
     sizes = set(found["compress.sizes.NAME"]["properties"]) - {"networks", "skip"}
     assert sizes <= {field.name for field in fields(Target)}
 

@@ -11,7 +11,7 @@ from tests.study import STUDY, Workflow, same_files
 
 WITHOUT_TABLES = (
     *("train_all", "score_all", "oracle_all", "estimators_all", "curves_all", "prune_all"),
-    *("fine_tune_all", "compress_all", "budgets_all", "untrained_all"),
+    *("fine_tune_all", "compress_all", "budgets_all", "parameters_all", "untrained_all"),
 )
 
 
@@ -33,7 +33,7 @@ def test_a_fresh_folder_with_the_store_computes_nothing(finished, tmp_path, monk
     said = restored(dry)
     assert said.keys() == {
         *("Training", "Scoring", "Valuing", "Comparing", "Testing", "Measuring", "Pruning", "Evaluating"),
-        *("Fine-tuning", "Compressing", "Fitting", "Exporting"),
+        *("Fine-tuning", "Compressing", "Fitting", "Exporting", "Deactivating", "Quantising"),
     }
     assert all(some == all_tasks for each in said.values() for some, all_tasks in each)
     with monkeypatch.context() as poisoned:
@@ -48,7 +48,8 @@ def test_a_fresh_folder_with_the_store_computes_nothing(finished, tmp_path, monk
     tables = ("networks", "training", "scores", "curves", "auc", "oracle", "estimators", "low_data")
     assert same_files(before, after, "*/seed*/budgets/**/trial*") == 2 * 2 * 2  # of two methods in two trials
     assert same_files(before, after, "*/seed*/onnx/**/trial*") == 2 * 2 * 2
-    for table in (*tables, "fine_tune", "untrained", "compress", "budgets"):
+    assert same_files(before, after, "*/seed*/quantised/**/trial*") == 2 * 9  # two files of each
+    for table in (*tables, "fine_tune", "untrained", "compress", "budgets", "deactivated", "quantised"):
         assert same_files(before, after, f"tables/{table}.csv") == 1
 
 

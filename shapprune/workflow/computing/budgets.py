@@ -6,25 +6,17 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
 from shapprune.core.progress import track
 from shapprune.data.prepared import draw_images, splits, tensors
 from shapprune.gpu.device import machine_facts
-from shapprune.networks.batches import in_batches
-from shapprune.networks.losses import hits, logits_of, mean_loss
 from shapprune.networks.storage import save
 from shapprune.pruning.budget import Budget
 from shapprune.pruning.damage import Damage
-from shapprune.pruning.divergence import agree, answers, counted_answers
 from shapprune.pruning.maker import How
 from shapprune.pruning.shrink import Pruned, Shrinker
+from shapprune.workflow.computing.comparison import Comparison
 from shapprune.workflow.computing.run import Run
 from shapprune.workflow.store.work import Work
-
-_BATCH = 50  # test images at a time
 
 
 def keep_fitted(run: Run, work: Work) -> None:
@@ -40,8 +32,8 @@ def keep_fitted(run: Run, work: Work) -> None:
     training, _ = splits(len(run.image_set.train_labels), len(run.validation))
 
     @lru_cache(maxsize=1)
-    def test(trial: int, images: int | str) -> _Test:
-        return _Test(run, run.test_places(images, trial))
+    def test(trial: int, images: int | str) -> Comparison:
+        return Comparison(run, run.test_places(images, trial))
 
     trials = dict.fromkeys(task["parts"]["trial"] for task in work.missing.values())
     for trial in track(list(trials), "trials"):
@@ -109,35 +101,3 @@ def _facts(pruned: Pruned) -> dict[str, Any]:
         "distil_rate": rate,
         "seconds": round(pruned.seconds, 6),
     }
-
-
-class _Test:
-    """Test images, and what the whole network says of them.
-
-    Args:
-        run: the network.
-        places: of the test images.
-    """
-
-    def __init__(self, run: Run, places: np.ndarray):
-        self._images, self._labels = tensors(run.image_set, "test", places)
-        self._whole = self._outputs(run.model)
-        self._compared = answers(counted_answers(run.model, self._images, self._whole), len(self._images))
-
-    def measure(self, small: nn.Module) -> dict[str, float]:
-        """How good a smaller network is, and on which share of the images it says what the whole one says."""
-        outputs = self._outputs(small)
-        return {
-            "test_agreement": float(agree(self._compared, answers(outputs, len(self._images))).mean()),
-            "loss": float(mean_loss(outputs.double(), self._labels)),
-            "accuracy": self._accuracy(outputs),
-            "intact_accuracy": self._accuracy(self._whole),
-        }
-
-    @torch.inference_mode()
-    def _outputs(self, network: nn.Module) -> Tensor:
-        device = next(network.parameters()).device
-        return torch.cat([logits_of(network(some.to(device))).cpu() for some in in_batches(self._images, _BATCH)])
-
-    def _accuracy(self, outputs: Tensor) -> float:
-        return float(hits(outputs, self._labels).double().mean())

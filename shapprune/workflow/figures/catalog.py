@@ -92,6 +92,12 @@ FIGURES: Mapping[str, Row] = {row.name: row for row in (
         "Budgets", "Against the MACs", caption="budgets", rule="budgets", styles="methods"),
     Row("retrained", "retrained:retrained_methods", ("retrained",), "retrained",
         "Budgets", "Trained on", caption="retrained", rule="retrained", styles="methods"),
+    Row("deactivated_loss", "deactivated:deactivated_shares", ("deactivated",), "deactivated",
+        "Deactivation", "Against the units at zero", caption="deactivated", rule="deactivated", measure="loss"),
+    Row("deactivated_accuracy", "deactivated:deactivated_shares", ("deactivated",), "deactivated",
+        "Deactivation", "Against the units at zero", caption="deactivated", rule="deactivated", measure="accuracy"),
+    Row("quantised", "quantised:quantised_methods", ("quantised",), "quantised",
+        "Quantisation", "Methods", caption="quantised", rule="quantised", styles=""),
     Row("untrained", "untrained:untrained_steps", ("untrained",), "untrained",
         "Untrained", "Step by step", caption="untrained", rule="untrained", facts=("layers", "classes")),
 )}

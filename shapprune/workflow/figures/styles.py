@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -115,6 +116,11 @@ def criterion_styles(criteria: Mapping[str, Mapping[str, Any]]) -> dict[tuple[st
     for name, dashes, marker in _TRUTHS:
         styles.setdefault((name, "mean"), Style(name, len(styles), True, "black", dashes, marker))
     return styles
+
+
+def quantised_label(method: str, beta: float) -> str:
+    """What a method of quantisation is called with one of its betas; NaN where it has none."""
+    return method if math.isnan(beta) else f"{method}, beta {beta:g}"
 
 
 def _look(shapley: bool, hue: int, member: int) -> dict[str, Any]:

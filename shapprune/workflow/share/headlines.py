@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from shapprune.core.files import read_json
+from shapprune.workflow.figures.styles import quantised_label
 
 _DIGITS = 4
 _CRITERION = ["criterion", "aggregate"]
@@ -56,6 +57,17 @@ def _by_method(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(criterion=table["method"], aggregate="")
 
 
+def _largest_share(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["share"] == table["share"].max()]
+
+
+def _fewest_bits(table: pd.DataFrame) -> pd.DataFrame:
+    """What is compared are methods with each of their betas."""
+    fewest = table[table["bits"] == table["bits"].min()]
+    names = [quantised_label(*each) for each in zip(fewest["method"], fewest["beta"], strict=True)]
+    return fewest.assign(criterion=names, aggregate="")
+
+
 PROTOCOLS = (
     Protocol("auc", lambda table: table[table["layer"] == "all"], measure="auc_loss"),
     Protocol("low_data", _last_step, ("ratio",)),
@@ -63,6 +75,8 @@ PROTOCOLS = (
     Protocol("compress", lambda table: table, ("target",)),
     Protocol("budgets", _by_method, ("measure", "budget", "images")),
     Protocol("retrained", _by_method, ("measure", "budget", "images")),
+    Protocol("deactivated", _largest_share, ("share",)),
+    Protocol("quantised", _fewest_bits, ("bits",)),
     Protocol("untrained", _last_step),
 )
 

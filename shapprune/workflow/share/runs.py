@@ -22,7 +22,7 @@ from shapprune.workflow.share.logged_run import (
     tags_of,
     values_of,
 )
-from shapprune.workflow.share.smaller_networks import budget_run, compressed_run, retrained_run
+from shapprune.workflow.share.smaller_networks import budget_run, compressed_run, quantised_run, retrained_run
 from shapprune.workflow.stages.stage import game_options, method_of
 from shapprune.workflow.store.keys import digest
 from shapprune.workflow.store.store import Store
@@ -41,6 +41,10 @@ _CURVES = (
     (
         *("fine_tune", "/ratio{ratio}/images_{images}", None),
         {f"fine_tune_{column}": column for column in ("loss", "accuracy", "epochs")},
+    ),
+    (
+        *("deactivated", "/share{share}", None),
+        {f"deactivated_{column}": column for column in ("loss", "accuracy", "test_agreement")},
     ),
 )
 
@@ -170,6 +174,7 @@ OF_A_RESULT: dict[str, Callable[[Path, Mapping[str, Any], Store], LoggedRun]] = 
     "compressed": compressed_run,
     "budget": budget_run,
     "retrained": retrained_run,
+    "quantised": quantised_run,
 }
 # Kind -> how runs are made of one table: of the configuration, its manifest's path, and what that tells.
 OF_A_TABLE: dict[str, Callable[[Mapping[str, Any], Path, Mapping[str, Any]], Iterator[LoggedRun]]] = {

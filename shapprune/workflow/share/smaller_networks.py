@@ -1,4 +1,4 @@
-"""The runs that a tracker logs of smaller networks: compressed ones, those that fit a budget, and these trained on."""
+"""The runs that a tracker logs of smaller networks: compressed, fitted to a budget, then trained on, or quantised."""
 
 from __future__ import annotations
 
@@ -51,6 +51,22 @@ def retrained_run(path: Path, facts: Mapping[str, Any], store: Store) -> LoggedR
         *("retrained", run_name(facts, f"{_network(facts)}/retrained"), facts["task"]["key"], path.stat().st_mtime),
         params={**given, **{name: facts[name] for name in _OF_A_BUDGET}},
         metrics=[*values_of(facts, (*_TRAINED, "intact_accuracy", "seconds")), *epoch_points(facts["history"])],
+        tags=tags_of(facts) | record_of(facts, store),
+        seconds=facts["seconds"],
+    )
+
+
+def quantised_run(path: Path, facts: Mapping[str, Any], store: Store) -> LoggedRun:
+    """The run of a network with weights of few bits."""
+    beta = "" if facts["beta"] is None else f"/beta{facts['beta']:.12g}"
+    what = f"{facts['method']}/bits{facts['bits']}{beta}/trial{facts['trial']}"
+    measured = ("loss", "accuracy", "test_agreement", "intact_loss", "intact_accuracy")
+    return LoggedRun(
+        *("quantised", run_name(facts, what), facts["task"]["key"], path.stat().st_mtime),
+        params={**{name: facts[name] for name in ("net", "seed")}, **facts["task"]["parts"], "name": facts["method"]},
+        metrics=values_of(
+            facts, ("bytes", "intact_bytes", "proxy_loss", "damping", *measured, "seconds", "peak_memory_mb")
+        ),
         tags=tags_of(facts) | record_of(facts, store),
         seconds=facts["seconds"],
     )

@@ -80,6 +80,8 @@ def _question(protocol: str, setting: Mapping[str, str]) -> str:
         "compress": f"compressed to {setting.get('target')}, retrained",
         "budgets": f"{_budget(setting)}, {images} unlabelled images",
         "retrained": f"{_budget(setting)}, {images} unlabelled images, trained on",
+        "deactivated": f"{100 * float(setting.get('share', 0)):g}% of the units at zero, nothing retrained",
+        "quantised": f"weights of {setting.get('bits')} bits, nothing retrained",
         "untrained": "harmful units leave random weights",
     }[protocol]
 

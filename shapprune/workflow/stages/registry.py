@@ -6,9 +6,11 @@ from shapprune.workflow.stages.budgets import ExportBudgets, FitBudgets, Retrain
 from shapprune.workflow.stages.coalitions import SearchOracle, TabulateCoalitions
 from shapprune.workflow.stages.compress import CompressNetwork
 from shapprune.workflow.stages.curves import MeasureCurves
+from shapprune.workflow.stages.deactivation import DeactivateUnits
 from shapprune.workflow.stages.estimators import StudyEstimators
 from shapprune.workflow.stages.fine_tune import FineTunePruned
 from shapprune.workflow.stages.low_data import EvaluatePruned, PruneByWalks, PruneLayers, Steps
+from shapprune.workflow.stages.quantisation import QuantiseNetwork
 from shapprune.workflow.stages.scores import ScoreLayer, ScoreLayers
 from shapprune.workflow.stages.stage import Stage, Table
 from shapprune.workflow.stages.train import TrainNetwork
@@ -32,6 +34,8 @@ STAGES: tuple[type[Stage], ...] = (
     FitBudgets,
     RetrainBudgets,
     ExportBudgets,
+    DeactivateUnits,
+    QuantiseNetwork,
 )
 
 # The sections of the configuration that fit the networks and criteria of one study.

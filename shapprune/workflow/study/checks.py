@@ -20,6 +20,7 @@ from shapprune.networks.tables import ARCHITECTURES, layer_table, part_table
 from shapprune.workflow.stages.inputs import text_files, text_info
 from shapprune.workflow.stages.layers import has_tokens, info_of, infos, known_layers, removable
 from shapprune.workflow.study.criteria_checks import check_criteria, check_estimators, check_methods, check_payoff
+from shapprune.workflow.study.parameter_checks import check_deactivation, check_quantisation
 from shapprune.workflow.study.schema import Problem
 
 _FEWEST = 100  # MACs or parameters; a smaller number was meant as percent, or as a share
@@ -144,7 +145,7 @@ def _check_low_data(config: Mapping[str, Any]) -> Iterator[Problem]:
         for layer in low_data["skip"]:
             if layer not in layers:
                 yield "low_data.skip", f"{layer!r} is a studied layer of no network{suggestion(layer, layers)}"
-    for name in ("low_data", "untrained", "compress"):
+    for name in ("low_data", "untrained", "compress", "deactivation"):
         yield from _check_names(f"{name}.criteria", config[name].get("criteria", []), config["criteria"], "criteria")
 
 
@@ -253,4 +254,5 @@ def _check_tokens(config: Mapping[str, Any]) -> Iterator[Problem]:
 CHECKS = (
     *(_check_datasets, _check_tokens, _check_networks, _check_counts, check_criteria, check_estimators, check_payoff),
     *(_check_low_data, _check_fine_tune, _check_untrained, _check_compress, _check_budgets, check_methods),
+    *(check_deactivation, check_quantisation),
 )

@@ -103,6 +103,8 @@ def validate(config: Mapping[str, Any]) -> dict[str, Any]:
     for name, settings in full["budgets"]["methods"].items():
         criterion = settings.setdefault("criterion", name)
         settings["options"] = check_options(criterion, settings["options"])
+    for name, settings in full["quantisation"]["methods"].items():
+        settings.setdefault("method", name)
     full["low_data"].setdefault("criteria", list(full["criteria"]))
     for key in ("ratios", "trials"):
         full["fine_tune"].setdefault(key, full["low_data"][key])

@@ -16,7 +16,8 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
 
     Mappings are merged; other values are replaced. Mappings whose keys are the user's own names (`FREE_MAPS`) are
     replaced too: a study has its own networks, datasets and criteria. The sections in `OPTIONAL` belong to certain
-    networks and criteria, so a study that replaces these does not inherit them.
+    networks and criteria, so a study that replaces these does not inherit them; nor the choice of criteria of
+    ``low_data``, if it has criteria of its own.
 
     With ``scale: reduced`` the section ``reduced`` is laid over all of it, all mappings key by key, and the name of the
     study says so. What is empty there (null) is left out of the study, for instance a network.
@@ -26,6 +27,8 @@ def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]
     """
     if {"networks", "criteria"} & overlay.keys():
         base = {key: value for key, value in base.items() if key not in OPTIONAL}
+    if "criteria" in overlay and isinstance(base.get("low_data"), Mapping):
+        base = {**base, "low_data": {key: value for key, value in base["low_data"].items() if key != "criteria"}}
     merged = _merge(base, overlay, FREE_MAPS)
     reduced = merged.pop("reduced", {})
     if merged.get("scale") != "reduced":

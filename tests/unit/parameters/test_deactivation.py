@@ -11,6 +11,7 @@ from torch import nn
 from shapprune import ShapPruneError, remove_units
 from shapprune.networks.losses import logits_of
 from shapprune.parameters.deactivation import deactivate
+from shapprune.parameters.units import Pools
 from tests.toys import ConvNetwork, images, randomise
 from tests.unit.transformers import CASES, build
 
@@ -42,11 +43,25 @@ def test_a_share_is_rounded_down_and_ties_leave_by_index():
 def test_deactivated_units_are_as_if_removed(layer):
     model = randomise(ConvNetwork()).eval()
     scores = scores_of({"features.0": 4, "features.4": 6, "fc": 8}[layer])
-    left = deactivate(model, {layer: scores}, 0.5, images(2))
+    pools = Pools(model, images(2))
+    left = [deactivate(model, {layer: scores}, 0.5, example) for example in (pools, images(2), pools)][-1]
     small = remove_units(model, {layer: scores.argsort()[: len(scores) // 2]}, images(2))
     x = images(5)
     torch.testing.assert_close(left(x), small(x))
     assert not torch.allclose(left(x), model(x))
+
+
+def test_rows_of_units_are_those_of_their_layer_alone():
+    model, scores = randomise(ConvNetwork()).eval(), scores_of(6)
+    units = deactivate(model, {"features.4": scores}, 0.5, images(2), scope="rows").state_dict()
+    rows = deactivate(model, {"features.4.weight": scores}, 0.5).state_dict()
+    assert all(torch.equal(each, rows[name]) for name, each in units.items())
+    case = CASES["gpt2"]
+    model, layer = build(case), case.heads[0]
+    left = deactivate(model, {layer: scores_of(case.groups)}, 0.5, case.inputs, scope="rows").state_dict()
+    changed = [name for name, each in model.state_dict().items() if not torch.equal(each, left[name])]
+    assert changed
+    assert all(name.startswith(f"{layer}.c_attn.") for name in changed)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "torchvision vit"])
@@ -82,6 +97,7 @@ def test_a_shared_weight_stays_shared():
         ({"fc": torch.zeros(8)}, {"share": 0.5}, "unknown matrix 'fc'; allowed: fc.weight, "),
         ({"fc.bias": torch.zeros(8)}, {"share": 0.5}, "unknown matrix 'fc.bias'"),
         ({"fcc": torch.zeros(8)}, {"share": 0.5, "example": images(2)}, "unknown layer 'fcc'; did you mean 'fc'?"),
+        ({"fc": torch.zeros(8)}, {"share": 0.5, "example": images(2), "scope": "row"}, "unknown scope 'row'"),
     ],
 )
 def test_what_cannot_be_deactivated_is_refused(scores, options, message):

@@ -8,7 +8,7 @@ from torch import nn
 
 from shapprune import ShapPruneError
 from shapprune.parameters import hessians as module
-from shapprune.parameters.hessians import corrected_hessian, input_hessians, inverse_root
+from shapprune.parameters.hessians import corrected_hessian, hessians_in_turn, input_hessians, inverse_root
 from shapprune.parameters.quantisers import gptq, round_to_nearest
 from tests.toys import images
 from tests.unit.parameters.cases import LAYERS, drawn, network
@@ -42,6 +42,39 @@ def test_inputs_that_are_given_by_name_or_twice_count():
     x = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
     rows = torch.cat([x, 2 * x]).double()
     torch.testing.assert_close(input_hessians(Twice(), x, ["fc"])["fc"], 2 * rows.T @ rows / 10)
+
+
+class Parallel(nn.Module):
+    """Two layers that read the same, then one that runs twice, then one that is not asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other, self.twice, self.last = (nn.Linear(2, 2, bias=False) for _ in range(4))
+        self.lasts = 0
+
+    def forward(self, x):
+        between = self.one(x) + self.other(x)
+        between = self.twice(between) + self.twice(2 * between)
+        self.lasts += 1
+        return self.last(between)
+
+
+def test_hessians_in_turn_are_those_of_the_network_as_it_is_by_then():
+    model, x = Parallel(), torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+    turns = hessians_in_turn(model, x, ["twice", "other", "one"], batch=3)
+    found = next(turns)
+    assert list(found) == ["one", "other"]
+    torch.testing.assert_close(found["one"], 2 * x.double().T @ x.double() / 6)
+    assert torch.equal(found["one"], found["other"])
+    assert model.lasts == 1  # the pass that finds the order; others end where their layers have run
+    with torch.no_grad():
+        model.one.weight.copy_(torch.eye(2))
+        model.other.weight.zero_()
+    rows = torch.cat([x, 2 * x]).double()
+    torch.testing.assert_close(next(turns)["twice"], 2 * rows.T @ rows / 12)
+    assert next(turns, None) is None
+    assert not model.one._forward_pre_hooks
+    assert model.training
 
 
 def test_what_is_not_positive_definite_is_damped_and_says_how_much():

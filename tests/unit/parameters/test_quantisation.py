@@ -59,6 +59,31 @@ def test_gptq_loses_less_than_rounding():
     assert eight < 0.05 * off["round"]
 
 
+def test_in_turn_a_layer_is_calibrated_with_what_quantised_layers_put_out():
+    model, x = network(), images(30)
+    small = quantise(model, x, Scheme("gptq", 4, in_turn=True))
+    half = copy.deepcopy(model)  # all but the last layer as they are in the quantised network
+    for name in LAYERS[:-1]:
+        half.get_submodule(name).load_state_dict(small.model.get_submodule(name).state_dict())
+    expected = gptq(model.output.weight, input_hessians(half, x, ["output"])["output"], 4)
+    assert torch.equal(small.weights["output.weight"].codes, expected.codes)
+    at_once = quantise(model, x, Scheme("gptq", 4))
+    assert list(small.weights) == list(at_once.weights)
+    assert torch.equal(small.weights["features.0.weight"].codes, at_once.weights["features.0.weight"].codes)
+    assert not torch.equal(small.weights["output.weight"].codes, at_once.weights["output.weight"].codes)
+    rounded = quantise(model, scheme=Scheme("round", 4, in_turn=True))
+    assert torch.equal(rounded.model(x), quantise(model, scheme=Scheme("round", 4)).model(x))
+
+
+def test_schemes_share_hessians():
+    model, x = network(), images(30)
+    hessians = input_hessians(model, x, LAYERS)
+    for method in ("gptq", "shapley"):
+        small = quantise(model, scheme=Scheme(method, 4, beta=0.1), hessians=hessians)
+        expected = quantise(model, x, Scheme(method, 4, beta=0.1))
+        assert all(torch.equal(small.weights[name].codes, each.codes) for name, each in expected.weights.items())
+
+
 @pytest.mark.parametrize(("bits", "length"), [(4, 0.5), (8, 1)])
 def test_sizes_and_files(bits, length, tmp_path):
     model, path = network(), tmp_path / "small.safetensors"
@@ -100,6 +125,7 @@ def test_shared_weights_and_layers_that_do_not_run_stay_whole(tmp_path):
     small = quantise(model, tokens)
     assert list(small.weights) == ["fc.weight"]
     assert small.whole == {"output": "its weight is shared", "unused": "it does not run by itself"}
+    assert quantise(model, tokens, Scheme(in_turn=True)).whole == small.whole
     assert small.bytes_before == 4 * (30 + 42 + 6)
     assert small.model.output.weight is small.model.table.weight
     save_quantised(small, tmp_path / "a")
@@ -124,6 +150,7 @@ def test_layers_of_a_language_model():
     model = build(case)
     small = quantise(model, case.inputs, Scheme("gptq", 8))
     assert len(small.weights) == 2 * 7 + 1
+    assert len(quantise(model, case.inputs, Scheme("gptq", 8, in_turn=True)).weights) == len(small.weights)
     with torch.no_grad():
         off = (small.model(case.inputs).logits - model(case.inputs).logits).abs().max()
     assert 0 < off < 0.3
@@ -138,6 +165,7 @@ def test_layers_of_a_language_model():
         (lambda: Scheme(damping=-1), "damping -1, block 128 and batch 16 must be at least 0, 1 and 1"),
         (lambda: quantise(network()), "method 'gptq' calibrates with images or tokens"),
         (lambda: quantise(network(), images(0)), "calibrated with 0 examples"),
+        (lambda: quantise(network(), scheme=Scheme(in_turn=True), hessians={}), "do not fit a scheme in turn"),
         (lambda: quantise(network(), images(3), layers=["fx"]), "unknown layer 'fx'; allowed: fc, features.0"),
         (lambda: quantise(nn.ReLU(), images(3)), "ReLU has no layers whose weights can be quantised"),
     ],

@@ -106,6 +106,18 @@ def tables(criteria, layers, seeds, trials):
         {**row, "loss_before": 1.0, "accuracy_before": row["accuracy"], "accuracy": 0.8 + 0.1 * random.random()}
         for row in budgets
     ]
+    deactivated = [
+        {**run, "share": share, "deactivated": 1, "units": sum(units.values()), "loss": 0.3 + share + random.random()}
+        | {"accuracy": random.random(), "intact_loss": 0.3, "intact_accuracy": 0.9}
+        for run in runs
+        for share in ((0.05, 0.1, 0.3) if layers > 1 else (0.3,))
+    ]
+    quantised = [
+        {"net": "net", "seed": seed, "method": method, "bits": bits, "beta": beta, "trial": trial, "intact_loss": 0.3}
+        | {"loss": 0.3 + random.random(), "accuracy": random.random(), "intact_accuracy": 0.9}
+        for seed, trial, bits in product(range(seeds), range(trials), (4, 8)[: layers or 1])
+        for method, beta in [("round", np.nan), *(("a-method", beta) for beta in (0.1, 0.5)[:layers])]
+    ]
     exact = [run | {"criterion": "exact Shapley", "aggregate": "mean"} for run in runs[:: len(orders) * trials]]
     oracle = [
         {
@@ -146,6 +158,8 @@ def tables(criteria, layers, seeds, trials):
         "compress": compress,
         "budgets": budgets,
         "retrained": retrained,
+        "deactivated": deactivated,
+        "quantised": quantised,
         "oracle": oracle,
         "estimators": estimators,
         "training": training,

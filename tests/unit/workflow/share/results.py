@@ -29,6 +29,8 @@ CONFIG = {
     "fine_tune": {"criteria": ["random"], "images": [0, 50]},
     "untrained": {"criteria": ["shapley"], "networks": {"fresh": {"architecture": "mlp", "data": "digits"}}},
     "compress": {"criteria": ["random"], "sizes": {"half": {"ratio": 0.5}}, "train": {"epochs": 2}},
+    "deactivation": {"criteria": ["random"], "shares": [0.5]},
+    "quantisation": {"methods": {"ours": {"method": "shapley"}}, "bits": [4], "trials": 1},
     "budgets": {
         "methods": {"lean": {"criterion": "reconstruction"}},
         "sizes": [0.5],
@@ -63,6 +65,7 @@ class Results:
         self.fitted, self.retrained = (
             self.run / folder / "lean" / "macs0.5" / "trial0.json" for folder in ("budgets", "retrained")
         )
+        self.quantised = self.run / "quantised" / "ours" / "bits4" / "beta0.5" / "trial0.json"
         self.config = study.validate(CONFIG | (overlay or {}))
         self.orders = [
             (name, aggregate, trial)
@@ -81,6 +84,7 @@ class Results:
         self._measured()
         self._compressed()
         self._fitted()
+        self._quantised()
         self._benchmarks()
         write_json(folder / "run_config.yaml", self.config)
         (folder / "figures").mkdir(exist_ok=True)
@@ -134,6 +138,7 @@ class Results:
             ("oracle/fc1_overlap", "{}/{}/{}"),
             ("low_data", f"{{}}/{{}}/{low}/{{}}"),
             ("fine_tuned/random", f"{{}}/{{}}/{low}/{{}}"),
+            ("deactivated", "{}/{}/trial{}/share0.5"),
         ):
             tasks = {
                 label.format(*order): named(f"{path} {order}", criterion=order[0], aggregate=order[1])
@@ -163,6 +168,10 @@ class Results:
         tuned = [row | {"images": images, "epochs": 1} for row in chains if row["step"] for images in (0, 50)]
         rows = [row for row in tuned if row["criterion"] == "random"]
         write_table(self.table("fine_tune"), TABLES["fine_tune"].columns, rows)
+        columns = TABLES["deactivated"].columns
+        names = [{key: value for key, value in row.items() if key in columns} for row in rows[::2]]
+        of_random = [dict.fromkeys(columns, 0.5) | each | {"test_agreement": 0.75} for each in names]
+        write_table(self.table("deactivated"), columns, of_random)
         fresh = {"net": "fresh", "seed": 0, "criterion": "shapley", "aggregate": "mean"}
         rows = [fresh | where | step for step in steps]
         write_table(self.fresh.with_suffix(".csv"), TABLES["untrained"].columns, rows)
@@ -192,6 +201,12 @@ class Results:
         key = task("lean retrained", fitted="key of lean", train={"epochs": 2}, teacher=1.0, test_images="all")
         write_json(self.retrained, {**names, **facts, "history": EPOCHS, **MACHINE, "task": key})
 
+    def _quantised(self) -> None:
+        names = {"net": "small", "seed": 0, "method": "ours", "bits": 4, "beta": 0.5, "images": 100, "trial": 0}
+        facts = {"bytes": 300, "proxy_loss": 0.25, "accuracy": 0.5, "seconds": 2.0}
+        key = task("ours", method="shapley", in_turn=False, bits=4, beta=0.5)
+        write_json(self.quantised, {**names, **facts, **MACHINE, "task": key})
+
     def _benchmarks(self) -> None:
         """Two jobs at the same time, from 100 to 105 and from 103 to 109; after a pause, one from 200 to 201."""
         for name, seconds, end in (("train", 5.0, 105), ("score", 6.0, 109), ("prune", 1.0, 201)):
@@ -204,7 +219,7 @@ class Results:
         return self.folder / "tables" / f"{name}.csv"
 
     def runs(self) -> list[LoggedRun]:
-        measured = ("low_data", "curves/fc1", "oracle/fc1_overlap", "fine_tuned/random")
+        measured = ("low_data", "curves/fc1", "oracle/fc1_overlap", "fine_tuned/random", "deactivated")
         manifests = {
             "network": [self.run / "model.json"],
             "scores": sorted((self.run / "scores").rglob("*.json")),
@@ -214,6 +229,7 @@ class Results:
             "compressed": [self.run / "compressed" / "random" / "mean" / "half.json"],
             "budget": [self.fitted],
             "retrained": [self.retrained],
+            "quantised": [self.quantised],
             "untrained": [self.fresh],
         }
         paths = {kind: [str(path) for path in each] for kind, each in manifests.items()}

@@ -67,7 +67,7 @@ TABLES = {"networks": NETWORKS, "auc": AUC, "low_data": LOW_DATA, "untrained": U
     "fine_tune": pd.DataFrame(),
     "compress": pd.DataFrame(),
     "budgets": pd.DataFrame(),
-    "retrained": pd.DataFrame(),
+    **dict.fromkeys(("retrained", "deactivated", "quantised"), pd.DataFrame()),
     "pruned": PRUNED,
 }
 
@@ -119,6 +119,28 @@ def test_networks_that_were_trained_on_are_a_question_of_their_own():
     found = headlines.headline(TABLES | {"retrained": BUDGETS})
     half, _ = found[found["protocol"] == "retrained"].to_dict("records")
     assert (half["setting"], half["criterion"]) == ("measure=macs budget=0.5 images=100", "lean")
+
+
+def test_of_deactivated_and_quantised_networks_the_hardest_question_is_told():
+    zeroed = pd.DataFrame(
+        [("a", "random", "mean", 0.3, 0.2), ("a", "taylor", "mean", 0.3, 0.6), ("a", "taylor", "mean", 0.1, 0.7)],
+        columns=["net", "criterion", "aggregate", "share", "accuracy"],
+    )
+    small = pd.DataFrame(
+        [
+            ("a", "round", 4, math.nan, 0.5),
+            ("a", "ours", 4, 0.1, 0.7),
+            ("a", "ours", 4, 0.9, 0.6),
+            ("a", "round", 8, math.nan, 0.9),
+        ],
+        columns=["net", "method", "bits", "beta", "accuracy"],
+    )
+    found = headlines.headline(TABLES | {"deactivated": zeroed, "quantised": small}).to_dict("records")
+    rows = {row["protocol"]: row for row in found}
+    assert (rows["deactivated"]["setting"], rows["deactivated"]["criterion"]) == ("share=0.3", "taylor")
+    best = rows["quantised"]
+    assert (best["setting"], best["criterion"], best["aggregate"]) == ("bits=4", "ours, beta 0.1", "")
+    assert (best["value"], best["next_criterion"]) == (0.7, "ours, beta 0.9")
 
 
 def test_points_survive_the_file(tmp_path):

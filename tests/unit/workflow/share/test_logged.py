@@ -21,7 +21,8 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
         "permutation/fc1 small/seed0",
         *("random/mean small/seed0", "shapley/mean small/seed0", "shapley/mean+2std small/seed0"),
         *("random/mean/half small/seed0", "lean/macs0.5/trial0 small/seed0"),
-        *("lean/macs0.5/trial0/retrained small/seed0", "shapley fresh/seed0"),
+        *("lean/macs0.5/trial0/retrained small/seed0", "ours/bits4/beta0.5/trial0 small/seed0"),
+        "shapley fresh/seed0",
     ]
     metrics = logged_runs["shapley/mean+2std small/seed0"].metrics
     assert ("auc_loss", 1.5, 0) in metrics  # of all layers, the mean over the trials
@@ -46,6 +47,11 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
     retrained = logged_runs["lean/macs0.5/trial0/retrained small/seed0"]
     assert {("accuracy_before", 0.5, 0), ("accuracy", 0.75, 0), ("epoch/lr", 0.5, 1)} < set(retrained.metrics)
     assert (retrained.params["teacher"], retrained.params["budget"], retrained.seconds) == (1.0, 0.5, 3.0)
+    quantised = logged_runs["ours/bits4/beta0.5/trial0 small/seed0"]
+    assert {("bytes", 300, 0), ("proxy_loss", 0.25, 0), ("accuracy", 0.5, 0)} < set(quantised.metrics)
+    assert (quantised.params["method"], quantised.params["name"], quantised.seconds) == ("shapley", "ours", 2.0)
+    zeroed = logged_runs["random/mean small/seed0"].metrics
+    assert ("deactivated_test_agreement/share0.5", 0.75, 0) in zeroed
     assert ("untrained_loss", 2.0, 1) in logged_runs["shapley fresh/seed0"].metrics
     assert logged_runs["shapley fresh/seed0"].params["method"] == "permutation"
     assert ("oracle_gap/fc1", 0.5, 2) in metrics

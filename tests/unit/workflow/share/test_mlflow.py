@@ -31,9 +31,10 @@ def test_study_is_mirrored_once(folder):
         "compressed": 1,
         "budget": 1,
         "retrained": 1,
+        "quantised": 1,
         "untrained": 1,
     }
-    assert told["added"] == 15
+    assert told["added"] == 16
     found, client = runs(told["tracking_uri"]), MlflowClient(told["tracking_uri"])
     parent = found[f"fake {study.digest(results.config)}"]
     assert parent.info.run_id == told["run"]
@@ -126,6 +127,7 @@ def test_what_was_cut_off_is_completed(folder, monkeypatch):
         *["criterion"] * 3,
         "estimator",
         "network",
+        "quantised",
         "retrained",
         *["scores"] * 4,
         "study",

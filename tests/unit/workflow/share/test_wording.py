@@ -42,6 +42,8 @@ def test_rows_are_readable():
             *("retrained", {"measure": "macs", "budget": "0.5", "images": "100"}),
             "50% of the MACs, 100 unlabelled images, trained on",
         ),
+        ("deactivated", {"share": "0.3"}, "30% of the units at zero, nothing retrained"),
+        ("quantised", {"bits": "4"}, "weights of 4 bits, nothing retrained"),
     ],
 )
 def test_questions_name_their_setting(protocol, setting, question):

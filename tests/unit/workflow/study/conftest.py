@@ -16,5 +16,6 @@ def default() -> dict:
 
 @pytest.fixture
 def config(default) -> dict:
-    """The default study without the protocols that name its networks and criteria."""
+    """The default study without what names its networks and criteria."""
+    default["low_data"].pop("criteria")
     return {key: value for key, value in default.items() if key not in PROTOCOLS}

@@ -44,6 +44,12 @@ CONFIG = {
         "networks": {"fresh": {"architecture": "mlp", "data": "digits", "options": {"widths": [7, 5]}}},
     },
     "compress": {"criteria": ["norms", "gradient"], "sizes": {"half": {"ratio": 0.5}}, "train": {"epochs": 2}},
+    "deactivation": {"criteria": ["taylor", "walks"], "shares": [0.2, 0.5]},
+    "quantisation": {
+        "images": 20,
+        "trials": 2,
+        "methods": {"round": {}, "ours": {"method": "shapley"}, "turns": {"method": "gptq", "in_turn": True}},
+    },
     "budgets": {
         "sizes": [0.5],
         "images": 20,

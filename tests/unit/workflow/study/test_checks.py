@@ -286,6 +286,14 @@ PROTOCOL_MISTAKES = [
     ({"budgets.images": 11001}, "budgets.images", "11001", "11000 training images"),
     ({"budgets.test_images": 2001}, "budgets.test_images", "2001", "2000 test images"),
     ({"budgets.train": {"epochs": 2, "warmup": 2}}, "budgets.train.warmup", "2", "below the 2 epochs"),
+    ({"deactivation.criteria": ["tailor"]}, "deactivation.criteria", "'tailor'", "in criteria", "'taylor'"),
+    ({"deactivation.shares": [0.1, 0.005]}, "deactivation.shares", "0.005", "no unit", "lenet5", "100 at most"),
+    ({"deactivation.test_images": 2001}, "deactivation.test_images", "2001", "2000 test images"),
+    ({"quantisation.methods.gpqt": {}}, "quantisation.methods.gpqt.method", "'gpqt'", "'gptq'"),
+    ({"quantisation.methods.round.in_turn": True}, "quantisation.methods.round.in_turn", "true", "'round'"),
+    ({"quantisation.bits": [4, 5]}, "quantisation.bits", "5 bits", "4, 8"),
+    ({"quantisation.images": 11001}, "quantisation.images", "11001", "11000 training images"),
+    ({"quantisation.test_images": 2001}, "quantisation.test_images", "2001", "2000 test images"),
 ]
 
 

@@ -56,6 +56,11 @@ def test_a_study_with_other_networks_or_criteria_has_its_own_protocols(default):
         assert not merged.keys() & set(PROTOCOLS)
         assert merge(default, overlay | {"compress": {"criteria": []}})["compress"] == {"criteria": []}
     assert merge(default, {"splits": {"validation": 3}}).keys() == default.keys()
+    assert "criteria" in default["low_data"]
+    own = merge(default, {"criteria": {"taylor": {}}, "low_data": {"trials": 5}})["low_data"]
+    assert own == {key: value for key, value in default["low_data"].items() if key != "criteria"} | {"trials": 5}
+    other = merge(default, {"networks": {}})["low_data"]
+    assert other == default["low_data"]
     sizes = merge(default, {"compress": {"sizes": {"tiny": {"ratio": 0.9}}}})["compress"]["sizes"]
     assert sizes == {"tiny": {"ratio": 0.9}}  # names of one's own replace those of the default study
 

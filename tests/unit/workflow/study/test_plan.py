@@ -62,6 +62,8 @@ ALL = {
     "compress_network": 2,
     "fit_budgets": 4,
     "export_budgets": 4,
+    "deactivate_units": 2,
+    "quantise_network": 2,
     "prune_untrained": 1,
 }
 OF_SEED = {rule: (number + 1) // 2 for rule, number in ALL.items()}  # untrained networks have one
@@ -84,7 +86,7 @@ def test_without_a_network_nothing_that_consumes_it_is(plan):
 
 
 def test_without_the_scores_of_a_layer_what_consumes_them_is_not(plan):
-    less = {"score_layer": 1, "measure_curves": 1, "compress_network": 1}
+    less = {"score_layer": 1, "measure_curves": 1, "compress_network": 1, "deactivate_units": 1}
     expected = {rule: number - less.get(rule, 0) for rule, number in ALL.items()}
     assert without(plan, "score_layer", "shapley/fc1/trial0", **RUN, layer="fc1") == expected
 

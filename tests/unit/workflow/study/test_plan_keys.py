@@ -18,12 +18,13 @@ from tests.unit.workflow.study.study_keys import CONFIG, all_keys, changed
 SCORES = {"score_layers", "score_layer"}
 OF_SCORES, STUDY = {"measure_curves", "search_oracle"}, {"study_estimators"}
 TUNED, FRESH, SMALL = {"fine_tune_pruned"}, {"prune_untrained"}, {"compress_network"}
+ZEROED, FEW_BITS = {"deactivate_units"}, {"quantise_network"}
 RETRAINED, TRAINED = {"retrain_budgets"}, ("fine_tune", "compress", "budgets")
 FITTED = RETRAINED | {"fit_budgets", "export_budgets"}
 PRUNED, WALKED = ({"steps", rule, "evaluate_pruned"} for rule in ("prune_layers", "prune_by_walks"))
 CHAINS = PRUNED | WALKED | TUNED
-OF_GAMES = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | {"tabulate_coalitions"}
-ALL = OF_GAMES | FITTED | {"train_network"}  # of a trained network
+OF_GAMES = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | ZEROED | {"tabulate_coalitions"}
+ALL = OF_GAMES | FITTED | FEW_BITS | {"train_network"}  # of a trained network
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +57,13 @@ CHANGES = {
     "networks.one.train.augment": ([], ALL),
     "networks.one.train.patience": (2, ALL),
     "splits.validation": (201, ALL),
-    "scoring.images": (21, SCORES | OF_SCORES | SMALL),
+    "scoring.images": (21, SCORES | OF_SCORES | SMALL | ZEROED),
     "scoring.site": ("output", OF_GAMES | FRESH),
     "scoring.payoff": ("margin", OF_GAMES | FRESH),
     "scoring.precision": ("fp32", OF_GAMES | FRESH),
     "criteria.norms.norm": ("l2", {"score_layers"} | OF_SCORES | PRUNED | SMALL),
-    "criteria.walks.permutations": (3, {"score_layer"} | OF_SCORES | WALKED | TUNED | FRESH),
-    "criteria.walks.shared": (True, {"score_layer"} | OF_SCORES | WALKED | TUNED | FRESH),
+    "criteria.walks.permutations": (3, {"score_layer"} | OF_SCORES | WALKED | TUNED | FRESH | ZEROED),
+    "criteria.walks.shared": (True, {"score_layer"} | OF_SCORES | WALKED | TUNED | FRESH | ZEROED),
     "criteria.staged.options.permutations": (3, {"score_layer"} | OF_SCORES | WALKED),
     "criteria.gradient.points": (3, {"score_layer"} | OF_SCORES | WALKED | SMALL),
     "curves.images": (90, {"measure_curves"} | STUDY),
@@ -98,6 +99,13 @@ CHANGES = {
     "budgets.train": ({"epochs": 3}, RETRAINED),
     "budgets.train.schedule": ("cosine", RETRAINED),
     "budgets.teacher": (0.5, RETRAINED),
+    "deactivation.scope": ("rows", ZEROED),
+    "deactivation.test_images": (50, ZEROED),
+    "quantisation.images": (21, FEW_BITS),
+    "quantisation.test_images": (50, FEW_BITS),
+    "quantisation.methods.ours.method": ("shapley-diagonal", FEW_BITS),
+    "quantisation.methods.ours.in_turn": (True, FEW_BITS),
+    "quantisation.methods.ours.damping": (0.1, FEW_BITS),
 }
 # These say which tasks there are; what was there keeps its key.
 WHICH = {
@@ -126,6 +134,11 @@ WHICH = {
     "budgets.measure": "parameters",
     "budgets.trials": 3,
     "budgets.onnx": False,
+    "deactivation.criteria": ["taylor", "norms"],
+    "deactivation.shares": [0.2, 0.3],
+    "quantisation.bits": [4],
+    "quantisation.betas": [0.5, 0.9],
+    "quantisation.trials": 3,
     "budgets.methods": {"lean": {"criterion": "reconstruction", "distil": 10}},
 }
 NAMES = {
@@ -139,6 +152,7 @@ NAMES = {
     "other",
     "shared",
     "lean",
+    "ours",
     "taylor",
     "taylor-plain",
 }
@@ -170,8 +184,8 @@ def test_a_value_changes_what_reads_it(key, before):
 def test_what_is_there_keeps_its_key_when_there_is_more(key, before):
     after = all_keys(with_value(key, WHICH[key]))
     kept = changed(before, after)
-    if key in ("networks.one.layers",):  # the steps of chains follow from the layers
-        assert {task[1] for task in kept} == CHAINS | SMALL
+    if key in ("networks.one.layers",):  # the steps of chains follow from the layers, and all lose units
+        assert {task[1] for task in kept} == CHAINS | SMALL | ZEROED
     elif key == "oracle.max_units":  # the truth about a layer that has no table any more is another
         assert {task[1] for task in kept} == STUDY
     else:
@@ -205,7 +219,7 @@ def test_every_key_of_the_schema_is_tried():
 def test_the_name_of_a_criterion_is_in_no_key(before):
     config = copy.deepcopy(CONFIG)
     config["criteria"] = {f"my-{name}": {"method": name} | entry for name, entry in config["criteria"].items()}
-    for section in ("fine_tune", "untrained", "compress"):
+    for section in ("fine_tune", "untrained", "compress", "deactivation"):
         config[section]["criteria"] = [f"my-{name}" for name in config[section]["criteria"]]
     assert set(all_keys(config).values()) == set(before.values())
 
@@ -217,9 +231,9 @@ def test_options_are_in_the_key_with_their_defaults(before):
 
 # An edited file -> the tasks of which rules have another key, and of which criteria where not of all.
 EDITS = {
-    "shapprune/shapley/permutation.py": ({"score_layer"} | OF_SCORES | STUDY | WALKED | TUNED | FRESH, None),
+    "shapprune/shapley/permutation.py": ({"score_layer"} | OF_SCORES | STUDY | WALKED | TUNED | FRESH | ZEROED, None),
     "shapprune/criteria/heuristics.py": (
-        {"score_layers"} | OF_SCORES | STUDY | PRUNED | TUNED | SMALL | FITTED,
+        {"score_layers"} | OF_SCORES | STUDY | PRUNED | TUNED | SMALL | FITTED | ZEROED,
         {"norms", "taylor"},
     ),
     "shapprune/criteria/rescored.py": ({"score_layer"} | OF_SCORES | WALKED, {"staged"}),
@@ -235,6 +249,9 @@ EDITS = {
     "shapprune/networks/export.py": ({"export_budgets"}, None),
     "shapprune/networks/teacher.py": (RETRAINED, None),
     "scripts/fit_budgets.py": (FITTED, None),
+    "scripts/deactivate_units.py": (ZEROED, None),
+    "shapprune/parameters/deactivation.py": (ZEROED, None),
+    "shapprune/parameters/quantisers.py": (FEW_BITS, None),
     "shapprune/pruning/fine_tune.py": (TUNED, None),
     "shapprune/pruning/curves.py": ({"measure_curves"} | STUDY | CHAINS | FRESH | SMALL, None),
     "shapprune/oracle/sets.py": ({"tabulate_coalitions", "search_oracle"} | STUDY, None),

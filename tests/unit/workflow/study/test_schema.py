@@ -231,6 +231,15 @@ PROTOCOL_MISTAKES = [
         "unknown key",
         "distil, multiple",
     ),
+    ({"deactivation.shares": [0.1, 1.0]}, "deactivation.shares[1]", "1", "strictly between 0 and 1"),
+    ({"deactivation.shares": []}, "deactivation.shares", "empty"),
+    ({"deactivation.scope": "row"}, "deactivation.scope", "'row'", "'rows'"),
+    ({"deactivation.test_images": 0}, "deactivation.test_images", "0", "from 1", "all"),
+    ({"quantisation.betas": [1.5]}, "quantisation.betas[0]", "1.5", "between 0 and 1"),
+    ({"quantisation.bits": ["four"]}, "quantisation.bits[0]", "'four'", "whole"),
+    ({"quantisation.images": 0}, "quantisation.images", "0", "at least 1"),
+    ({"quantisation.methods.gptq.damping": -1}, "quantisation.methods.gptq.damping", "-1", "at least 0"),
+    ({"quantisation.methods.gptq.beta": 0.5}, "quantisation.methods.gptq.beta", "unknown key"),
 ]
 
 

@@ -1,0 +1,57 @@
+"""Checks of the sections ``deactivation`` and ``quantisation`` of a configuration.
+
+Each check yields the keys and sentences of the mistakes it finds; see `shapprune.workflow.study.checks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from shapprune.core.errors import unknown
+from shapprune.workflow.stages.layers import infos, known_layers
+from shapprune.workflow.stages.quantisation import BITS, METHODS
+from shapprune.workflow.study.schema import Problem
+
+
+def check_deactivation(config: Mapping[str, Any]) -> Iterator[Problem]:
+    """Check that every share is of some unit, and how many test images there are."""
+    section = config["deactivation"]
+    if not section["criteria"]:
+        return
+    for share in section["shares"]:
+        for net, layers in known_layers(config).items():
+            if layers and all(int(units * share) == 0 for units in layers.values()):
+                most = max(layers.values())
+                yield "deactivation.shares", f"{share:g} is no unit of any layer of {net}, which have {most} at most"
+    yield from _check_test_images("deactivation", config)
+
+
+def check_quantisation(config: Mapping[str, Any]) -> Iterator[Problem]:
+    """Check methods and bits, and how many images there are."""
+    section = config["quantisation"]
+    for name, settings in section["methods"].items():
+        if (method := settings.get("method", name)) not in METHODS:
+            yield f"quantisation.methods.{name}.method", str(unknown("method of quantisation", method, METHODS))
+        elif settings["in_turn"] and method == "round":
+            yield f"quantisation.methods.{name}.in_turn", "true has no meaning for 'round', which is not calibrated"
+    for bits in section["bits"]:
+        if bits not in BITS:
+            yield "quantisation.bits", f"weights of {bits} bits are not possible; allowed: {', '.join(map(str, BITS))}"
+    if not section["methods"]:
+        return
+    for name, info in infos(config["networks"], config).items():
+        most = info.train - config["splits"]["validation"]
+        if section["images"] > most:
+            yield (
+                "quantisation.images",
+                f"{section['images']} is more than the {most} training images of {name} not held back",
+            )
+    yield from _check_test_images("quantisation", config)
+
+
+def _check_test_images(section: str, config: Mapping[str, Any]) -> Iterator[Problem]:
+    images = config[section]["test_images"]
+    for name, info in infos(config["networks"], config).items():
+        if images != "all" and images > info.test:
+            yield f"{section}.test_images", f"{images} is more than the {info.test} test images of {name}"
