@@ -16,7 +16,8 @@ from shapprune.workflow.study.schema import schema
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGE = PIPELINE["stages"][sharing.STAGE]
-WITHOUT_EFFECT = {"study", "device", "memory_mb", "gpu_slots", "store", "tracking"}  # keys that change no result
+# Keys that change no result, and those that say what a study laid over the default one does with less.
+WITHOUT_EFFECT = {"study", "device", "memory_mb", "gpu_slots", "store", "tracking", "scale", "reduced"}
 
 
 def test_every_key_is_a_parameter_or_changes_no_result():

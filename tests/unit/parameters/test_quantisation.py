@@ -70,7 +70,8 @@ def test_in_turn_a_layer_is_calibrated_with_what_quantised_layers_put_out():
     at_once = quantise(model, x, Scheme("gptq", 4))
     assert list(small.weights) == list(at_once.weights)
     assert torch.equal(small.weights["features.0.weight"].codes, at_once.weights["features.0.weight"].codes)
-    assert not torch.equal(small.weights["output.weight"].codes, at_once.weights["output.weight"].codes)
+    later = [f"{name}.weight" for name in LAYERS[1:]]
+    assert any(not torch.equal(small.weights[name].codes, at_once.weights[name].codes) for name in later)
     rounded = quantise(model, scheme=Scheme("round", 4, in_turn=True))
     assert torch.equal(rounded.model(x), quantise(model, scheme=Scheme("round", 4)).model(x))
 
