@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from benchmarks.low_data.networks import named
+from benchmarks.low_data.networks import DRAWS, named
 from benchmarks.low_data.results import Pair, Results
 from benchmarks.low_data.statistics import Interval, critical_difference, friedman, mean_ranks
 
@@ -27,10 +27,13 @@ def claims(results: Results, images: int, pairs: Sequence[Pair]) -> Iterator[str
     if len(methods) < 2 or not blocks:
         yield "Fewer than two methods are left, so there is nothing to compare."
         return
+    few = [block for block in blocks if min(len(results.rows[block][name]) for name in methods) < DRAWS]
+    if few:
+        yield f"In {len(few)} of the blocks a method has fewer than {DRAWS} draws: this is a first look and no claim."
     ranks = mean_ranks(accuracies)
     if len(methods) > 2 and len(blocks) > 1:
         yield (
-            f"All methods are alike: p = {friedman(accuracies):.2g} (Friedman's test). Mean ranks that are"
+            f"That all methods are alike has p = {friedman(accuracies):.2g} (Friedman's test). Mean ranks that are"
             f" {critical_difference(len(methods), len(blocks)):.2f} apart differ (Nemenyi's test, 5 %)."
         )
     best = methods[int(ranks.argmin())]

@@ -75,30 +75,39 @@ def draw_critical_difference(methods: Sequence[str], accuracies: np.ndarray) -> 
     difference = critical_difference(count, blocks)
     bars = cliques(ranks, difference)
     half = (count + 1) // 2
-    height = _TOP + _LINE * (half + 0.6 * len(bars) + 0.4)
-    sides = [_LETTER * max(map(len, some), default=0) + _VALUE for some in (names[half:], names[:half])]
-    width = sum(sides) + _AXIS
-    figure = Figure(figsize=(width, height))
-    figure.set_layout_engine("none")
-    axes = figure.add_axes((sides[0] / width, 0, _AXIS / width, 1))
+    figure, axes = _open(names[half:], names[:half], _TOP + _LINE * (half + 0.6 * len(bars) + 0.4))
     axes.set_xlim(count, 1)
-    axes.set_ylim(-height, 0)
-    axes.set_axis_off()
     _draw_axis(axes, count, difference)
     first = -_TOP - 0.6 * _LINE * len(bars)
     for level, (start, end) in enumerate(bars):
         place = -_TOP + 0.02 - 0.6 * _LINE * (level + 0.2)
-        axes.plot(
-            [ranks[start] - 0.03, ranks[end] + 0.03], [place, place], color=_INK, linewidth=3, solid_capstyle="butt"
-        )
+        edges = [ranks[start] - 0.03, ranks[end] + 0.03]
+        axes.plot(edges, [place, place], color=_INK, linewidth=3, solid_capstyle="butt")
     for place, (rank, name) in enumerate(zip(ranks, names, strict=True)):
         right = place < half
         y = first - _LINE * (place + 0.6 if right else count - 1 - place + 0.6)
-        end = 1 if right else count
-        edge = end - 0.02 * (count - 1) if right else end + 0.02 * (count - 1)
-        axes.plot([rank, rank, edge], [-_TOP + 0.12, y, y], color=_INK, linewidth=0.8, clip_on=False)
-        axes.text(edge, y, f" {name}  {rank:.2f} ", ha="left" if right else "right", va="center", clip_on=False)
+        _draw_name(axes, name, rank, y, 1 if right else count, count)
     return figure
+
+
+def _open(left: Sequence[str], right: Sequence[str], height: float) -> tuple[Figure, Axes]:
+    """A figure, and axes in it of so many inches, downwards from 0; there is room for the names at both sides."""
+    sides = [_LETTER * max(map(len, some), default=0) + _VALUE for some in (left, right)]
+    width = sum(sides) + _AXIS
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((sides[0] / width, 0, _AXIS / width, 1))
+    axes.set_ylim(-height, 0)
+    axes.set_axis_off()
+    return figure, axes
+
+
+def _draw_name(axes: Axes, name: str, rank: float, y: float, end: int, count: int) -> None:
+    """A line from a rank down to a height, out to the side where the axis ends, and the name there."""
+    edge = end - 0.02 * (count - 1) * (1 if end == 1 else -1)
+    axes.plot([rank, rank, edge], [-_TOP + 0.12, y, y], color=_INK, linewidth=0.8, clip_on=False)
+    side = "left" if end == 1 else "right"
+    axes.text(edge, y, f" {name}  {rank:.2f} ", ha=side, va="center", clip_on=False)
 
 
 def _draw_axis(axes: Axes, count: int, difference: float) -> None:

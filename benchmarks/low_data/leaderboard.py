@@ -98,7 +98,7 @@ def _board(results: Results, rows: Sequence[Row]) -> Iterator[str]:
     """The table of one network: a row a method, the best at the middle budget first."""
     budgets = sorted({row["budget"] for row in rows}, reverse=True)
     cells = {(row["method"], row["budget"]): row for row in rows}
-    middle = budgets[len(budgets) // 2]
+    middle = budgets[(len(budgets) - 1) // 2]
 
     def worth(method: str) -> tuple[float, ...]:
         return tuple(

@@ -5,6 +5,7 @@ Sources: Demšar 2006, "Statistical comparisons of classifiers over multiple dat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -113,14 +114,16 @@ def mean_ranks(scores: np.ndarray) -> np.ndarray:
 def friedman(scores: np.ndarray) -> float:
     """The p-value of Friedman's test that all methods are alike, in the form of Iman and Davenport.
 
+    Where the order is the same in all blocks, which that form has no number for, it is the chance of that.
+
     Args:
         scores: [blocks, methods], high = good.
     """
     blocks, methods = scores.shape
     spread = float((mean_ranks(scores) ** 2).sum()) - methods * (methods + 1) ** 2 / 4
     chi, most = 12 * blocks / (methods * (methods + 1)) * spread, blocks * (methods - 1)
-    if chi >= most * (1 - 1e-12):  # the same order in each block
-        return 0.0
+    if chi >= most * (1 - 1e-12):
+        return 1 / math.factorial(methods) ** (blocks - 1)
     return float(stats.f.sf((blocks - 1) * chi / (most - chi), methods - 1, (methods - 1) * (blocks - 1)))
 
 

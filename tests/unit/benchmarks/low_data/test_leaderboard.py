@@ -54,6 +54,7 @@ def test_claims_leave_out_the_development_network_and_methods_that_lack_blocks(r
     assert "over 5 blocks" in text
     assert "Left out, since methods were developed on it: resnet20." in text
     assert "not compared: late." in text
+    assert "In 5 of the blocks a method has fewer than 5 draws: this is a first look and no claim." in text
     assert "| ours | 1.20 |  |  |  |  |" in text.replace("   ", "  ")
     assert "| theirs | 2.20 | -.0200 (-.02" in text
     assert f"{critical_difference(3, 5):.2f} apart differ" in text
