@@ -31,7 +31,6 @@ class Lockstep:
         large: what runs the network.
         small: what runs the smaller one.
         differs: the values, by the network's nodes, in which the two differ.
-        idle: the operations that run in the network only, as they are parts that are skipped.
 
     Raises:
         ShapPruneError: the networks do not have the same operations.
@@ -39,7 +38,7 @@ class Lockstep:
 
     def __init__(self, traced: fx.GraphModule, small: nn.Module, images: Tensor, skipped: Sequence[ResidualPart] = ()):
         self._shortcut_of = {each.addition: each.shortcut for part in skipped for each in part.branches}
-        self.idle = frozenset[fx.Node]().union(*(part.own for part in skipped))
+        self._idle = frozenset[fx.Node]().union(*(part.own for part in skipped))
         self._nodes = list(traced.graph.nodes)
         twin = trace(small, images[:2])
         twins = list(twin.graph.nodes)
@@ -77,7 +76,7 @@ class Lockstep:
             if not all(self.see(each) for each in node.all_input_nodes):
                 return False
             differs = node in self._shortcut_of or any(each in self.differs for each in node.all_input_nodes)
-            differs = differs and node not in self.idle
+            differs = differs and node not in self._idle
             if differs and works_in_place(node, self.large.submodules):
                 self._separate(node.all_input_nodes[0])
             self._run_large(node)
@@ -122,7 +121,7 @@ class Lockstep:
 
     def _run_small(self, node: fx.Node) -> None:
         twin = self._twin_of[node]
-        if node in self._shortcut_of and node not in self.idle:
+        if node in self._shortcut_of and node not in self._idle:
             self.small.env[twin] = self.small.env[self._twin_of[self._shortcut_of[node]]].clone()
             return
         if node not in self.differs and node.op != "placeholder" and self._is_changed(node, twin):

@@ -25,8 +25,8 @@ class DeactivateUnits(Stage):
     logged = "criterion"
 
     def places(self, net: str) -> Iterator[dict[str, Any]]:
-        """One job, where there are criteria."""
-        yield from [{}] if self.config["deactivation"]["criteria"] else []
+        """One job, where there are criteria, and layers whose units can leave."""
+        yield from [{}] if self.config["deactivation"]["criteria"] and self.study.removable(net) else []
 
     def tasks(self, at: Place) -> Iterator[Planned]:
         """One task a share of an order; the orders are those of the criteria's scores, in all their trials."""
@@ -34,7 +34,7 @@ class DeactivateUnits(Stage):
         for criterion in section["criteria"]:
             settings = self.config["criteria"][criterion]
             for trial in range(settings["trials"]):
-                layers = self.study.layers(at["net"])
+                layers = self.study.removable(at["net"])
                 scores = {layer: scores_of(self, at, layer, criterion, trial) for layer in layers}
                 for aggregate in settings["aggregates"]:
                     for share in section["shares"]:

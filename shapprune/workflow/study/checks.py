@@ -95,7 +95,7 @@ def _check_architecture(key: str, network: Mapping[str, Any], config: Mapping[st
     table = layer_table(architecture, options) | part_table(architecture, options)
     for layer in layers:
         if layer not in table and layer in PARTS:
-            yield f"{key}.layers", f"{architecture} has no residual branches, so {layer!r} cannot be its players"
+            yield f"{key}.layers", f"{architecture} has no {layer} that can be skipped"
         elif layer not in table:
             yield f"{key}.layers", f"{layer!r} is not a layer of {architecture}{suggestion(layer, table)}"
 
@@ -188,7 +188,7 @@ def _check_untrained(config: Mapping[str, Any]) -> Iterator[Problem]:
         if name in config["networks"]:
             yield f"untrained.networks.{name}", "one of networks has that name; choose another"
         layers = network.get("layers", [])
-        for layer in {*layers} - {*removable(layers)}:
+        for layer in (each for each in layers if each not in removable(layers)):
             yield f"untrained.networks.{name}.layers", f"{layer!r} loses no units, so nothing is there to prune"
     for name, info in infos(section["networks"], config).items():
         if section["images"] > info.train:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shapprune.core.errors import unknown
-from shapprune.workflow.stages.layers import infos, known_layers
+from shapprune.workflow.stages.layers import infos, known_layers, removable
 from shapprune.workflow.stages.quantisation import BITS, METHODS
 from shapprune.workflow.study.schema import Problem
 
@@ -20,9 +20,10 @@ def check_deactivation(config: Mapping[str, Any]) -> Iterator[Problem]:
     if not section["criteria"]:
         return
     for share in section["shares"]:
-        for net, layers in known_layers(config).items():
-            if layers and all(int(units * share) == 0 for units in layers.values()):
-                most = max(layers.values())
+        for net, table in known_layers(config).items():
+            units = [table[layer] for layer in removable(table)]
+            if units and all(int(each * share) == 0 for each in units):
+                most = max(units)
                 yield "deactivation.shares", f"{share:g} is no unit of any layer of {net}, which have {most} at most"
     yield from _check_test_images("deactivation", config)
 

@@ -49,6 +49,12 @@ def test_criteria_of_untrained_networks_must_fit_them_too(config):
     assert "none follows fc1 of mlp, fc2 of mlp; choose other 'layers'" in found
 
 
+def test_branches_of_untrained_networks_cannot_leave(default):
+    fresh = {"architecture": "resnet20", "data": "cifar10", "layers": ["branches"]}
+    found = problems(changed(default, {"untrained.networks.fresh": fresh, "untrained.criteria": ["random"]}))
+    assert found == ("untrained.networks.fresh.layers: 'branches' loses no units, so nothing is there to prune",)
+
+
 def test_what_follows_from_a_mistake_is_not_told(config):
     # Which layers there are, which options a method takes and how many images are held back is not known here.
     wrong = {
@@ -112,7 +118,7 @@ MISTAKES = [
     ),
     ({f"{NET}.layers": ["conv1", "conv9"]}, f"{NET}.layers", "'conv9'", "lenet5", "conv1, conv2"),
     ({f"{NET}.layers": {"conv1": 10}}, f"{NET}.layers", "lenet5", "[conv1]"),
-    ({f"{NET}.layers": ["conv1", "blocks"]}, f"{NET}.layers", "lenet5 has no residual branches", "'blocks'"),
+    ({f"{NET}.layers": ["conv1", "blocks"]}, f"{NET}.layers", "lenet5 has no blocks that can be skipped"),
     (
         {"networks.own": OWN | {"layers": {"a:keys": 2}}},
         "networks.own.layers.a:keys",
@@ -121,12 +127,12 @@ MISTAKES = [
     ),
     ({"criteria.block-influence": {}}, "criteria.block-influence", "scores residual branches", "conv1 of lenet5"),
     (
-        {"networks.own": OWN | {"layers": {"branches": 3}}, "criteria": {"taylor": {}}},
+        {"networks.own": OWN | {"layers": {"branches": 3}}, "criteria": {"taylor": {}}, "estimators.compared": {}},
         "criteria.taylor",
         "taylor scores units of a layer, which branches of own has not",
     ),
     (
-        {"networks.own": OWN | {"layers": {"blocks": 3}}, "criteria": {"random": {}}}
+        {"networks.own": OWN | {"layers": {"blocks": 3}}, "criteria": {"random": {}}, "estimators.compared": {}}
         | {"compress": COMPRESS | {"criteria": ["random"]}},
         "compress.sizes.half.networks",
         "none of the 'layers' of own loses units",
