@@ -1,0 +1,48 @@
+"""The parts that scored rows and units have of parameters, with the checks that all uses of scores share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from torch import Tensor, nn
+
+from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.graph.parts import Part
+from shapprune.parameters.choice import first_names
+from shapprune.parameters.pooling import row_parts
+from shapprune.parameters.units import Pools, Scope
+
+
+def scored_parts(
+    model: nn.Module, scores: Mapping[str, Tensor], share: float, example: Tensor | None, scope: Scope = "all"
+) -> Iterator[tuple[list[Part], Tensor]]:
+    """The parts of each matrix or layer that has scores, and these.
+
+    Args:
+        model: the network.
+        scores: without ``example`` a matrix -> a score for each of its rows, [rows]; with it a layer -> a score for
+            each of its units, [n].
+        share: of the rows or units, in (0, 1), to check it.
+        example: images or tokens, [N, ...], that the network can run on.
+        scope: what units have, as for `shapprune.parameters.units.pool_units`.
+
+    Raises:
+        ShapPruneError: a share outside (0, 1), no scores, an unknown matrix or layer, not a finite score for each of
+            its rows or units, or units that cannot be followed.
+    """
+    if not 0 < share < 1:
+        raise ShapPruneError(f"share {share} is not strictly between 0 and 1")
+    if not scores:
+        raise ShapPruneError("there are no scores to choose by; give those of a matrix or a layer, or more")
+    matrices, pools = first_names(model), None if example is None else Pools(model, example)
+    for name, values in scores.items():
+        if pools is not None:
+            parts = list(pools.of(name, scope=scope).parts)
+        elif name in matrices and model.get_parameter(name).dim() > 1:
+            parts = row_parts(model, name)
+        else:
+            raise unknown("matrix", name, [each for each in matrices if model.get_parameter(each).dim() > 1])
+        count = len(parts[0].places)
+        if values.shape != (count,) or not values.isfinite().all():
+            raise ShapPruneError(f"scores of {name!r} are {list(values.shape)}, {count} finite numbers are needed")
+        yield parts, values
