@@ -110,11 +110,16 @@ def benchmark_of(rule):
 
 def timed():
     """The jobs that Snakemake times: what they are of, and the file that says how long they took."""
-    for data in dict.fromkeys(network["data"] for network in (NETWORKS | UNTRAINED).values()):
+    for data in dict.fromkeys([*(network["data"] for network in (NETWORKS | UNTRAINED).values()), *tuned_data()]):
         yield {"stage": "prepare_data"}, f"results/benchmarks/prepare_data/{data}.tsv"
     for job in PLAN.jobs():
         if job.stage.outputs:
             yield {"stage": job.rule, **job.wildcards}, job.stage.benchmark.format(**job.wildcards)
+
+
+def tuned_data():
+    """The data sets that networks are trained on with."""
+    return [PLAN.stages["tune_units"].data(net) for net in networks_of("tune_units")]
 
 
 def job_of(rule, wildcards):
@@ -210,6 +215,8 @@ FIGURES = figures.paths(
         "budgeted": networks_of("fit_budgets"),
         "retrained": networks_of("retrain_budgets"),
         "untrained": networks_of("prune_untrained"),
+        "tuned": networks_of("tune_units"),
+        "probed": networks_of("probe_units"),
     }
 )
 

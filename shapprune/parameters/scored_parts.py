@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError, unknown
@@ -46,3 +47,19 @@ def scored_parts(
         if values.shape != (count,) or not values.isfinite().all():
             raise ShapPruneError(f"scores of {name!r} are {list(values.shape)}, {count} finite numbers are needed")
         yield parts, values
+
+
+def highest(values: Tensor, share: float) -> Tensor:
+    """The units of the highest scores, ascending: a share of them, rounded to the nearest number, but 1 at least.
+
+    Args:
+        values: [n], of equal ones the last are taken first.
+        share: in (0, 1).
+
+    Examples:
+        >>> import torch
+        >>> from shapprune.parameters.scored_parts import highest
+        >>> highest(torch.tensor([3.0, 1.0, 4.0, 1.0, 5.0]), 0.4), highest(torch.zeros(3), 0.01)
+        (tensor([2, 4]), tensor([2]))
+    """
+    return torch.argsort(values, stable=True)[-max(1, round(len(values) * share)) :].sort().values.cpu()

@@ -18,7 +18,7 @@ from torch.func import functional_call
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.parameters.choice import first_names
-from shapprune.parameters.scored_parts import scored_parts
+from shapprune.parameters.scored_parts import highest, scored_parts
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def select_units(
     first = first_names(model)
     found: dict[str, tuple[int, Tensor]] = {}
     for parts, values in scored_parts(model, scores, share, example, scope="rows"):
-        highest = torch.argsort(values, stable=True)[-max(1, round(len(values) * share)) :].cpu()
+        units = highest(values, share)
         for part in parts:
-            name, places = first[part.name], part.places[highest].flatten()
+            name, places = first[part.name], part.places[units].flatten()
             axis, before = found.get(name, (part.axis, places))
             if axis != part.axis:
                 raise ShapPruneError(f"units have rows and columns of {name!r}, of which only one can be selected")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from shapprune.networks.evaluation import evaluate
 from shapprune.networks.recipe import Recipe
-from shapprune.networks.training import Best, best_epoch, fit
+from shapprune.networks.training import best_epoch, fit
 
 
 def fine_tune(
@@ -26,7 +26,6 @@ def fine_tune(
     seed: int = 0,
     device: str | torch.device = "cpu",
     checkpoint: Path | None = None,
-    best: Best = "accuracy",
 ) -> tuple[nn.Module, int]:
     """Train a copy of a network until it no longer improves on images that were held back.
 
@@ -40,7 +39,6 @@ def fine_tune(
         seed: of the order of images, their augmentation, and dropout.
         device: where to train.
         checkpoint: as for `shapprune.networks.training.fit`.
-        best: by which measure of these images; as there.
 
     Returns:
         The copy, in the model's modes, with the weights of the best epoch; and the number of that epoch, 0 where the
@@ -61,6 +59,5 @@ def fine_tune(
         device,
         checkpoint=checkpoint,
         start=start,
-        best=best,
     )
-    return tuned, best_epoch(rows, start, best)
+    return tuned, best_epoch(rows, start)

@@ -30,6 +30,8 @@ SMALL = {
     },
     "scoring": {"trials": 1},
     "budgets": {"methods": {"taylor": {}}, "sizes": [0.5], "trials": 1, "train": {"epochs": 2}, "teacher": 0.9},
+    "selective_tuning": {"methods": ["taylor", "full"], "trials": 1, "rates": [0.1, 0.01], "data": {"net": "mnist"}},
+    "probe": {"methods": ["taylor", "all"], "trials": 1},
     "low_data": {"ratios": [0.07], "trials": 1, "skip": ["conv1", "fc1"], "scored_on": "test"},
 }
 

@@ -9,7 +9,9 @@ from shapprune.workflow.stages.curves import MeasureCurves
 from shapprune.workflow.stages.estimators import StudyEstimators
 from shapprune.workflow.stages.fine_tune import FineTunePruned
 from shapprune.workflow.stages.low_data import EvaluatePruned, PruneByWalks, PruneLayers, Steps
+from shapprune.workflow.stages.probe import ProbeUnits
 from shapprune.workflow.stages.scores import ScoreLayer, ScoreLayers
+from shapprune.workflow.stages.selective import TuneUnits
 from shapprune.workflow.stages.stage import Stage, Table
 from shapprune.workflow.stages.train import TrainNetwork
 from shapprune.workflow.stages.untrained import PruneUntrained
@@ -32,6 +34,8 @@ STAGES: tuple[type[Stage], ...] = (
     FitBudgets,
     RetrainBudgets,
     ExportBudgets,
+    TuneUnits,
+    ProbeUnits,
 )
 
 # The sections of the configuration that fit the networks and criteria of one study.

@@ -106,6 +106,16 @@ def tables(criteria, layers, seeds, trials):
         {**row, "loss_before": 1.0, "accuracy_before": row["accuracy"], "accuracy": 0.8 + 0.1 * random.random()}
         for row in budgets
     ]
+    tuned = [
+        {**run, "method": run["criterion"], "lr": 0.1, "trainable": 151, "parameters": 1682, "loss_before": 0.5}
+        | {"accuracy_before": 0.8, "loss": 0.3 + random.random() / 9, "accuracy": 0.8 + random.random() / 9}
+        for run in [*runs, *({**runs[0], "criterion": name, "aggregate": "mean"} for name in ("full", "lora"))]
+    ]
+    probed = [
+        {**run, "method": run["criterion"], "layer": layer, "units": n, "accuracy": 0.5 + random.random() / 2}
+        for run in [*runs, {**runs[0], "criterion": "all", "aggregate": "mean"}]
+        for layer, n in [*list(units.items())[:1], ("all", sum(units.values()))]
+    ]
     exact = [run | {"criterion": "exact Shapley", "aggregate": "mean"} for run in runs[:: len(orders) * trials]]
     oracle = [
         {
@@ -146,6 +156,8 @@ def tables(criteria, layers, seeds, trials):
         "compress": compress,
         "budgets": budgets,
         "retrained": retrained,
+        "tuned": tuned,
+        "probed": probed,
         "oracle": oracle,
         "estimators": estimators,
         "training": training,

@@ -32,8 +32,10 @@ def test_study_is_mirrored_once(folder):
         "budget": 1,
         "retrained": 1,
         "untrained": 1,
+        "tuned": 1,
+        "probed": 1,
     }
-    assert told["added"] == 15
+    assert told["added"] == 17
     found, client = runs(told["tracking_uri"]), MlflowClient(told["tracking_uri"])
     parent = found[f"fake {study.digest(results.config)}"]
     assert parent.info.run_id == told["run"]
@@ -126,9 +128,11 @@ def test_what_was_cut_off_is_completed(folder, monkeypatch):
         *["criterion"] * 3,
         "estimator",
         "network",
+        "probed",
         "retrained",
         *["scores"] * 4,
         "study",
+        "tuned",
         "untrained",
     ]
     assert {run.info.status for run in found.values()} == {"FINISHED"}

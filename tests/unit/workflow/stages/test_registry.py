@@ -24,7 +24,7 @@ def plan() -> Plan:
 def test_each_stage_has_a_rule_and_a_section_of_the_configuration():
     assert len(set(RULES)) == len(RULES)
     assert {stage.section for stage in STAGES} <= schema()["properties"].keys()
-    assert set(OPTIONAL) == {"estimators", "fine_tune", "untrained", "compress", "budgets"}
+    assert set(OPTIONAL) == {"estimators", "fine_tune", "untrained", "compress", "budgets", "selective_tuning", "probe"}
 
 
 def test_each_table_is_described():
@@ -63,7 +63,7 @@ def test_manifests_are_of_all_results(plan):
     per_kind = plan.logged()
     assert per_kind.keys() == {
         *("network", "scores", "coalitions", "estimator", "criterion", "compressed", "budget"),
-        *("retrained", "untrained"),
+        *("retrained", "untrained", "tuned", "probed"),
     }
     assert {path for paths in per_kind.values() for path in paths} < plan.expected.keys()
     assert len([path for path in plan.expected if "/pruned/" in path]) == 3 * 6 * 2  # seeds, orders, trials

@@ -63,6 +63,8 @@ ALL = {
     "fit_budgets": 4,
     "export_budgets": 4,
     "prune_untrained": 1,
+    "tune_units": 4,
+    "probe_units": 2,
 }
 OF_SEED = {rule: (number + 1) // 2 for rule, number in ALL.items()}  # untrained networks have one
 RUN = {"net": "small", "seed": 0}

@@ -18,11 +18,12 @@ from tests.unit.workflow.study.study_keys import CONFIG, all_keys, changed
 SCORES = {"score_layers", "score_layer"}
 OF_SCORES, STUDY = {"measure_curves", "search_oracle"}, {"study_estimators"}
 TUNED, FRESH, SMALL = {"fine_tune_pruned"}, {"prune_untrained"}, {"compress_network"}
-RETRAINED, TRAINED = {"retrain_budgets"}, ("fine_tune", "compress", "budgets")
+RETRAINED, TRAINED = {"retrain_budgets"}, ("fine_tune", "compress", "budgets", "selective_tuning")
+ON, PROBED = {"tune_units"}, {"probe_units"}
 FITTED = RETRAINED | {"fit_budgets", "export_budgets"}
 PRUNED, WALKED = ({"steps", rule, "evaluate_pruned"} for rule in ("prune_layers", "prune_by_walks"))
 CHAINS = PRUNED | WALKED | TUNED
-OF_GAMES = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | {"tabulate_coalitions"}
+OF_GAMES = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | ON | PROBED | {"tabulate_coalitions"}
 ALL = OF_GAMES | FITTED | {"train_network"}  # of a trained network
 
 
@@ -56,11 +57,11 @@ CHANGES = {
     "networks.one.train.augment": ([], ALL),
     "networks.one.train.patience": (2, ALL),
     "splits.validation": (201, ALL),
-    "scoring.images": (21, SCORES | OF_SCORES | SMALL),
+    "scoring.images": (21, SCORES | OF_SCORES | SMALL | ON | PROBED),
     "scoring.site": ("output", OF_GAMES | FRESH),
     "scoring.payoff": ("margin", OF_GAMES | FRESH),
     "scoring.precision": ("fp32", OF_GAMES | FRESH),
-    "criteria.norms.norm": ("l2", {"score_layers"} | OF_SCORES | PRUNED | SMALL),
+    "criteria.norms.norm": ("l2", {"score_layers"} | OF_SCORES | PRUNED | SMALL | PROBED),
     "criteria.walks.permutations": (3, {"score_layer"} | OF_SCORES | WALKED | TUNED | FRESH),
     "criteria.walks.shared": (True, {"score_layer"} | OF_SCORES | WALKED | TUNED | FRESH),
     "criteria.staged.options.permutations": (3, {"score_layer"} | OF_SCORES | WALKED),
@@ -98,6 +99,14 @@ CHANGES = {
     "budgets.train": ({"epochs": 3}, RETRAINED),
     "budgets.train.schedule": ("cosine", RETRAINED),
     "budgets.teacher": (0.5, RETRAINED),
+    "selective_tuning.share": (0.3, ON),
+    "selective_tuning.data.one": ("fashion-mnist", ON),
+    "selective_tuning.images": (31, ON),
+    "selective_tuning.test_images": (50, ON),
+    "selective_tuning.train": ({"epochs": 3}, ON),
+    "probe.share": (0.3, PROBED),
+    "probe.images": (41, PROBED),
+    "probe.test_images": (50, PROBED),
 }
 # These say which tasks there are; what was there keeps its key.
 WHICH = {
@@ -127,6 +136,11 @@ WHICH = {
     "budgets.trials": 3,
     "budgets.onnx": False,
     "budgets.methods": {"lean": {"criterion": "reconstruction", "distil": 10}},
+    "selective_tuning.methods": ["taylor", "walks", "full", "lora"],
+    "selective_tuning.trials": 3,
+    "selective_tuning.rates": [0.05, 0.01],
+    "probe.methods": ["norms", "all"],
+    "probe.trials": 1,
 }
 NAMES = {
     "one",
@@ -171,7 +185,7 @@ def test_what_is_there_keeps_its_key_when_there_is_more(key, before):
     after = all_keys(with_value(key, WHICH[key]))
     kept = changed(before, after)
     if key in ("networks.one.layers",):  # the steps of chains follow from the layers
-        assert {task[1] for task in kept} == CHAINS | SMALL
+        assert {task[1] for task in kept} == CHAINS | SMALL | ON | PROBED
     elif key == "oracle.max_units":  # the truth about a layer that has no table any more is another
         assert {task[1] for task in kept} == STUDY
     else:
@@ -194,7 +208,7 @@ def test_every_key_of_the_schema_is_tried():
             "networks.NAME.weights.url",
             "networks.NAME.weights.sha256",
         ),
-        *("low_data.skip", "tracking", "fine_tune.ratios"),
+        *("low_data.skip", "tracking", "fine_tune.ratios", "probe.over"),  # the last is of sequences
         *("untrained.networks.NAME.architecture", "compress.sizes.NAME.skip"),
         *(f"compress.sizes.NAME.{size}" for size in ("parameters", "macs", "widths")),
         *(f"{section}.train.{field.name}" for section in TRAINED for field in fields(Recipe)),
@@ -206,6 +220,9 @@ def test_the_name_of_a_criterion_is_in_no_key(before):
     config["criteria"] = {f"my-{name}": {"method": name} | entry for name, entry in config["criteria"].items()}
     for section in ("fine_tune", "untrained", "compress"):
         config[section]["criteria"] = [f"my-{name}" for name in config[section]["criteria"]]
+    for section in ("selective_tuning", "probe"):
+        methods = config[section]["methods"]
+        config[section]["methods"] = [f"my-{name}" if name in CONFIG["criteria"] else name for name in methods]
     assert set(all_keys(config).values()) == set(before.values())
 
 
@@ -218,7 +235,7 @@ def test_options_are_in_the_key_with_their_defaults(before):
 EDITS = {
     "shapprune/shapley/permutation.py": ({"score_layer"} | OF_SCORES | STUDY | WALKED | TUNED | FRESH, None),
     "shapprune/criteria/heuristics.py": (
-        {"score_layers"} | OF_SCORES | STUDY | PRUNED | TUNED | SMALL | FITTED,
+        {"score_layers"} | OF_SCORES | STUDY | PRUNED | TUNED | SMALL | FITTED | ON | PROBED,
         {"norms", "taylor"},
     ),
     "shapprune/criteria/rescored.py": ({"score_layer"} | OF_SCORES | WALKED, {"staged"}),
@@ -234,6 +251,10 @@ EDITS = {
     "shapprune/networks/export.py": ({"export_budgets"}, None),
     "shapprune/networks/teacher.py": (RETRAINED, None),
     "scripts/fit_budgets.py": (FITTED, None),
+    "shapprune/parameters/low_rank.py": (ON, None),
+    "shapprune/parameters/scored_parts.py": (ON | PROBED, None),
+    "shapprune/parameters/probe.py": (PROBED, None),
+    "shapprune/parameters/comparison.py": (set(), None),
     "shapprune/pruning/fine_tune.py": (TUNED, None),
     "shapprune/pruning/curves.py": ({"measure_curves"} | STUDY | CHAINS | FRESH | SMALL, None),
     "shapprune/oracle/sets.py": ({"tabulate_coalitions", "search_oracle"} | STUDY, None),
