@@ -4,11 +4,8 @@ from shapprune.workflow.jobs.frame import stored_job
 
 with stored_job(snakemake) as work:
     if work.missing:
-        from shapprune.core.progress import track
         from shapprune.data.prepared import read_prepared
         from shapprune.workflow.computing.run import open_run
         from shapprune.workflow.computing.selective import keep_tuned, on_data
 
-        run = on_data(open_run(snakemake, work), read_prepared(snakemake.input.tuned_on))
-        for label in track(list(work.missing), "trainings"):
-            keep_tuned(run, label, work)
+        keep_tuned(on_data(open_run(snakemake, work), read_prepared(snakemake.input.tuned_on)), work)

@@ -55,7 +55,7 @@ def _seen(run: Run, part: str, places: np.ndarray, parts: Mapping[str, Any]) -> 
 def _probes(train: Seen, test: Seen, label: str, work: Work) -> Iterator[dict[str, Any]]:
     """A row a layer, and one for all layers together."""
     parts = work.tasks[label]["parts"]
-    if parts.get("method") == "all":
+    if parts.get("baseline") == "all":
         chosen = {layer: torch.arange(units) for layer, units in parts["layers"].items()}
     else:
         chosen = {layer: highest(each, parts["share"]) for layer, each in unit_scores(parts, label, work).items()}

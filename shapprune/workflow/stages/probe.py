@@ -42,7 +42,7 @@ class ProbeUnits(Stage):
             consumes: dict[str, Any] = {"model": self.network(at)}
             aggregates = ["mean"]
             if method in BASELINES:
-                parts["method"] = method
+                parts["baseline"] = method
             else:
                 consumes["scores"] = {layer: scores_of(self, at, layer, method, 0) for layer in layers}
                 aggregates = self.config["criteria"][method]["aggregates"]

@@ -7,7 +7,16 @@ from typing import Any
 
 from shapprune.workflow.stages.inputs import data_of
 from shapprune.workflow.stages.scores import scores_of
-from shapprune.workflow.stages.stage import RUN, Place, Planned, Stage, Table
+from shapprune.workflow.stages.stage import (
+    RUN,
+    Place,
+    Planned,
+    Stage,
+    Table,
+    functions_of,
+    game_options,
+    method_of,
+)
 
 # Methods beside criteria: units drawn at random, all parameters, and low-rank matrices beside the weights.
 BASELINES = ("random", "full", "lora")
@@ -61,10 +70,15 @@ class TuneUnits(Stage):
             parts |= {"share": (share := section["share"]), "layers": layers}
         aggregates = ["mean"]
         if method in BASELINES:
-            parts["method"] = method
+            parts["baseline"] = method
         else:
-            consumes["scores"] = {layer: scores_of(self, at, layer, method, 0) for layer in layers}
-            aggregates = self.config["criteria"][method]["aggregates"]
+            settings = self.config["criteria"][method]
+            aggregates = settings["aggregates"]
+            if self.data(at["net"]) == self.study.networks[at["net"]]["data"]:
+                consumes["scores"] = {layer: scores_of(self, at, layer, method, 0) for layer in layers}
+            else:  # units are scored on what the network is to learn
+                parts |= {**method_of(settings), "scoring_images": self.config["scoring"]["images"]}
+                parts["game"], functions = game_options(self.config), (*functions, *functions_of(settings))
         names = {"data": self.data(at["net"]), "share": share, "images": section["images"]}
         for aggregate in aggregates:
             scored = {} if method in BASELINES else {"aggregate": aggregate}

@@ -12,6 +12,7 @@ import torch
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.tables import write_table
+from shapprune.criteria.scoring import score
 from shapprune.data.prepared import DataInfo, ImageSet, draw_images, splits, tensors
 from shapprune.networks import training
 from shapprune.networks.builders import build
@@ -45,13 +46,15 @@ def run() -> Run:
     pixels = (random.integers(0, 120, (90, 1, 4, 4)) + 60 * labels[:, None, None, None]).astype(np.uint8)
     info = DataInfo("some", (1, 4, 4), 3, 90, 90, (0.3,), (0.3,))
     image_set = ImageSet(info, pixels, labels, pixels[::-1].copy(), labels[::-1].copy())
-    return Run(model, NETWORK, image_set, np.arange(30), "cpu", {"net": "small", "seed": 0}, memory_mb=64)
+    return Run(model, NETWORK, image_set, splits(90, 30)[1], "cpu", {"net": "small", "seed": 0}, memory_mb=64)
 
 
-def work_in(folder: Path, stage: str, methods: dict[str, dict], trials: int = 2, **parts: object) -> Work:
-    """A task a method and trial; methods that are no baselines consume `SCORES`."""
+def work_in(
+    folder: Path, stage: str, methods: dict[str, dict], trials: int = 2, scores: dict = SCORES, **parts: object
+) -> Work:
+    """A task a method and trial; methods that are no baselines consume the scores."""
     tasks = {}
-    for layer, values in SCORES.items():
+    for layer, values in scores.items():
         path = folder / "scores" / f"{layer}.npz"
         path.parent.mkdir(exist_ok=True, parents=True)
         facts = {"task": {"key": f"key of {layer}"}}
@@ -60,7 +63,7 @@ def work_in(folder: Path, stage: str, methods: dict[str, dict], trials: int = 2,
         for trial in range(trials):
             own = {"layers": LAYERS, "share": 0.25, "trial": trial, "images": 40, "test_images": "all", **parts, **more}
             consumes = {}
-            if "method" not in own:
+            if not {"baseline", "game"} & own.keys():
                 own |= {"aggregate": "mean", "scores": {layer: f"key of {layer}" for layer in LAYERS}}
                 consumes = {"scores": {layer: str(folder / "scores" / layer) for layer in LAYERS}}
             names = {"net": "small", "seed": 0, "method": method, "aggregate": "mean", "data": "some", "share": 0.25}
@@ -72,10 +75,9 @@ def work_in(folder: Path, stage: str, methods: dict[str, dict], trials: int = 2,
     return work
 
 
-def tune(run: Run, folder: Path, methods: dict[str, dict], **train: object) -> Work:
-    work = work_in(folder, "tune_units", methods, train={**TRAIN, **train})
-    for label in list(work.missing):
-        keep_tuned(run, label, work)
+def tune(run: Run, folder: Path, methods: dict[str, dict], trials: int = 2, **train: object) -> Work:
+    work = work_in(folder, "tune_units", methods, trials, train={**TRAIN, **train})
+    keep_tuned(run, work)
     return work
 
 
@@ -83,7 +85,7 @@ def table_of(work: Work, name: str) -> list[dict]:
     return list(work.rows(TABLES[name].columns))
 
 
-METHODS = {"highest": {}, "random": {"method": "random"}, "full": {"method": "full"}}
+METHODS = {"highest": {}, "random": {"baseline": "random"}, "full": {"baseline": "full"}}
 
 
 def test_every_training_has_a_row_and_is_that_of_the_library(run, tmp_path):
@@ -106,6 +108,19 @@ def test_every_training_has_a_row_and_is_that_of_the_library(run, tmp_path):
     assert rows[0]["loss"] != rows[2]["loss"]
     assert not (tmp_path / "unfinished").exists()
     assert not work_in(tmp_path, "tune_units", METHODS, train=TRAIN).missing
+
+
+def test_units_are_scored_on_data_that_are_not_the_networks_own(run, tmp_path):
+    game = {"site": "activation", "payoff": "loss", "precision": "fp32"}
+    taylor = {"method": "taylor", "options": {}, "game": game, "scoring_images": 20, "aggregate": "mean"}
+    other = on_data(run, replace(run.image_set, train_images=run.image_set.train_images[::-1].copy()))
+    (row,) = table_of(tune(other, tmp_path, {"taylor": taylor}, trials=1), "tuned")
+    chosen, test = draw_images(splits(90, 30)[1], 20, 0), tensors(run.image_set, "test")
+    games = {layer: other.game(layer, "train", chosen, **game) for layer in LAYERS}
+    scores = {layer: score(each, "taylor").aggregate("mean") for layer, each in games.items()}
+    work = work_in(tmp_path / "by hand", "tune_units", {"taylor": {}}, trials=1, scores=scores, train=TRAIN)
+    keep_tuned(other, work)
+    assert table_of(work, "tuned")[0]["loss"] == row["loss"] != evaluate(run.model, *test)[0]
 
 
 def test_a_training_that_was_cut_off_goes_on_after_its_last_epoch(run, tmp_path, monkeypatch):
@@ -172,7 +187,7 @@ def test_the_rate_of_the_lowest_validation_loss_counts_and_methods_are_tested_in
 
 
 def test_probes_are_those_of_the_library(run, tmp_path):
-    methods = {"highest": {}, "random": {"method": "random"}, "all": {"method": "all", "share": 1.0}}
+    methods = {"highest": {}, "random": {"baseline": "random"}, "all": {"baseline": "all", "share": 1.0}}
     work = work_in(tmp_path, "probe_units", methods, trials=1, over="mean")
     keep_probed(run, work)
     rows = table_of(work, "probed")
@@ -198,7 +213,7 @@ def test_probes_of_sequences_tell_what_follows_the_last_token(tmp_path):
     info = DataInfo("texts", (4,), 5, 60, 60, (), ())
     image_set = ImageSet(info, tokens, labels, tokens, labels)
     run = Run(model, NETWORK, image_set, np.arange(10), "cpu", {"net": "small", "seed": 0}, memory_mb=64)
-    methods = {"all": {"method": "all", "layers": {"blocks.0.attn": 2, "blocks.0.fc1": 6}}}
+    methods = {"all": {"baseline": "all", "layers": {"blocks.0.attn": 2, "blocks.0.fc1": 6}}}
     work = work_in(tmp_path, "probe_units", methods, trials=1, over="last")
     keep_probed(run, work)
     rows = {row["layer"]: row for row in table_of(work, "probed")}
