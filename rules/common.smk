@@ -112,11 +112,16 @@ def benchmark_of(rule):
 
 def timed():
     """The jobs that Snakemake times: what they are of, and the file that says how long they took."""
-    for data in dict.fromkeys(network["data"] for network in (NETWORKS | UNTRAINED).values()):
+    for data in dict.fromkeys([*(network["data"] for network in (NETWORKS | UNTRAINED).values()), *tuned_data()]):
         yield {"stage": "prepare_data"}, f"results/benchmarks/prepare_data/{data}.tsv"
     for job in PLAN.jobs():
         if job.stage.outputs:
             yield {"stage": job.rule, **job.wildcards}, fill(job.stage.benchmark, job.wildcards)
+
+
+def tuned_data():
+    """The data sets that networks are trained on with."""
+    return [PLAN.stages["tune_units"].data(net) for net in networks_of("tune_units")]
 
 
 def job_of(rule, wildcards):
@@ -215,6 +220,8 @@ FIGURES = figures.paths(
         "deactivated": networks_of("deactivate_units"),
         "quantised": networks_of("quantise_network"),
         "untrained": networks_of("prune_untrained"),
+        "tuned": networks_of("tune_units"),
+        "probed": networks_of("probe_units"),
     }
 )
 

@@ -20,6 +20,8 @@ localrules:
     budgets_all,
     parameters_all,
     untrained_all,
+    tune_all,
+    probe_all,
     tables_all,
     figures_all,
 
@@ -98,6 +100,18 @@ rule untrained_all:
     """Untrained networks without the units that score below zero."""
     input:
         results("prune_untrained"),
+
+
+rule tune_all:
+    """Networks of which only the units of the highest scores were trained on."""
+    input:
+        results("tune_units"),
+
+
+rule probe_all:
+    """Probes of the units of the highest scores."""
+    input:
+        results("probe_units"),
 
 
 rule tables_all:

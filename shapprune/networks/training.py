@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ from shapprune.networks.recipe import Recipe
 if TYPE_CHECKING:
     from shapprune.networks.teacher import Teacher
 
+Best = Literal["accuracy", "loss"]
+
 
 def fit(
     model: nn.Module,
@@ -40,6 +42,7 @@ def fit(
     checkpoint: Path | None = None,
     start: tuple[float, float] | None = None,
     teacher: Teacher | None = None,
+    best: Best = "accuracy",
 ) -> list[dict[str, float]]:
     """Train a network in place and leave it in the state after its best epoch.
 
@@ -62,6 +65,7 @@ def fit(
             interruption, with the same result. The caller deletes it.
         start: validation loss and accuracy of the network as it is; if given, it stays so where no epoch is better.
         teacher: what the network learns from beside the labels, or instead of them; its network goes to the device.
+        best: ``loss`` for the lowest validation loss and, among equals, the highest accuracy.
 
     Returns:
         A row an epoch: epoch (from 1), lr (of its first step), train_loss, train_accuracy (both over the epoch, as the
@@ -97,8 +101,8 @@ def fit(
     if teacher is not None:
         teacher.network.to(device)
     data = f"{len(images)} {float(train[0].double().sum())} {len(validation_images)}"
-    identity = f"{recipe} {seed} {device.type} {start is not None} {data} {_sums(model)} {_identity(teacher)}"
-    training = _Training(model, train, validation, recipe, seed, start, teacher)
+    identity = f"{recipe} {seed} {device.type} {start is not None} {data} {_sums(model)} {_identity(teacher)} {best}"
+    training = _Training(model, train, validation, recipe, seed, start, teacher, best)
     watched = progress and sys.stderr.isatty()
     with (
         seeded(seed, device),  # dropout draws from the global generator
@@ -137,10 +141,10 @@ class _Training:
         seed: int,
         start: tuple[float, float] | None,
         teacher: Teacher | None,
+        best: Best,
     ):
-        self._model, self._recipe, self._teacher = model, recipe, teacher
-        self._images, self._labels = train
-        self._validation = validation
+        self._model, self._recipe, self._teacher, self._best = model, recipe, teacher, best
+        (self._images, self._labels), self._validation = train, validation
         self._device = self._images.device
         # A zero pixel after normalisation, the darkest value.
         self._black = darkest(self._images)
@@ -154,7 +158,7 @@ class _Training:
     def finished(self) -> bool:
         """Whether all epochs were trained, or as many as the patience allows without a better one."""
         epoch = len(self.rows)
-        return epoch >= self._recipe.epochs or 0 < self._recipe.patience <= epoch - best_epoch(self.rows, self._start)
+        return epoch >= self._recipe.epochs or 0 < self._recipe.patience <= epoch - self._best_epoch()
 
     def train_epoch(self, bar: tqdm) -> dict[str, float]:
         """Train one epoch, and return its row."""
@@ -184,9 +188,12 @@ class _Training:
             "seconds": time.perf_counter() - began,
         }
         self.rows.append(row)
-        if best_epoch(self.rows, self._start) == epoch + 1:
+        if self._best_epoch() == epoch + 1:
             self.best_state = _copy_of_state(self._model)
         return row
+
+    def _best_epoch(self) -> int:
+        return best_epoch(self.rows, self._start, self._best)
 
     def _step(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step on a batch; return its mean loss and how many were right, both still on the device."""
@@ -219,17 +226,24 @@ class _Training:
         self.rows, self._start, self.best_state = state["rows"], state["start"], state["best_state"]
 
 
-def best_epoch(rows: Sequence[Mapping[str, float]], start: Sequence[float] | None = None) -> int:
+def best_epoch(
+    rows: Sequence[Mapping[str, float]], start: tuple[float, float] | None = None, best: Best = "accuracy"
+) -> int:
     """The number of the epoch whose weights `fit` leaves; 0 if none is better than the start.
 
     Args:
         rows: what `fit` returned.
         start: validation loss and accuracy of the untrained network, if that counts (``start`` of `fit`).
+        best: as for `fit`.
     """
-    best, number = (-1.0, 0.0) if start is None else (start[1], -start[0]), 0
+
+    def worth(loss: float, accuracy: float) -> tuple[float, float]:
+        return (accuracy, -loss) if best == "accuracy" else (-loss, accuracy)
+
+    highest, number = (-math.inf, -math.inf) if start is None else worth(*start), 0
     for row in rows:
-        if (found := (row["validation_accuracy"], -row["validation_loss"])) > best:
-            best, number = found, int(row["epoch"])
+        if (found := worth(row["validation_loss"], row["validation_accuracy"])) > highest:
+            highest, number = found, int(row["epoch"])
     return number
 
 

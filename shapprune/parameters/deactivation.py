@@ -8,9 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from shapprune.core.errors import ShapPruneError, unknown
-from shapprune.parameters.choice import first_names
-from shapprune.parameters.pooling import row_parts
+from shapprune.parameters.scored_parts import scored_parts
 from shapprune.parameters.units import Pools, Scope
 
 
@@ -57,24 +55,9 @@ def deactivate(
 
     Source: deactivation at inference of Chu et al. 2025, where it is rows of each matrix that leave.
     """
-    if not 0 < share < 1:
-        raise ShapPruneError(f"share {share} is not strictly between 0 and 1")
-    if not scores:
-        raise ShapPruneError("there are no scores to deactivate by; give those of a matrix or a layer, or more")
-    left, matrices = copy.deepcopy(model), first_names(model)
-    pools = Pools(model, example) if isinstance(example, Tensor) else example
-    for name, values in scores.items():
-        if pools is not None:
-            parts = list(pools.of(name, scope=scope).parts)
-        elif name in matrices and model.get_parameter(name).dim() > 1:
-            parts = row_parts(model, name)
-        else:
-            allowed = [each for each in matrices if model.get_parameter(each).dim() > 1]
-            raise unknown("matrix", name, allowed)
-        count = len(parts[0].places)
-        if values.shape != (count,) or not values.isfinite().all():
-            raise ShapPruneError(f"scores of {name!r} are {list(values.shape)}, {count} finite numbers are needed")
-        lowest = torch.argsort(values, stable=True)[: int(count * share)].cpu()
+    left = copy.deepcopy(model)
+    for parts, values in scored_parts(model, scores, share, example, scope):
+        lowest = torch.argsort(values, stable=True)[: int(len(values) * share)].cpu()
         with torch.no_grad():
             for part in parts:
                 parameter = left.get_parameter(part.name)

@@ -37,6 +37,8 @@ SMALL = {
         "bits": [4],
         "trials": 1,
     },
+    "selective_tuning": {"methods": ["taylor", "full"], "trials": 1, "rates": [0.1, 0.01], "data": {"net": "mnist"}},
+    "probe": {"methods": ["taylor", "all"], "trials": 1},
     "low_data": {"ratios": [0.07], "trials": 1, "skip": ["conv1", "fc1"], "scored_on": "test"},
 }
 

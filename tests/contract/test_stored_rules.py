@@ -51,7 +51,7 @@ def test_a_rule_takes_from_its_stage_what_jobs_make_consume_and_read(rule):
     assert block(text, "resources") == [f'**stored("{rule}"),']
     assert block(text, "output") == [f'**outputs("{rule}"),']
     assert block(text, "benchmark") == [f'benchmark_of("{rule}")']
-    others = {f'consumed("{rule}"),', "data=data_of,", "weights=weights_of,"}
+    others = {f'consumed("{rule}"),', "data=data_of,", "weights=weights_of,", "tuned_on=tuned_data_of,"}
     assert set(block(text, "input")) <= others
 
 

@@ -9,11 +9,14 @@ from typing import Any
 import pandas as pd
 
 from shapprune.core.files import read_json, whole
+from shapprune.parameters.comparison import paired_tests
+from shapprune.parameters.selective import require_equal_counts
 from shapprune.pruning.curves import RemovalCurve, auc
 from shapprune.shapley.score_files import read_scores
 
 Criteria = Mapping[str, Mapping[str, Any]]
 
+_TUNED = ["net", "seed", "method", "aggregate", "trial"]
 _ORDER = ["net", "seed", "criterion", "aggregate", "trial"]
 
 
@@ -77,6 +80,43 @@ def areas(paths: Iterable[str], columns: Sequence[str], _: Criteria) -> pd.DataF
     return pd.DataFrame(table, columns=list(columns))
 
 
+def chosen_rates(paths: Iterable[str], columns: Sequence[str], _: Criteria) -> pd.DataFrame:
+    """Of trainings at several learning rates the one with the lowest validation loss, of equal ones the first.
+
+    Values stay as they are written.
+    """
+    trained = rows(paths, columns, _)
+    if trained.empty:
+        return trained
+    runs = trained.assign(loss_of_choice=trained["validation_loss"].astype(float))
+    best = runs.groupby(_TUNED, sort=False)["loss_of_choice"].idxmin()
+    return trained.loc[best].reset_index(drop=True)
+
+
+def tests(paths: Iterable[str], columns: Sequence[str], _: Criteria) -> pd.DataFrame:
+    """A row a network, measure and pair of methods: a paired t-test over seeds and trials.
+
+    Raises:
+        ShapPruneError: two methods that select units train different numbers of parameters.
+    """
+    table = []
+    for net, of_net in chosen_rates(paths, _TUNED, _).groupby("net", sort=False):
+        of_methods = dict(iter(of_net.groupby(["method", "aggregate"], sort=False)))
+        selected = {name: found for (name, _), found in of_methods.items() if name not in ("full", "lora")}
+        require_equal_counts({name: int(found["trainable"].iloc[0]) for name, found in selected.items()})
+        names = {" ".join(method): method for method in of_methods}
+        for measure in ("loss", "accuracy"):
+            values = {
+                name: of_methods[method].set_index(["seed", "trial"])[measure].astype(float).sort_index()
+                for name, method in names.items()
+            }
+            for test in paired_tests(values):
+                one, other = names[test.one], names[test.other]
+                found = dict(zip(columns, (net, measure, *one, *other), strict=False))
+                table.append(found | {name: getattr(test, name) for name in columns[len(found) :]})
+    return pd.DataFrame(table, columns=list(columns))
+
+
 # How a table is made, by its kind (`shapprune.workflow.stages.stage.Table`): a function of the paths of results, the
 # columns and the configuration's criteria.
 MAKERS: dict[str, Callable[[Iterable[str], Sequence[str], Criteria], pd.DataFrame]] = {
@@ -84,6 +124,8 @@ MAKERS: dict[str, Callable[[Iterable[str], Sequence[str], Criteria], pd.DataFram
     "manifests": manifests,
     "scores": scores,
     "areas": areas,
+    "chosen_rates": chosen_rates,
+    "tests": tests,
 }
 
 

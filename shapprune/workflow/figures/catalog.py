@@ -100,6 +100,10 @@ FIGURES: Mapping[str, Row] = {row.name: row for row in (
         "Quantisation", "Methods", caption="quantised", rule="quantised", styles=""),
     Row("untrained", "untrained:untrained_steps", ("untrained",), "untrained",
         "Untrained", "Step by step", caption="untrained", rule="untrained", facts=("layers", "classes")),
+    Row("tuned", "tuned:tuned_methods", ("tuned",), "tuned",
+        "Selective fine-tuning", "By method", caption="tuned", rule="tuned"),
+    Row("probed", "probed:probe_accuracies", ("probed",), "probed",
+        "Probes", "Layer by layer", caption="probed", rule="probed"),
 )}
 # fmt: on
 

@@ -37,6 +37,7 @@ _TRUTHS: tuple[tuple[str, Dashes, str], ...] = (
     ("greedy removal", (0, (2, 1)), ""),
     ("exact Shapley", SOLID, "*"),
     ("converged Shapley", SOLID, "P"),
+    *(("full", SOLID, "v"), ("lora", (0, (4, 1)), "^")),
 )
 
 
@@ -115,6 +116,7 @@ def criterion_styles(criteria: Mapping[str, Mapping[str, Any]]) -> dict[tuple[st
             styles[name, aggregate] = Style(label, len(styles), shapley, **look)
     for name, dashes, marker in _TRUTHS:
         styles.setdefault((name, "mean"), Style(name, len(styles), True, "black", dashes, marker))
+    styles.setdefault(("random", "mean"), Style("random", len(styles), False, _GREY, _DOTS))
     return styles
 
 

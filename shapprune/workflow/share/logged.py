@@ -1,8 +1,8 @@
 """What there is to log of a finished study, from its manifests and tables, run by run.
 
-A study is a parent with a child for each network, scoring, coalition table and criterion, and for each network that was
-compressed, fits a budget, was then trained on, was quantised, or was never trained. Nothing here knows of
-a tracker, or imports torch.
+A study is a parent with a child for each network, scoring, coalition table and criterion, for each network that was
+compressed, fits a budget, was then trained on, was quantised, or was never trained, and for each method whose units
+were trained on or probed. Nothing here knows of a tracker, or imports torch.
 """
 
 from __future__ import annotations

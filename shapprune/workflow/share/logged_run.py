@@ -22,7 +22,7 @@ class LoggedRun:
 
     Attributes:
         kind: ``network``, ``scores``, ``coalitions``, ``estimator``, ``criterion``, ``compressed``, ``budget``,
-            ``retrained``, ``quantised``, ``untrained``, or ``study`` for the parent of them.
+            ``retrained``, ``quantised``, ``untrained``, ``tuned``, ``probed``, or ``study`` for the parent of them.
         name: of the run.
         key: of the result; of a criterion, one for all that was measured of it; of a study, the configuration's digest.
         finished: when the result was written, in seconds since 1970.

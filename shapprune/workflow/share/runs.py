@@ -6,7 +6,7 @@ Nothing here knows of a tracker, or imports torch.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -29,6 +29,7 @@ from shapprune.workflow.store.store import Store
 
 _GAME = ("site", "payoff", "precision")
 _OF_ESTIMATORS = ("seconds", "spearman", "kendall", "mse_ratio", "bottom25_overlap", "auc_loss", "gap")
+_BEFORE_AND_AFTER = ("loss_before", "accuracy_before", "loss", "accuracy")
 # What is logged of a removal order: a table, the place and the column of the step in it, and metric -> column.
 _CURVES = (
     ("auc", "/{layer}", None, {"auc_loss": "auc_loss", "auc_accuracy": "auc_accuracy"}),
@@ -109,7 +110,7 @@ def _estimators(config: Mapping[str, Any], path: Path, facts: Mapping[str, Any])
         names = {name: own[0][name] for name in ("net", "seed", "layer", "units", "truth", "estimator")}
         yield LoggedRun(
             *("estimator", run_name(names, f"{estimator}/{names['layer']}")),
-            *(_joint_key(facts, "estimator", estimator), path.stat().st_mtime),
+            *(_joint_key(facts, estimator=estimator), path.stat().st_mtime),
             params={**names, **settings, "images": config["oracle"]["images"], **game_options(config)},
             metrics=[(name, fmean(each), step) for (name, step), each in values.items() if each],
         )
@@ -156,7 +157,7 @@ def _untrained(config: Mapping[str, Any], path: Path, facts: Mapping[str, Any]) 
         settings, network = config["criteria"][criterion], section["networks"][names["net"]]
         yield LoggedRun(
             *("untrained", run_name(names, criterion)),
-            *(_joint_key(facts, "criterion", criterion), path.stat().st_mtime),
+            *(_joint_key(facts, criterion=criterion), path.stat().st_mtime),
             params={**names, **network, **method_of(settings), "images": section["images"], **game_options(config)},
             metrics=[
                 (f"untrained_{column}", value, int(row["step"]))
@@ -165,6 +166,49 @@ def _untrained(config: Mapping[str, Any], path: Path, facts: Mapping[str, Any]) 
                 for value in known([row[column]])
             ],
         )
+
+
+def _tuned(config: Mapping[str, Any], path: Path, facts: Mapping[str, Any]) -> Iterator[LoggedRun]:
+    """What training units on made of a network, for each aggregate; means over the trials at their best rates."""
+    section, trials = config["selective_tuning"], dict[tuple[str, str], dict[str, str]]()
+    for row in read_rows(path.with_suffix(".csv")):
+        best = trials.setdefault((row["aggregate"], row["trial"]), row)
+        if float(row["validation_loss"]) < float(best["validation_loss"]):
+            trials[row["aggregate"], row["trial"]] = row
+    for aggregate in dict.fromkeys(aggregate for aggregate, _ in trials):
+        own = [row for (each, _), row in trials.items() if each == aggregate]
+        names = {name: own[0][name] for name in ("net", "seed", "method", "aggregate")}
+        given = {name: own[0][name] for name in ("data", "share", "images", "trainable", "parameters")}
+        yield LoggedRun(
+            *("tuned", run_name(names, f"{names['method']}/{aggregate}/tuned")),
+            *(_joint_key(facts, aggregate=aggregate), path.stat().st_mtime),
+            params={**names, **given, "trials": section["trials"], "train": section["train"]},
+            metrics=_means_of(own, "tuned", ("lr", "epochs", *_BEFORE_AND_AFTER, "validation_loss", "seconds")),
+        )
+
+
+def _probed(config: Mapping[str, Any], path: Path, facts: Mapping[str, Any]) -> Iterator[LoggedRun]:
+    """What probes tell of the units of each method and aggregate; means over the trials."""
+    section, methods = config["probe"], defaultdict(list)
+    for row in read_rows(path.with_suffix(".csv")):
+        methods[row["method"], row["aggregate"]].append(row)
+    for (method, aggregate), own in methods.items():
+        names = {name: own[0][name] for name in ("net", "seed", "method", "aggregate", "share", "images")}
+        layers = {row["layer"]: [each for each in own if each["layer"] == row["layer"]] for row in own}
+        yield LoggedRun(
+            *("probed", run_name(names, f"{method}/{aggregate}/probed")),
+            *(_joint_key(facts, method=method, aggregate=aggregate), path.stat().st_mtime),
+            params={**names, "over": section["over"], "trials": section["trials"]},
+            metrics=[
+                (f"{name}/{layer}".removesuffix("/all"), value, step)
+                for layer, rows in layers.items()
+                for name, value, step in _means_of(rows, "probed", ("units", "train_accuracy", "accuracy", "seconds"))
+            ],
+        )
+
+
+def _means_of(rows: Iterable[Mapping[str, str]], what: str, columns: Iterable[str]) -> list[Point]:
+    return [(f"{what}_{column}", fmean(values), 0) for column in columns if (values := known(r[column] for r in rows))]
 
 
 # Kind -> how a run is made of one result: of its manifest's path, what that tells, and the store.
@@ -180,13 +224,15 @@ OF_A_RESULT: dict[str, Callable[[Path, Mapping[str, Any], Store], LoggedRun]] = 
 OF_A_TABLE: dict[str, Callable[[Mapping[str, Any], Path, Mapping[str, Any]], Iterator[LoggedRun]]] = {
     "estimator": _estimators,
     "untrained": _untrained,
+    "tuned": _tuned,
+    "probed": _probed,
 }
 
 
-def _joint_key(manifest: Mapping[str, Any], name: str, value: str) -> str:
-    """One key for those tasks of a table that have a name of this value, e.g. those of one criterion."""
+def _joint_key(manifest: Mapping[str, Any], **names: str) -> str:
+    """One key for those tasks of a table that have names of these values, e.g. those of one criterion."""
     made_of = manifest["made_of"].items()
-    return digest({label: task["key"] for label, task in made_of if task["names"][name] == value})
+    return digest({label: task["key"] for label, task in made_of if names.items() <= task["names"].items()})
 
 
 def _keys(

@@ -10,8 +10,10 @@ from shapprune.workflow.stages.deactivation import DeactivateUnits
 from shapprune.workflow.stages.estimators import StudyEstimators
 from shapprune.workflow.stages.fine_tune import FineTunePruned
 from shapprune.workflow.stages.low_data import EvaluatePruned, PruneByWalks, PruneLayers, Steps
+from shapprune.workflow.stages.probe import ProbeUnits
 from shapprune.workflow.stages.quantisation import QuantiseNetwork
 from shapprune.workflow.stages.scores import ScoreLayer, ScoreLayers
+from shapprune.workflow.stages.selective import TuneUnits
 from shapprune.workflow.stages.stage import Stage, Table
 from shapprune.workflow.stages.train import TrainNetwork
 from shapprune.workflow.stages.untrained import PruneUntrained
@@ -36,6 +38,8 @@ STAGES: tuple[type[Stage], ...] = (
     ExportBudgets,
     DeactivateUnits,
     QuantiseNetwork,
+    TuneUnits,
+    ProbeUnits,
 )
 
 # The sections of the configuration that fit the networks and criteria of one study.

@@ -22,6 +22,7 @@ from shapprune.workflow.stages.layers import has_tokens, info_of, infos, known_l
 from shapprune.workflow.study.criteria_checks import check_criteria, check_estimators, check_methods, check_payoff
 from shapprune.workflow.study.parameter_checks import check_deactivation, check_quantisation
 from shapprune.workflow.study.schema import Problem
+from shapprune.workflow.study.unit_checks import check_probe, check_selective_tuning
 
 _FEWEST = 100  # MACs or parameters; a smaller number was meant as percent, or as a share
 
@@ -254,5 +255,5 @@ def _check_tokens(config: Mapping[str, Any]) -> Iterator[Problem]:
 CHECKS = (
     *(_check_datasets, _check_tokens, _check_networks, _check_counts, check_criteria, check_estimators, check_payoff),
     *(_check_low_data, _check_fine_tune, _check_untrained, _check_compress, _check_budgets, check_methods),
-    *(check_deactivation, check_quantisation),
+    *(check_deactivation, check_quantisation, check_selective_tuning, check_probe),
 )

@@ -92,9 +92,10 @@ class Plan:
             self._layers[net] = layers_of({**self.untrained, **self.networks}[net], self.config)
         return self._layers[net]
 
-    def removable(self, net: str) -> list[str]:
-        """Those of its studied layers that can lose units."""
-        return removable(self.layers(net))
+    def removable(self, net: str) -> dict[str, int]:
+        """Those of the studied layers of a network that can lose units, and these."""
+        layers = self.layers(net)
+        return {layer: layers[layer] for layer in removable(layers)}
 
     def tasks(self, rule: str, at: Place) -> Mapping[str, Planned]:
         """The tasks of a job by label; of ``at`` the wildcards of the rule count."""

@@ -30,7 +30,7 @@ SCHEMA = Path(__file__).with_name("config.schema.yaml")
 # Mappings whose keys are names of the user's own.
 FREE_MAPS = (
     *("datasets", "networks", "criteria", "estimators.compared", "untrained.networks", "compress.sizes"),
-    *("budgets.methods", "quantisation.methods"),
+    *("budgets.methods", "quantisation.methods", "selective_tuning.data"),
 )
 
 _TYPES = {list: "array", bool: "boolean", int: "integer", float: "number", dict: "object", str: "string"}

@@ -118,6 +118,16 @@ def tables(criteria, layers, seeds, trials):
         for seed, trial, bits in product(range(seeds), range(trials), (4, 8)[: layers or 1])
         for method, beta in [("round", np.nan), *(("a-method", beta) for beta in (0.1, 0.5)[:layers])]
     ]
+    tuned = [
+        {**run, "method": run["criterion"], "lr": 0.1, "trainable": 151, "parameters": 1682, "loss_before": 0.5}
+        | {"accuracy_before": 0.8, "loss": 0.3 + random.random() / 9, "accuracy": 0.8 + random.random() / 9}
+        for run in [*runs, *({**runs[0], "criterion": name, "aggregate": "mean"} for name in ("full", "lora"))]
+    ]
+    probed = [
+        {**run, "method": run["criterion"], "layer": layer, "units": n, "accuracy": 0.5 + random.random() / 2}
+        for run in [*runs, {**runs[0], "criterion": "all", "aggregate": "mean"}]
+        for layer, n in [*list(units.items())[:1], ("all", sum(units.values()))]
+    ]
     exact = [run | {"criterion": "exact Shapley", "aggregate": "mean"} for run in runs[:: len(orders) * trials]]
     oracle = [
         {
@@ -160,6 +170,8 @@ def tables(criteria, layers, seeds, trials):
         "retrained": retrained,
         "deactivated": deactivated,
         "quantised": quantised,
+        "tuned": tuned,
+        "probed": probed,
         "oracle": oracle,
         "estimators": estimators,
         "training": training,

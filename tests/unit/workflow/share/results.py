@@ -37,6 +37,8 @@ CONFIG = {
         "trials": 1,
         "train": {"epochs": 2},
     },
+    "selective_tuning": {"methods": ["random"], "images": 9, "trials": 2, "rates": [0.1, 0.01]},
+    "probe": {"methods": ["all"], "images": 10, "trials": 1},
 }
 MACHINE = {"device": "cpu", "versions": {"python": "3.11.7", "torch": "2.13.0"}, "peak_memory_mb": 100.5}
 GAME = {"images": 100, "site": "activation", "payoff": "loss", "precision": "tf32"}
@@ -85,6 +87,7 @@ class Results:
         self._compressed()
         self._fitted()
         self._quantised()
+        self._of_units()
         self._benchmarks()
         write_json(folder / "run_config.yaml", self.config)
         (folder / "figures").mkdir(exist_ok=True)
@@ -207,6 +210,29 @@ class Results:
         key = task("ours", method="shapley", in_turn=False, bits=4, beta=0.5)
         write_json(self.quantised, {**names, **facts, **MACHINE, "task": key})
 
+    def _of_units(self) -> None:
+        names = {"net": "small", "seed": 0, "method": "random", "aggregate": "mean", "data": "mnist", "share": 0.1}
+        rows = [
+            dict.fromkeys(TABLES["tuned"].columns, 1.0)
+            | names
+            | {"trial": trial, "lr": rate, "validation_loss": rate, "loss": 1 + trial - rate}
+            for trial in (0, 1)
+            for rate in (0.5, 0.25)
+        ]
+        write_table(self.run / "tuned" / "random.csv", TABLES["tuned"].columns, rows)
+        write_json(
+            self.run / "tuned" / "random.json",
+            {"task": {"key": "tuned"}, "made_of": {"mean/trial0": named("tuned random", aggregate="mean")}},
+        )
+        names = {"net": "small", "seed": 0, "method": "all", "aggregate": "mean"}
+        rows = [
+            dict.fromkeys(TABLES["probed"].columns, 0.5) | names | {"layer": layer, "units": units}
+            for layer, units in (("fc1", 2), ("all", 4))
+        ]
+        write_table(self.run / "probed.csv", TABLES["probed"].columns, rows)
+        tasks = {"all/mean/trial0": named("probed all", method="all", aggregate="mean")}
+        write_json(self.run / "probed.json", {"task": {"key": "probed"}, "made_of": tasks})
+
     def _benchmarks(self) -> None:
         """Two jobs at the same time, from 100 to 105 and from 103 to 109; after a pause, one from 200 to 201."""
         for name, seconds, end in (("train", 5.0, 105), ("score", 6.0, 109), ("prune", 1.0, 201)):
@@ -231,6 +257,8 @@ class Results:
             "retrained": [self.retrained],
             "quantised": [self.quantised],
             "untrained": [self.fresh],
+            "tuned": [self.run / "tuned" / "random.json"],
+            "probed": [self.run / "probed.json"],
         }
         paths = {kind: [str(path) for path in each] for kind, each in manifests.items()}
         folders = self.folder / "tables", self.folder / "benchmarks"

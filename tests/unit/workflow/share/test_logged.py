@@ -23,6 +23,8 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
         *("random/mean/half small/seed0", "lean/macs0.5/trial0 small/seed0"),
         *("lean/macs0.5/trial0/retrained small/seed0", "ours/bits4/beta0.5/trial0 small/seed0"),
         "shapley fresh/seed0",
+        *("lean/macs0.5/trial0/retrained small/seed0", "shapley fresh/seed0"),
+        *("random/mean/tuned small/seed0", "all/mean/probed small/seed0"),
     ]
     metrics = logged_runs["shapley/mean+2std small/seed0"].metrics
     assert ("auc_loss", 1.5, 0) in metrics  # of all layers, the mean over the trials
@@ -54,6 +56,11 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
     assert ("deactivated_test_agreement/share0.5", 0.75, 0) in zeroed
     assert ("untrained_loss", 2.0, 1) in logged_runs["shapley fresh/seed0"].metrics
     assert logged_runs["shapley fresh/seed0"].params["method"] == "permutation"
+    tuned = logged_runs["random/mean/tuned small/seed0"]  # two trials, each at the rate of the lower validation loss
+    assert {("tuned_lr", 0.25, 0), ("tuned_loss", 1.25, 0), ("tuned_epochs", 1.0, 0)} < set(tuned.metrics)
+    assert (tuned.params["data"], tuned.params["trials"]) == ("mnist", 2)
+    probed = logged_runs["all/mean/probed small/seed0"]
+    assert {("probed_units", 4.0, 0), ("probed_units/fc1", 2.0, 0), ("probed_accuracy", 0.5, 0)} < set(probed.metrics)
     assert ("oracle_gap/fc1", 0.5, 2) in metrics
     assert ("evaluations", 10.5, 0) in metrics
     assert ("standard_error/mean", 2.0, 0) in logged_runs["random/fc1/trial1 small/seed0"].metrics

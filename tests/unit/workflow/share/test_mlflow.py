@@ -33,8 +33,10 @@ def test_study_is_mirrored_once(folder):
         "retrained": 1,
         "quantised": 1,
         "untrained": 1,
+        "tuned": 1,
+        "probed": 1,
     }
-    assert told["added"] == 16
+    assert told["added"] == 18
     found, client = runs(told["tracking_uri"]), MlflowClient(told["tracking_uri"])
     parent = found[f"fake {study.digest(results.config)}"]
     assert parent.info.run_id == told["run"]
@@ -128,9 +130,11 @@ def test_what_was_cut_off_is_completed(folder, monkeypatch):
         "estimator",
         "network",
         "quantised",
+        "probed",
         "retrained",
         *["scores"] * 4,
         "study",
+        "tuned",
         "untrained",
     ]
     assert {run.info.status for run in found.values()} == {"FINISHED"}

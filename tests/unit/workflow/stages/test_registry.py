@@ -25,7 +25,8 @@ def test_each_stage_has_a_rule_and_a_section_of_the_configuration():
     assert len(set(RULES)) == len(RULES)
     assert {stage.section for stage in STAGES} <= schema()["properties"].keys()
     assert set(OPTIONAL) == {
-        *("estimators", "fine_tune", "untrained", "compress", "budgets", "deactivation", "quantisation")
+        *("estimators", "fine_tune", "untrained", "compress", "budgets", "deactivation", "quantisation"),
+        *("selective_tuning", "probe"),
     }
 
 
@@ -65,7 +66,7 @@ def test_manifests_are_of_all_results(plan):
     per_kind = plan.logged()
     assert per_kind.keys() == {
         *("network", "scores", "coalitions", "estimator", "criterion", "compressed", "budget"),
-        *("retrained", "quantised", "untrained"),
+        *("retrained", "quantised", "untrained", "tuned", "probed"),
     }
     assert {path for paths in per_kind.values() for path in paths} < plan.expected.keys()
     assert len([path for path in plan.expected if "/pruned/" in path]) == 3 * 6 * 2  # seeds, orders, trials

@@ -15,7 +15,10 @@ ESTIMATOR = "estimators.compared.shapley"
 SMALL = {"splits.validation": 500, "curves.images": 360}
 SHA256 = 64 * "a"
 GONE = object()
-PROTOCOLS = ("fine_tune", "untrained", "compress", "budgets", "deactivation", "quantisation")
+PROTOCOLS = (
+    *("fine_tune", "untrained", "compress", "budgets", "deactivation", "quantisation"),
+    *("selective_tuning", "probe"),
+)
 
 
 def changed(config: dict, changes: dict) -> dict:

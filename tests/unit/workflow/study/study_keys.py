@@ -62,6 +62,8 @@ CONFIG = {
             "taylor-plain": {"criterion": "taylor", "copies": 0, "distil": 0},
         },
     },
+    "selective_tuning": {"methods": ["taylor", "random", "full"], "images": 30, "trials": 2, "train": {"epochs": 2}},
+    "probe": {"methods": ["norms", "random", "all"], "images": 40, "trials": 2},
 }
 
 

@@ -169,6 +169,10 @@ MISTAKES = [
     (GPT | {f"{NET}.data": "mnist"}, f"{NET}.data", "char_gpt takes sequences of tokens, but mnist has images"),
     (GPT | {f"{NET}.train.augment": ["crop"]}, f"{NET}.train.augment", "crop", "lenet5 takes tokens"),
     (GPT | {"compress": COMPRESS | {"train": FLIPS}}, "compress.train.augment", "flip", "lenet5 takes tokens"),
+    (
+        GPT | {"selective_tuning": {"methods": ["random"], "images": 20, "test_images": 20, "train": FLIPS}},
+        *("selective_tuning.train.augment", "flip", "lenet5 takes tokens"),
+    ),
     (GPT | {"budgets": BUDGETS | {"train": FLIPS}}, "budgets.train.augment", "flip", "lenet5 takes tokens"),
     (
         GPT | {"datasets": {"words": TEXT}, f"{NET}.data": "words", "splits.validation": 7781},
@@ -222,6 +226,7 @@ def test_a_mistake_is_told_in_one_sentence(config, mistake):
 
 
 METHOD = "budgets.methods.reconstruction"
+TUNED = "selective_tuning"
 PROTOCOL_MISTAKES = [
     # the changes, the key of the mistake, what its sentence must name: the value, and what is allowed
     ({ESTIMATOR: {"method": "permutatoin"}}, f"{ESTIMATOR}.method", "'permutatoin'", "'permutation'"),
@@ -300,6 +305,27 @@ PROTOCOL_MISTAKES = [
     ({"quantisation.bits": [4, 5]}, "quantisation.bits", "5 bits", "4, 8"),
     ({"quantisation.images": 11001}, "quantisation.images", "11001", "11000 training images"),
     ({"quantisation.test_images": 2001}, "quantisation.test_images", "2001", "2000 test images"),
+    ({TUNED: {"methods": ["tailor"]}}, f"{TUNED}.methods", "'tailor'", "random, full, lora", "'taylor'"),
+    (
+        {"criteria.full": {"method": "taylor"}, TUNED: {"methods": ["full"]}},
+        f"{TUNED}.methods",
+        "'full' is no criterion here",
+        "rename it",
+    ),
+    ({TUNED: {"data": {"lenet": "mnist"}}}, f"{TUNED}.data", "'lenet'", "'lenet5'"),
+    ({TUNED: {"data": {"lenet5": "mnits"}}}, f"{TUNED}.data.lenet5", "'mnits'", "'mnist'"),
+    (
+        {TUNED: {"methods": ["full"], "data": {"lenet5": "cifar10"}}},
+        f"{TUNED}.data.lenet5",
+        "cifar10 has 10 classes or tokens in [3, 32, 32]",
+        "10 in [1, 28, 28]",
+    ),
+    ({TUNED: {"methods": ["full"], "images": 11001}}, f"{TUNED}.images", "11001", "11000 images"),
+    ({TUNED: {"methods": ["full"], "test_images": 2001}}, f"{TUNED}.test_images", "2001", "2000 test images"),
+    ({TUNED: {"train": {"epochs": 2, "warmup": 2}}}, f"{TUNED}.train.warmup", "2", "below the 2 epochs"),
+    ({"probe": {"methods": ["lora"]}}, "probe.methods", "'lora'", "random, all"),
+    ({"probe": {"methods": ["all"], "over": "last"}}, "probe.over", "lenet5 takes images", "mean"),
+    ({"probe": {"methods": ["all"], "images": 11001}}, "probe.images", "11001", "11000 images"),
 ]
 
 

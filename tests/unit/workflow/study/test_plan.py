@@ -65,6 +65,8 @@ ALL = {
     "deactivate_units": 2,
     "quantise_network": 2,
     "prune_untrained": 1,
+    "tune_units": 4,
+    "probe_units": 2,
 }
 OF_SEED = {rule: (number + 1) // 2 for rule, number in ALL.items()}  # untrained networks have one
 RUN = {"net": "small", "seed": 0}

@@ -19,11 +19,13 @@ SCORES = {"score_layers", "score_layer"}
 OF_SCORES, STUDY = {"measure_curves", "search_oracle"}, {"study_estimators"}
 TUNED, FRESH, SMALL = {"fine_tune_pruned"}, {"prune_untrained"}, {"compress_network"}
 ZEROED, FEW_BITS = {"deactivate_units"}, {"quantise_network"}
-RETRAINED, TRAINED = {"retrain_budgets"}, ("fine_tune", "compress", "budgets")
+RETRAINED, TRAINED = {"retrain_budgets"}, ("fine_tune", "compress", "budgets", "selective_tuning")
+ON, PROBED = {"tune_units"}, {"probe_units"}
 FITTED = RETRAINED | {"fit_budgets", "export_budgets"}
 PRUNED, WALKED = ({"steps", rule, "evaluate_pruned"} for rule in ("prune_layers", "prune_by_walks"))
 CHAINS = PRUNED | WALKED | TUNED
-OF_GAMES = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | ZEROED | {"tabulate_coalitions"}
+OF_UNITS = ZEROED | ON | PROBED
+OF_GAMES = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | OF_UNITS | {"tabulate_coalitions"}
 ALL = OF_GAMES | FITTED | FEW_BITS | {"train_network"}  # of a trained network
 
 
@@ -57,11 +59,11 @@ CHANGES = {
     "networks.one.train.augment": ([], ALL),
     "networks.one.train.patience": (2, ALL),
     "splits.validation": (201, ALL),
-    "scoring.images": (21, SCORES | OF_SCORES | SMALL | ZEROED),
+    "scoring.images": (21, SCORES | OF_SCORES | SMALL | OF_UNITS),
     "scoring.site": ("output", OF_GAMES | FRESH),
     "scoring.payoff": ("margin", OF_GAMES | FRESH),
     "scoring.precision": ("fp32", OF_GAMES | FRESH),
-    "criteria.norms.norm": ("l2", {"score_layers"} | OF_SCORES | PRUNED | SMALL),
+    "criteria.norms.norm": ("l2", {"score_layers"} | OF_SCORES | PRUNED | SMALL | PROBED),
     "criteria.walks.permutations": (3, {"score_layer"} | OF_SCORES | WALKED | TUNED | FRESH | ZEROED),
     "criteria.walks.shared": (True, {"score_layer"} | OF_SCORES | WALKED | TUNED | FRESH | ZEROED),
     "criteria.staged.options.permutations": (3, {"score_layer"} | OF_SCORES | WALKED),
@@ -106,6 +108,14 @@ CHANGES = {
     "quantisation.methods.ours.method": ("shapley-diagonal", FEW_BITS),
     "quantisation.methods.ours.in_turn": (True, FEW_BITS),
     "quantisation.methods.ours.damping": (0.1, FEW_BITS),
+    "selective_tuning.share": (0.3, ON),
+    "selective_tuning.data.one": ("fashion-mnist", ON),
+    "selective_tuning.images": (31, ON),
+    "selective_tuning.test_images": (50, ON),
+    "selective_tuning.train": ({"epochs": 3}, ON),
+    "probe.share": (0.3, PROBED),
+    "probe.images": (41, PROBED),
+    "probe.test_images": (50, PROBED),
 }
 # These say which tasks there are; what was there keeps its key.
 WHICH = {
@@ -140,6 +150,11 @@ WHICH = {
     "quantisation.betas": [0.5, 0.9],
     "quantisation.trials": 3,
     "budgets.methods": {"lean": {"criterion": "reconstruction", "distil": 10}},
+    "selective_tuning.methods": ["taylor", "walks", "full", "lora"],
+    "selective_tuning.trials": 3,
+    "selective_tuning.rates": [0.05, 0.01],
+    "probe.methods": ["norms", "all"],
+    "probe.trials": 1,
 }
 NAMES = {
     "one",
@@ -185,7 +200,7 @@ def test_what_is_there_keeps_its_key_when_there_is_more(key, before):
     after = all_keys(with_value(key, WHICH[key]))
     kept = changed(before, after)
     if key in ("networks.one.layers",):  # the steps of chains follow from the layers, and all lose units
-        assert {task[1] for task in kept} == CHAINS | SMALL | ZEROED
+        assert {task[1] for task in kept} == CHAINS | SMALL | OF_UNITS
     elif key == "oracle.max_units":  # the truth about a layer that has no table any more is another
         assert {task[1] for task in kept} == STUDY
     else:
@@ -209,7 +224,7 @@ def test_every_key_of_the_schema_is_tried():
             "networks.NAME.weights.sha256",
         ),
         *("scale", "reduced"),  # laid over the configuration before it is read
-        *("low_data.skip", "tracking", "fine_tune.ratios"),
+        *("low_data.skip", "tracking", "fine_tune.ratios", "probe.over"),  # the last is of sequences
         *("untrained.networks.NAME.architecture", "compress.sizes.NAME.skip"),
         *(f"compress.sizes.NAME.{size}" for size in ("parameters", "macs", "widths")),
         *(f"{section}.train.{field.name}" for section in TRAINED for field in fields(Recipe)),
@@ -221,6 +236,9 @@ def test_the_name_of_a_criterion_is_in_no_key(before):
     config["criteria"] = {f"my-{name}": {"method": name} | entry for name, entry in config["criteria"].items()}
     for section in ("fine_tune", "untrained", "compress", "deactivation"):
         config[section]["criteria"] = [f"my-{name}" for name in config[section]["criteria"]]
+    for section in ("selective_tuning", "probe"):
+        methods = config[section]["methods"]
+        config[section]["methods"] = [f"my-{name}" if name in CONFIG["criteria"] else name for name in methods]
     assert set(all_keys(config).values()) == set(before.values())
 
 
@@ -233,7 +251,7 @@ def test_options_are_in_the_key_with_their_defaults(before):
 EDITS = {
     "shapprune/shapley/permutation.py": ({"score_layer"} | OF_SCORES | STUDY | WALKED | TUNED | FRESH | ZEROED, None),
     "shapprune/criteria/heuristics.py": (
-        {"score_layers"} | OF_SCORES | STUDY | PRUNED | TUNED | SMALL | FITTED | ZEROED,
+        {"score_layers"} | OF_SCORES | STUDY | PRUNED | TUNED | SMALL | FITTED | OF_UNITS,
         {"norms", "taylor"},
     ),
     "shapprune/criteria/rescored.py": ({"score_layer"} | OF_SCORES | WALKED, {"staged"}),
@@ -252,6 +270,10 @@ EDITS = {
     "scripts/deactivate_units.py": (ZEROED, None),
     "shapprune/parameters/deactivation.py": (ZEROED, None),
     "shapprune/parameters/quantisers.py": (FEW_BITS, None),
+    "shapprune/parameters/low_rank.py": (ON, None),
+    "shapprune/parameters/scored_parts.py": (ON | PROBED, None),
+    "shapprune/parameters/probe.py": (PROBED, None),
+    "shapprune/parameters/comparison.py": (set(), None),
     "shapprune/pruning/fine_tune.py": (TUNED, None),
     "shapprune/pruning/curves.py": ({"measure_curves"} | STUDY | CHAINS | FRESH | SMALL, None),
     "shapprune/oracle/sets.py": ({"tabulate_coalitions", "search_oracle"} | STUDY, None),
