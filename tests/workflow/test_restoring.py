@@ -73,6 +73,7 @@ def test_one_changed_value_computes_what_depends_on_it_and_back_again(finished, 
         "Fine-tuning": {(3, 3)},
         "Fitting": {(2, 2), (4, 4)},  # two trials, and by one method the damage of layers in each
         "Exporting": {(2, 2)},
+        "Quantising": {(9, 9)},
     }
     assert {
         rule: number for rule, number in workflow.planned(*WITHOUT_TABLES).items() if not rule.endswith("_all")
@@ -83,6 +84,7 @@ def test_one_changed_value_computes_what_depends_on_it_and_back_again(finished, 
         "prune_by_walks": 1,
         "evaluate_pruned": 1,
         "compress_network": 1,
+        "deactivate_units": 1,
         "prune_untrained": 1,
     }
     said = restored(workflow.run(*WITHOUT_TABLES))
@@ -93,6 +95,7 @@ def test_one_changed_value_computes_what_depends_on_it_and_back_again(finished, 
         "Pruning": {(0, 4), (0, 2)},  # (of the untrained network, two steps)
         "Evaluating": {(6, 6)},  # they were measured as they were made
         "Compressing": {(0, 4)},
+        "Deactivating": {(6, 14)},
     }
     workflow.study = STUDY
     said = restored(workflow("--cores", "2", "--dry-run", "--", *WITHOUT_TABLES).stdout)
