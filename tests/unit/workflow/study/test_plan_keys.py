@@ -143,18 +143,8 @@ WHICH = {
     "probe.trials": 1,
 }
 NAMES = {
-    "one",
-    "norms",
-    "walks",
-    "staged",
-    "gradient",
-    "fresh",
-    "half",
-    "other",
-    "shared",
-    "lean",
-    "taylor",
-    "taylor-plain",
+    *("one", "norms", "walks", "staged", "gradient", "fresh", "half", "other", "shared"),
+    *("lean", "taylor", "taylor-plain"),
 }
 
 
