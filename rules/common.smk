@@ -86,6 +86,11 @@ def data_of(wildcards):
     return f"results/data/{network_of(wildcards)['data']}.npz"
 
 
+def tuned_data_of(wildcards):
+    """The prepared data set that a network is trained on with."""
+    return f"results/data/{PLAN.stages['tune_units'].data(wildcards.net)}.npz"
+
+
 def weights_of(wildcards):
     """The file of a network's weights, where they are not trained here but lie on this machine."""
     weights = NETWORKS[wildcards.net].get("weights")

@@ -8,11 +8,6 @@ OUTPUTS
 """
 
 
-def tuned_data_of(wildcards):
-    """The prepared data set that a network is trained on with."""
-    return f"results/data/{PLAN.stages['tune_units'].data(wildcards.net)}.npz"
-
-
 rule tune_units:
     """Train the units on that a method selects."""
     input:

@@ -56,12 +56,21 @@ def choose_parameters(model: nn.Module, names: Iterable[str] | None = None) -> C
         raise ShapPruneError(f"{type(model).__name__} has no floating-point parameters among those asked for")
     weights = {}
     for name in wanted:
-        parameter = model.get_parameter(name)
-        if not parameter.is_floating_point():
-            raise ShapPruneError(f"parameter {name!r} is {parameter.dtype}, only floating-point numbers have gradients")
-        weights[name] = parameter.detach().requires_grad_(True)
+        weights[name] = floating_point(model, name).detach().requires_grad_(True)
     tied = {name: own for name, own in first.items() if own != name and own in weights}
     return Chosen(weights, tied, {name: axis_of_rows(model, name) for name in weights})
+
+
+def floating_point(model: nn.Module, name: str) -> nn.Parameter:
+    """A parameter that can learn.
+
+    Raises:
+        ShapPruneError: it is no floating-point number.
+    """
+    parameter = model.get_parameter(name)
+    if not parameter.is_floating_point():
+        raise ShapPruneError(f"parameter {name!r} is {parameter.dtype}, only floating-point numbers have gradients")
+    return parameter
 
 
 def first_names(model: nn.Module) -> dict[str, str]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.parameters.choice import first_names
+from shapprune.parameters.choice import first_names, floating_point
 from shapprune.parameters.scored_parts import highest, scored_parts
 
 
@@ -27,7 +27,7 @@ class Selection:
 
     Attributes:
         rows: name of a parameter -> the axis along which its rows lie, and the rows that train, int [k], ascending.
-        trainable: how many numbers these rows have.
+        trainable: how many numbers these rows have; those of a shared parameter count once.
     """
 
     rows: Mapping[str, tuple[int, Tensor]]
@@ -52,7 +52,7 @@ def select_units(
 
     Raises:
         ShapPruneError: a share outside (0, 1), no scores, an unknown matrix or layer, not a finite score for each of
-            its rows or units, or units that cannot be followed.
+            its rows or units, units that cannot be followed, or parameters that are no floating-point numbers.
 
     Examples:
         >>> import torch
@@ -75,9 +75,9 @@ def select_units(
             if axis != part.axis:
                 raise ShapPruneError(f"units have rows and columns of {name!r}, of which only one can be selected")
             found[name] = axis, torch.cat([before, places]).unique()
-    sizes = {name: model.get_parameter(name).shape[axis] for name, (axis, _) in found.items()}
+    parameters = {name: floating_point(model, name) for name in found}
     trainable = sum(
-        model.get_parameter(name).numel() // sizes[name] * len(places) for name, (_, places) in found.items()
+        parameters[name].numel() // parameters[name].shape[axis] * len(places) for name, (axis, places) in found.items()
     )
     return Selection(found, trainable)
 

@@ -147,3 +147,10 @@ def test_a_training_that_was_cut_off_goes_on_and_parameters_learn_as_before(tmp_
 def test_what_cannot_be_selected_is_refused(scores, options, message):
     with pytest.raises(ShapPruneError, match=message):
         select_units(ConvNetwork().eval(), scores, **options)
+
+
+def test_whole_numbers_are_refused():
+    model = nn.Linear(2, 4)
+    model.weight = nn.Parameter(torch.ones(4, 2, dtype=torch.int8), requires_grad=False)
+    with pytest.raises(ShapPruneError, match=r"'weight' is torch.int8, only floating-point numbers have gradients"):
+        select_units(model, {"weight": torch.arange(4.0)})

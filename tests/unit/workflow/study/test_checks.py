@@ -308,9 +308,7 @@ PROTOCOL_MISTAKES = [
     ({TUNED: {"methods": ["tailor"]}}, f"{TUNED}.methods", "'tailor'", "random, full, lora", "'taylor'"),
     (
         {"criteria.full": {"method": "taylor"}, TUNED: {"methods": ["full"]}},
-        f"{TUNED}.methods",
-        "'full' is no criterion here",
-        "rename it",
+        *(f"{TUNED}.methods", "'full' is no criterion here", "rename it"),
     ),
     ({TUNED: {"data": {"lenet": "mnist"}}}, f"{TUNED}.data", "'lenet'", "'lenet5'"),
     ({TUNED: {"data": {"lenet5": "mnits"}}}, f"{TUNED}.data.lenet5", "'mnits'", "'mnist'"),

@@ -157,19 +157,8 @@ WHICH = {
     "probe.trials": 1,
 }
 NAMES = {
-    "one",
-    "norms",
-    "walks",
-    "staged",
-    "gradient",
-    "fresh",
-    "half",
-    "other",
-    "shared",
-    "lean",
-    "ours",
-    "taylor",
-    "taylor-plain",
+    *("one", "norms", "walks", "staged", "gradient", "fresh", "half", "other", "shared"),
+    *("lean", "ours", "taylor", "taylor-plain"),
 }
 
 
