@@ -30,12 +30,12 @@ HEAD = """\
 
 All keys of `config.yaml`, and of a study laid over it with `--configfile`. In a study, `networks`, `datasets` and
 `criteria` replace those of `config.yaml`; where it has networks or criteria of its own, `estimators`, `fine_tune`,
-`untrained`, `compress`, `budgets`, `deactivation`, `quantisation`, `selective_tuning` and `probe` of `config.yaml` do not
-count, nor, where it has criteria, `low_data.criteria`; all other mappings are merged key by key. With `scale: reduced` its
-section `reduced` is laid over all of it. `NAME` stands for a name of your own. A configuration is checked before anything
-runs: unknown keys and values that are not allowed are refused, and, with the line, a key that is there twice and numbers
-that YAML reads as others (`010`, `1:30`, `1_000`). Values can be given on the command line too: `--config
-'scoring={images: 12}'`.
+`untrained`, `compress`, `budgets`, `deactivation`, `quantisation`, `selective_tuning` and `probe` of `config.yaml` do
+not count, nor, where it has criteria, `low_data.criteria`; all other mappings are merged key by key. With `scale:
+reduced` its section `reduced` is laid over all of it. `NAME` stands for a name of your own. A configuration is checked
+before anything runs: unknown keys and values that are not allowed are refused, and, with the line, a key that is there
+twice and numbers that YAML reads as others (`010`, `1:30`, `1_000`). Values can be given on the command line too:
+`--config 'scoring={images: 12}'`.
 """
 
 

@@ -161,29 +161,6 @@ def test_table_of_networks_that_fit_a_budget(finished):
     assert len(list((run_folder(finished) / "onnx").rglob("*.onnx"))) == 4
 
 
-def test_table_of_deactivated_units(finished):
-    zeroed, networks, auc = table(finished, "deactivated"), table(finished, "networks"), table(finished, "auc")
-    assert len(zeroed) == 2 * sum(ORDERS.values())  # shares
-    assert zeroed.groupby("share")[["deactivated", "units"]].agg(set).to_numpy().tolist() == [[{2}, {15}], [{7}, {15}]]
-    assert set(zeroed["intact_accuracy"]) == set(networks["test_accuracy"])
-    assert zeroed.groupby("share")["loss"].mean().is_monotonic_increasing
-    assert set(zeroed["criterion"]) == set(auc["criterion"])
-
-
-def test_table_of_quantised_networks(finished):
-    small, networks = table(finished, "quantised"), table(finished, "networks")
-    assert small.groupby("method").size().to_dict() == {"gptq": 2, "in-turn": 2, "round": 1, "shapley": 4}
-    assert set(small["intact_accuracy"]) == set(networks["test_accuracy"])
-    weights, rows = 64 * 9 + 9 * 6 + 6 * 10, 9 + 6 + 10
-    assert set(small["bytes"]) == {weights // 2 + 2 * 4 * rows}
-    proxies = small.groupby("method")["proxy_loss"].mean()
-    assert proxies["gptq"] < proxies["round"]
-    path = run_folder(finished) / "quantised" / "shapley" / "bits4" / "beta0.9" / "trial1.safetensors"
-    again, facts = shapprune.load_quantised(path, small_network), read_json(path.with_suffix(".json"))
-    assert evaluate(again.model, *tensors(load("digits"), "test"))[1] == facts["accuracy"]
-    assert again.bytes == facts["bytes"]
-
-
 def test_table_of_untrained_networks(finished):
     untrained = table(finished, "untrained")
     assert list(untrained) == [
