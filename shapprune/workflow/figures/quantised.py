@@ -36,6 +36,7 @@ def quantised_methods(quantised: pd.DataFrame) -> Figure:
         for axes, (measure, words) in zip(panels[3 * row : 3 * row + 3], _PANELS.items(), strict=True):
             draw_ranking(axes, order, measure, bars=False)
             axes.locator_params(axis="x", nbins=4)
+            axes.ticklabel_format(axis="x", useOffset=False)
             axes.axvline(here[f"intact_{measure}"].mean(), color="black", linewidth=0.8)
             axes.set_title(f"{number} bits", loc="left")
             axes.set_xlabel(words)
