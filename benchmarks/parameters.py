@@ -28,15 +28,18 @@ from shapprune.parameters.units import Pools
 SHARE = 0.05
 _UNSEEN = 16  # sequences that measure
 COLUMNS = ("use", "method", "units", "loss", "agreement", "bytes", "seconds")
-# What a row is ranked by: a function of the first and the second order, both [rows].
-SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "first order, absolute (the paper's code)": lambda first, _: first.abs(),
-    "first order": lambda first, _: first,
-    "paper's sign": lambda first, second: first - second,
-    "paper's sign, absolute": lambda first, second: (first - second).abs(),
-    "corrected sign": lambda first, second: first + second,
-    "second order": lambda _, second: second,
-    "random": lambda first, _: torch.rand(len(first), generator=torch.Generator().manual_seed(0)),
+# What units are ranked by: a function of their first and second order, and of the absolute first order of their
+# parameters, all [n].
+SCORES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "first order, absolute (the paper's code)": lambda first, *_: first.abs(),
+    "first order": lambda first, *_: first,
+    "paper's sign": lambda first, second, _: first - second,
+    "paper's sign, absolute": lambda first, second, _: (first - second).abs(),
+    "corrected sign": lambda first, second, _: first + second,
+    "corrected sign, absolute": lambda first, second, _: (first + second).abs(),
+    "second order": lambda _, second, __: second,
+    "gradient trace": lambda *each: each[2],
+    "random": lambda first, *_: torch.rand(len(first), generator=torch.Generator().manual_seed(0)),
 }
 SCHEMES = [Scheme(method, bits) for bits in (8, 4) for method in ("round", "gptq")]
 
@@ -96,15 +99,19 @@ def _quantised(model: nn.Module, tokens: Tensor, schemes: list[Scheme]) -> Made:
         yield ("quantised", scheme.method, f"{scheme.bits} bits"), small.model, facts
 
 
-def _rows(model: nn.Module, scores: ParameterScores) -> dict[str, tuple[Tensor, Tensor]]:
-    first, second = (pool_rows(each, model) for each in (scores.first, scores.second))
-    return {name: (each, second[name]) for name, each in first.items()}
+def _terms(scores: ParameterScores) -> tuple[dict[str, Tensor], ...]:
+    return scores.first, scores.second, {name: each.abs() for name, each in scores.first.items()}
 
 
-def _neurons(pools: Pools, scores: ParameterScores) -> dict[str, tuple[Tensor, Tensor]]:
+def _rows(model: nn.Module, scores: ParameterScores) -> dict[str, tuple[Tensor, ...]]:
+    pooled = [pool_rows(each, model) for each in _terms(scores)]
+    return {name: tuple(each[name] for each in pooled) for name in pooled[0]}
+
+
+def _neurons(pools: Pools, scores: ParameterScores) -> dict[str, tuple[Tensor, ...]]:
     layers = [name.removesuffix(".weight") for name in scores.both if name.endswith("gate_proj.weight")]
     poolings = {layer: pools.of(layer) for layer in layers}
-    return {layer: (pooling(scores.first), pooling(scores.second)) for layer, pooling in poolings.items()}
+    return {layer: tuple(pooling(each) for each in _terms(scores)) for layer, pooling in poolings.items()}
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from shapprune.workflow.figures.layout import (
+    WIDE,
     draw_lines,
     draw_ranking,
     grid,
@@ -47,7 +48,8 @@ def deactivated_shares(deactivated: pd.DataFrame, styles: Styles, measure: str =
     name_places(axes, shares, [f"{100 * share:g}%" for share in shares])
     axes.set_xlabel("units at zero in each layer")
     axes.set_ylabel(f"test {measure}")
-    if measure == "loss":
+    means = deactivated.groupby(["criterion", "aggregate", "share"])[measure].mean()
+    if measure == "loss" and means.max() > WIDE * means.min():
         scale_loss([axes])
     legend(figure, [*(style for style, _ in order), _INTACT], "best first")
     return figure

@@ -28,7 +28,7 @@ _TEXT = (
 PLAIN = StrMethodFormatter("{x:g}")
 _INK = "#333333"
 _PALE = 0.45
-_WIDE = 4  # a logarithmic axis over less than this factor has the ticks of a linear one
+WIDE = 4  # a logarithmic axis over less than this factor has the ticks of a linear one
 _LEGEND = 1.9  # inches
 _ENTRY = 0.16  # inches
 _BANDS = 8  # lines, beyond which their bands hide each other
@@ -256,7 +256,7 @@ def scale_loss(panels: Iterable[Axes]) -> None:
         axes.set_yscale("log")
         if drawn.size:
             axes.set_ylim(drawn.min() / 1.1, drawn.max() * 1.15)
-        wide = not drawn.size or drawn.max() > _WIDE * drawn.min()
+        wide = not drawn.size or drawn.max() > WIDE * drawn.min()
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(5))
         axes.yaxis.set_major_formatter(PLAIN)
         axes.yaxis.set_minor_formatter(NullFormatter())

@@ -8,23 +8,24 @@ from matplotlib.figure import Figure
 from shapprune.workflow.figures.layout import draw_ranking, grid, require, styled
 from shapprune.workflow.figures.styles import OKABE_ITO, SOLID, Style, quantised_label
 
-_PANELS = {"loss": "intact_loss", "accuracy": "intact_accuracy"}
+# Column -> what its axis says.
+_PANELS = {"loss": "test loss", "accuracy": "test accuracy", "test_agreement": "agrees with the intact network"}
 
 
 @styled()
 def quantised_methods(quantised: pd.DataFrame) -> Figure:
-    """Loss and accuracy of each method, and of each beta of one that has it; a row of panels a number of bits.
+    """Loss, accuracy and agreement of each method, and of each of its betas; a row of panels a number of bits.
 
-    Methods are in the same order everywhere, so that rows of panels can be compared.
+    The line is the intact network. Methods are in the same order everywhere, so that rows of panels can be compared.
 
     Args:
         quantised: rows of ``quantised.csv`` of one network.
     """
     require(quantised, "quantised networks")
     labels = [quantised_label(*each) for each in zip(quantised["method"], quantised["beta"], strict=True)]
-    table = quantised.assign(label=labels)
+    table = quantised.assign(label=labels, intact_test_agreement=1.0)
     bits, count = sorted(table["bits"].unique()), table["label"].nunique()
-    figure, panels = grid(2 * len(bits), columns=2, size=(3.6, 0.8 + 0.2 * count), room=0, sharey="row")
+    figure, panels = grid(3 * len(bits), columns=3, size=(2.9, 0.9 + 0.2 * count), room=0.5, sharey="row")
     colours = {name: OKABE_ITO[place % len(OKABE_ITO)] for place, name in enumerate(table["method"].unique())}
     for row, number in enumerate(bits):
         here = table[table["bits"] == number]
@@ -32,10 +33,11 @@ def quantised_methods(quantised: pd.DataFrame) -> Figure:
             (Style(label, 0, rows["beta"].notna().any(), colours[rows["method"].iloc[0]], SOLID), rows)
             for label, rows in here.groupby("label", sort=False)
         ]
-        for axes, (measure, intact) in zip(panels[2 * row : 2 * row + 2], _PANELS.items(), strict=True):
+        for axes, (measure, words) in zip(panels[3 * row : 3 * row + 3], _PANELS.items(), strict=True):
             draw_ranking(axes, order, measure, bars=False)
             axes.locator_params(axis="x", nbins=4)
-            axes.axvline(here[intact].mean(), color="black", linewidth=0.8)
+            axes.ticklabel_format(axis="x", useOffset=False)
+            axes.axvline(here[f"intact_{measure}"].mean(), color="black", linewidth=0.8)
             axes.set_title(f"{number} bits", loc="left")
-            axes.set_xlabel(f"test {measure}")
+            axes.set_xlabel(words)
     return figure

@@ -114,7 +114,7 @@ def tables(criteria, layers, seeds, trials):
     ]
     quantised = [
         {"net": "net", "seed": seed, "method": method, "bits": bits, "beta": beta, "trial": trial, "intact_loss": 0.3}
-        | {"loss": 0.3 + random.random(), "accuracy": random.random(), "intact_accuracy": 0.9}
+        | {"loss": 0.3 + random.random(), "accuracy": random.random(), "intact_accuracy": 0.9, "test_agreement": 0.95}
         for seed, trial, bits in product(range(seeds), range(trials), (4, 8)[: layers or 1])
         for method, beta in [("round", np.nan), *(("a-method", beta) for beta in (0.1, 0.5)[:layers])]
     ]

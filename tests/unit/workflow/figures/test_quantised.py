@@ -10,7 +10,7 @@ from tests.unit.workflow.figures.studies import CRITERIA, tables
 
 def test_methods_and_betas_have_a_row_in_each_panel():
     table = tables(CRITERIA, 2, 2, 3)["quantised"]
-    four_loss, four_accuracy, eight_loss, _ = quantised_methods(table).axes
+    four_loss, four_accuracy, _, eight_loss, *_ = quantised_methods(table).axes
     named = [text.get_text() for text in four_loss.get_yticklabels()]
     assert named == ["round", "a-method, beta 0.1", "a-method, beta 0.5"]
     assert (four_loss.get_title("left"), eight_loss.get_title("left")) == ("4 bits", "8 bits")
