@@ -83,7 +83,7 @@ def measure(
 ) -> Iterator[dict[str, Any]]:
     """A row for each order of a layer's units, and one for the oracle sets, which need not be nested."""
     readers = structure.readers[layer]
-    reads = Readers(structure.graph, structure.dependencies).read({layer: readers}, images)[layer]
+    reads = Readers(structure.dependencies).read({layer: readers}, images)[layer]
     named = {each.name: read for each, read in zip(readers, reads, strict=True)}
     table, norms = coalition_values(reads), structure.squared_norms[layer]
     for name, sets in removals(table, reads, norms, seed).items():

@@ -24,7 +24,7 @@ def test_weights_are_those_of_the_studies():
     known = {each.sha256: each.source for each in NETWORKS.values() if each.source.startswith("https://")}
     assert len(known) == 5
     assert known.items() <= public.items()
-    assert (STUDIES / "vgg16-cifar10.yaml").is_file()  # where the weights of vgg16 come from
+    assert (STUDIES / "ancona-table2.yaml").is_file()  # where the weights of vgg16 come from
 
 
 def test_networks_take_the_images_of_their_data():
