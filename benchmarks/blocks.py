@@ -30,6 +30,7 @@ from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.evaluation import evaluate
 from shapprune.pruning.budget import Budget
 from shapprune.pruning.maker import How, Maker
+from shapprune.pruning.repair import REPAIRS_OF_BRANCHES
 from shapprune.pruning.selection import Selector, Structure
 from shapprune.pruning.widths import Widths
 
@@ -40,7 +41,6 @@ COLUMNS = (
 _PASSES, _ROUNDS = 4, 15
 # The least share of the multiply-accumulates that channels are pruned to, and how often the range of shares is halved.
 _LEAST, _STEPS = 0.05, 6
-REPAIRS = ("none", "least-squares")
 
 
 def main() -> None:
@@ -78,12 +78,13 @@ def measure(network: str, given: argparse.Namespace) -> Iterator[dict[str, Any]]
 def compare(model: nn.Module, images: Tensor, counts: Sequence[int]) -> Iterator[tuple[dict[str, Any], nn.Module]]:
     """Networks without branches, and with fewer channels in the same time, each with what is known of it."""
     game = BranchGame(model, images, payoff="kl")
-    stages = max(counts)
     scores = score(game, "rescored", of="leave-one-out", stages=game.units, aggregate="mean")
-    order = [game.names[place] for place in scores.order("mean")[:stages]]
+    order = [game.names[place] for place in scores.order("mean")]
     channels = Channels(model, images)
     for count in counts:
-        without = {repair: remove_branches(model, order[:count], images, repair=repair) for repair in REPAIRS}
+        without = {
+            repair: remove_branches(model, order[:count], images, repair=repair) for repair in REPAIRS_OF_BRANCHES
+        }
         limit, whole = time_share(without["none"], model, images[:1])
         times = {"branches": count, "milliseconds_intact": whole}
         for repair, small in without.items():
@@ -91,7 +92,7 @@ def compare(model: nn.Module, images: Tensor, counts: Sequence[int]) -> Iterator
         if (share := channels.share_within(limit)) is None:
             print(f"channels alone cannot bring the network to {limit:.3g} of its time", flush=True)
             continue
-        for repair in REPAIRS:
+        for repair in REPAIRS_OF_BRANCHES:
             small = channels.make(share, repair)
             taken, _ = time_share(small, model, images[:1])
             yield times | {"what": "channels", "repair": repair, "share": share, "time_share": taken}, small

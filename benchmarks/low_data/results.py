@@ -11,8 +11,9 @@ import numpy as np
 
 from benchmarks.low_data.networks import named
 from benchmarks.low_data.rows import Row, Table
-from benchmarks.low_data.statistics import Bootstrap, Interval, holm, wilcoxon
+from benchmarks.low_data.statistics import Bootstrap, Interval, wilcoxon
 from shapprune.core.errors import ShapPruneError, unknown
+from shapprune.parameters.comparison import holm
 
 
 class Block(NamedTuple):

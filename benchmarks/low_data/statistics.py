@@ -87,21 +87,6 @@ def wilcoxon(differences: Sequence[float]) -> float:
     return float(stats.wilcoxon(found[found != 0]).pvalue) if found.any() else 1.0
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """The p-values of several tests, raised so that one of them is below a level by chance as often as one test's.
-
-    Examples:
-        >>> from benchmarks.low_data.statistics import holm
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    raised, largest = [1.0] * len(values), 0.0
-    for place, which in enumerate(np.argsort(values, kind="stable")):
-        largest = max(largest, min(1.0, (len(values) - place) * values[which]))
-        raised[which] = largest
-    return raised
-
-
 def mean_ranks(scores: np.ndarray) -> np.ndarray:
     """The mean rank of each method over the blocks, [methods]; 1 is the best, ties share their ranks.
 

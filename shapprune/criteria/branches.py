@@ -7,6 +7,7 @@ from torch import Tensor
 
 from shapprune.game.branch_game import BranchGame
 from shapprune.graph.rows import counted_rows
+from shapprune.networks.losses import mean_where
 from shapprune.shapley.criterion import criterion
 
 
@@ -27,6 +28,6 @@ def block_influence(game: BranchGame) -> Tensor:
         cosine[(one == other).all(-1)] = 1  # also where both are zero
         cosine = cosine.reshape(len(cosine), -1)
         there = None if game.counted is None else counted_rows(game.counted[images], cosine)
-        return 1 - (cosine.mean(1) if there is None else torch.where(there, cosine, 0).sum(1) / there.sum(1))
+        return 1 - (cosine.mean(1) if there is None else mean_where(cosine, there))
 
     return game.through(turned)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.protocol import Game, PayoffGame
+from shapprune.networks.losses import mean_where
 from shapprune.shapley.criterion import criterion
 from shapprune.shapley.draws import SHARED, generator
 
@@ -107,7 +108,7 @@ def mean_over_positions(game: LayerGame, values: Tensor) -> Tensor:
     if counted is None or values.dim() < 3 or counted.shape[1] != values.shape[2]:
         return by_unit(values).mean(2)
     there = counted.reshape(len(values), 1, -1, *[1] * (values.dim() - 3)).expand_as(values)
-    return by_unit(torch.where(there, values, 0)).sum(2) / by_unit(there).sum(2)
+    return mean_where(by_unit(values), by_unit(there))
 
 
 def by_unit(values: Tensor) -> Tensor:

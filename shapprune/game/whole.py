@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from shapprune.data.prepared import NOT_COUNTED
-from shapprune.networks.losses import logits_of
+from shapprune.networks.losses import logits_of, mean_where
 
 
 def divergences(whole: Tensor, outputs: Tensor, classes: int = -1) -> Tensor:
@@ -41,13 +41,13 @@ def minus_divergence(outputs: Any, whole: Any) -> Tensor:
         ([-0.0, -0.0], True)
     """
     whole = logits_of(whole)
-    return _mean(-divergences(whole.nan_to_num(), logits_of(outputs)), whole)
+    return mean_where_counted(-divergences(whole.nan_to_num(), logits_of(outputs)), whole)
 
 
 def agreement(outputs: Any, whole: Any) -> Tensor:
     """1 if the intact network has the same largest output, else 0, float [N]; arguments as for `minus_divergence`."""
     outputs, whole = logits_of(outputs), logits_of(whole)
-    return _mean((outputs.argmax(-1) == whole.argmax(-1)).to(outputs.dtype), whole)
+    return mean_where_counted((outputs.argmax(-1) == whole.argmax(-1)).to(outputs.dtype), whole)
 
 
 def uncounted(whole: Any, labels: Tensor | None, counted: Tensor | None = None) -> Any:
@@ -64,10 +64,16 @@ def uncounted(whole: Any, labels: Tensor | None, counted: Tensor | None = None) 
     return whole
 
 
-def _mean(values: Tensor, whole: Tensor) -> Tensor:
-    """The mean over the positions that count, [N]."""
-    counted = whole[..., 0].isnan().logical_not().reshape(len(values), -1)
-    return torch.where(counted, values.reshape(len(values), -1), 0).sum(1) / counted.sum(1)
+def mean_where_counted(values: Tensor, whole: Tensor, classes: int = -1) -> Tensor:
+    """The mean of each example's values over its positions that count, [N, ...] -> [N].
+
+    Args:
+        values: a number for each position.
+        whole: outputs of the intact network; nan at positions that do not count.
+        classes: the axis of their classes.
+    """
+    counted = whole.select(classes, 0).isnan().logical_not().reshape(len(values), -1)
+    return mean_where(values.reshape(len(values), -1), counted)
 
 
 WITHOUT_LABELS: dict[str, Callable[[Any, Any], Tensor]] = {"kl": minus_divergence, "agreement": agreement}

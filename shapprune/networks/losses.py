@@ -69,8 +69,23 @@ def mean_of_positions(values: Tensor, labels: Tensor) -> Tensor:
     """The mean of each sequence's values, [N, T], over the labels that count, [N]; values of one label are returned."""
     if labels.dim() == 1:
         return values
-    counted = labels != NOT_COUNTED
-    return torch.where(counted, values, 0).sum(1) / counted.sum(1)
+    return mean_where(values, labels != NOT_COUNTED)
+
+
+def mean_where(values: Tensor, counted: Tensor) -> Tensor:
+    """The mean over the last axis of the values that count.
+
+    Args:
+        values: [..., P]; what does not count may be nan.
+        counted: bool, as many; one or more of each row.
+
+    Examples:
+        >>> import torch
+        >>> from shapprune.networks.losses import mean_where
+        >>> mean_where(torch.tensor([[1.0, 3.0, torch.nan]]), torch.tensor([[True, True, False]]))
+        tensor([2.])
+    """
+    return torch.where(counted, values, 0).sum(-1) / counted.sum(-1)
 
 
 def require_labels(inputs: Tensor | None, labels: Tensor) -> None:

@@ -61,12 +61,26 @@ def paired_tests(values: Mapping[str, Sequence[float]]) -> list[PairedTest]:
         told = ", ".join(f"{name} {count}" for name, count in lengths.items())
         raise ShapPruneError(f"methods are compared in the same runs, but they have different numbers: {told}")
     tests = [_test(one, other, values[one], values[other]) for one, other in combinations(values, 2)]
-    known = sorted((test for test in tests if not math.isnan(test.p)), key=lambda test: test.p)
-    corrected, least = dict[int, float](), 0.0
-    for place, test in enumerate(known):
-        least = max(least, min(1.0, (len(known) - place) * test.p))
-        corrected[id(test)] = least
-    return [replace(test, p_holm=corrected.get(id(test), math.nan)) for test in tests]
+    known = [test for test in tests if not math.isnan(test.p)]
+    raised = {id(test): p for test, p in zip(known, holm([test.p for test in known]), strict=True)}
+    return [replace(test, p_holm=raised.get(id(test), math.nan)) for test in tests]
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """The p-values of several tests, raised so that one of them is below a level by chance as often as one test's.
+
+    Examples:
+        >>> from shapprune.parameters.comparison import holm
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    raised, largest = [1.0] * len(values), 0.0
+    for place, which in enumerate(sorted(range(len(values)), key=lambda which: values[which])):
+        largest = max(largest, min(1.0, (len(values) - place) * values[which]))
+        raised[which] = largest
+    return raised
 
 
 def _test(one: str, other: str, first: Sequence[float], second: Sequence[float]) -> PairedTest:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from shapprune.game.whole import divergences, uncounted
+from shapprune.game.whole import divergences, mean_where_counted, uncounted
 from shapprune.networks.batches import in_batches
 from shapprune.networks.losses import logits_of
 from shapprune.networks.named_inputs import counted_positions
@@ -52,7 +52,8 @@ def divergence(whole: Tensor, outputs: Tensor, temperature: float = 1.0) -> Tens
         >>> divergence(outputs, outputs).item(), divergence(outputs, -outputs).item() > 0.5
         (0.0, True)
     """
-    return _means(divergences(whole.nan_to_num(posinf=torch.inf) / temperature, outputs / temperature, 1), whole).mean()
+    found = divergences(whole.nan_to_num(posinf=torch.inf) / temperature, outputs / temperature, 1)
+    return mean_where_counted(found, whole, 1).mean()
 
 
 def agree(whole: Tensor, outputs: Tensor) -> Tensor:
@@ -62,13 +63,7 @@ def agree(whole: Tensor, outputs: Tensor) -> Tensor:
         whole: as for `divergence`.
         outputs: as there.
     """
-    return _means((whole.argmax(1) == outputs.argmax(1)).double(), whole)
-
-
-def _means(values: Tensor, whole: Tensor) -> Tensor:
-    """The mean of each example's values over its positions that count, [N, ...] -> [N]."""
-    counted = whole[:, 0].isnan().logical_not().reshape(len(values), -1)
-    return torch.where(counted, values.reshape(len(values), -1), 0).sum(1) / counted.sum(1)
+    return mean_where_counted((whole.argmax(1) == outputs.argmax(1)).double(), whole, 1)
 
 
 def interval(same: float, count: int) -> Agreement:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from shapprune.core.progress import track
-from shapprune.data.prepared import draw_images, splits, tensors
+from shapprune.data.prepared import draw_images, tensors
 from shapprune.gpu.device import machine_facts
 from shapprune.networks.storage import save
 from shapprune.pruning.budget import Budget
@@ -29,7 +29,7 @@ def keep_fitted(run: Run, work: Work) -> None:
         run: the network.
         work: has the tasks, which are all of one method.
     """
-    training, _ = splits(len(run.image_set.train_labels), len(run.validation))
+    training = run.training
 
     @lru_cache(maxsize=1)
     def test(trial: int, images: int | str) -> Comparison:

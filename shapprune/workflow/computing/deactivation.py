@@ -6,9 +6,9 @@ from shapprune.core.progress import track
 from shapprune.data.prepared import tensors
 from shapprune.parameters.deactivation import deactivate
 from shapprune.parameters.units import Pools
-from shapprune.shapley.score_files import read_scores
 from shapprune.workflow.computing.comparison import Comparison
 from shapprune.workflow.computing.run import Run
+from shapprune.workflow.computing.unit_scores import unit_scores
 from shapprune.workflow.store.work import Work
 
 
@@ -26,8 +26,7 @@ def keep_deactivated(run: Run, work: Work) -> None:
         parts = task["parts"]
         if comparison is None:
             comparison = Comparison(run, run.test_places(parts["test_images"], trial=0))
-        found = {layer: read_scores(f"{work.consumed(label, 'scores', layer)}.npz") for layer in parts["scores"]}
-        scores = {layer: each.aggregate(parts["aggregate"]) for layer, each in found.items()}
+        scores = unit_scores(parts, label, work)
         left = deactivate(run.model, scores, parts["share"], pools, scope=parts["scope"])
         counts = [len(each) for each in scores.values()]
         units = {"deactivated": sum(int(count * parts["share"]) for count in counts), "units": sum(counts)}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from shapprune.core.files import read_json
 from shapprune.criteria.scoring import score
-from shapprune.data.prepared import draw_images, rest, splits, tensors
+from shapprune.data.prepared import draw_images, rest, tensors
 from shapprune.gpu.device import machine_facts
 from shapprune.networks.evaluation import evaluate
 from shapprune.networks.storage import save
@@ -41,7 +41,7 @@ class ScoringImages:
     @classmethod
     def draw(cls, run: Run, scored_on: str, images: int, trial: int) -> ScoringImages:
         """Draw those of a trial."""
-        pool = run.test if scored_on == "test" else splits(len(run.image_set.train_labels), len(run.validation))[0]
+        pool = run.test if scored_on == "test" else run.training
         return cls(scored_on, draw_images(pool, images, trial), trial)
 
     @classmethod

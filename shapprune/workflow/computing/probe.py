@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from shapprune.core.progress import track
-from shapprune.data.prepared import NOT_COUNTED, draw_images, splits, tensors
+from shapprune.data.prepared import NOT_COUNTED, draw_images, tensors
 from shapprune.parameters.probe import probe, unit_activations
 from shapprune.parameters.scored_parts import highest
 from shapprune.workflow.computing.run import Run
@@ -36,8 +36,7 @@ def keep_probed(run: Run, work: Work) -> None:
         trials.setdefault(task["parts"]["trial"], []).append(label)
     for trial, labels in track(list(trials.items()), "trials"):
         parts = work.tasks[labels[0]]["parts"]
-        training, _ = splits(len(run.image_set.train_labels), len(run.validation))
-        train = _seen(run, "train", draw_images(training, parts["images"], trial), parts)
+        train = _seen(run, "train", draw_images(run.training, parts["images"], trial), parts)
         test = _seen(run, "test", run.test_places(parts["test_images"], trial), parts)
         for label in labels:
             work.keep(label, {"columns": columns(_probes(train, test, label, work))})

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from shapprune.core.progress import track
-from shapprune.data.prepared import draw_images, splits, tensors
+from shapprune.data.prepared import draw_images, tensors
 from shapprune.gpu.device import machine_facts
 from shapprune.parameters.hessians import input_hessians
 from shapprune.parameters.quantisation import QuantisedNetwork, Scheme, choose_layers, quantise, weight_of
@@ -65,8 +65,7 @@ class _Calibration:
     """
 
     def __init__(self, run: Run, images: int, trial: int):
-        training, _ = splits(len(run.image_set.train_labels), len(run.validation))
-        self._model, self.chosen = run.model, draw_images(training, images, trial)
+        self._model, self.chosen = run.model, draw_images(run.training, images, trial)
         self._images = tensors(run.image_set, "train", self.chosen)[0].to(run.device)
 
     @cached_property

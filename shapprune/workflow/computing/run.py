@@ -57,6 +57,11 @@ class Run:
         return LayerGame(self.model, layer, images, labels, **options)
 
     @property
+    def training(self) -> np.ndarray:
+        """Places of the training images that are not held back."""
+        return splits(len(self.image_set.train_labels), len(self.validation))[0]
+
+    @property
     def test(self) -> np.ndarray:
         """Places of all test images."""
         return np.arange(len(self.image_set.test_labels))

@@ -60,8 +60,7 @@ def keep_tuned(run: Run, work: Work) -> None:
 
 def _keep_one(run: Run, label: str, work: Work, scored: dict[str, UnitScores]) -> None:
     parts = work.tasks[label]["parts"]
-    trial, train = parts["trial"], run.image_set.train_labels
-    training, _ = splits(len(train), len(run.validation))
+    trial, training = parts["trial"], run.training
     chosen = training if parts["images"] == "all" else draw_images(training, parts["images"], trial)
     held = tensors(run.image_set, "train", run.validation)
     learner, trainable = _learner(run, label, work, scored)

@@ -22,5 +22,5 @@ def unit_scores(parts: Mapping[str, Any], label: str, work: Work) -> dict[str, T
         return {layer: torch.from_numpy(each) for layer, each in drawn.items()}
     return {
         layer: read_scores(f"{work.consumed(label, 'scores', layer)}.npz").aggregate(parts["aggregate"])
-        for layer in parts["layers"]
+        for layer in parts["scores"]
     }

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from shapprune.workflow.figures.layout import draw_ranking, grid, ranked, require, styled
-from shapprune.workflow.figures.styles import Styles
+from shapprune.workflow.figures.styles import Styles, with_baselines
 
 _ALL = "all"  # layers together, and the method that takes all units
 
@@ -29,7 +29,7 @@ def probe_accuracies(probed: pd.DataFrame, styles: Styles) -> Figure:
     )
     for axes, layer in zip(panels, layers, strict=True):
         here = table[table["layer"] == layer]
-        draw_ranking(axes, ranked(here, styles, "accuracy"), "accuracy", bars=False)
+        draw_ranking(axes, ranked(here, with_baselines(styles), "accuracy"), "accuracy", bars=False)
         axes.set_title(f"{'all layers' if layer == _ALL else layer} ({int(here['units'].min())} units)", loc="left")
         axes.locator_params(axis="x", nbins=4)
         if len(whole):

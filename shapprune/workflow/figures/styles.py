@@ -37,7 +37,12 @@ _TRUTHS: tuple[tuple[str, Dashes, str], ...] = (
     ("greedy removal", (0, (2, 1)), ""),
     ("exact Shapley", SOLID, "*"),
     ("converged Shapley", SOLID, "P"),
-    *(("full", SOLID, "v"), ("lora", (0, (4, 1)), "^")),
+)
+# Methods beside criteria that units are chosen by, or that choose none.
+_BASELINES: tuple[tuple[str, Dashes, str], ...] = (
+    ("full", SOLID, "v"),
+    ("lora", (0, (4, 1)), "^"),
+    ("all", SOLID, "s"),
 )
 
 
@@ -116,8 +121,16 @@ def criterion_styles(criteria: Mapping[str, Mapping[str, Any]]) -> dict[tuple[st
             styles[name, aggregate] = Style(label, len(styles), shapley, **look)
     for name, dashes, marker in _TRUTHS:
         styles.setdefault((name, "mean"), Style(name, len(styles), True, "black", dashes, marker))
-    styles.setdefault(("random", "mean"), Style("random", len(styles), False, _GREY, _DOTS))
     return styles
+
+
+def with_baselines(styles: Styles) -> Styles:
+    """The same styles with those of the methods beside criteria, of which there are some in all that is compared."""
+    found = dict(styles)
+    for name, dashes, marker in _BASELINES:
+        found.setdefault((name, "mean"), Style(name, len(found), True, "black", dashes, marker))
+    found.setdefault(("random", "mean"), Style("random", len(found), False, _GREY, _DOTS))
+    return found
 
 
 def quantised_label(method: str, beta: float) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from shapprune.workflow.figures.layout import draw_ranking, grid, ranked, require, short, styled
-from shapprune.workflow.figures.styles import Styles
+from shapprune.workflow.figures.styles import Styles, with_baselines
 
 
 @styled()
@@ -19,7 +19,7 @@ def tuned_methods(tuned: pd.DataFrame, styles: Styles) -> Figure:
     """
     require(tuned, "networks of which some units were trained on")
     table = tuned.assign(criterion=tuned["method"])
-    order = ranked(table, styles, "loss")
+    order = ranked(table, with_baselines(styles), "loss")
     figure, panels = grid(2, size=(4, 1.1 + 0.2 * len(order)), room=0, sharey=True)
     for axes, measure in zip(panels, ("loss", "accuracy"), strict=True):
         draw_ranking(axes, order, measure, bars=False)

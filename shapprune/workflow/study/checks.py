@@ -20,6 +20,7 @@ from shapprune.networks.tables import ARCHITECTURES, layer_table, part_table
 from shapprune.workflow.stages.inputs import text_files, text_info
 from shapprune.workflow.stages.layers import has_tokens, info_of, infos, known_layers, removable
 from shapprune.workflow.study.criteria_checks import check_criteria, check_estimators, check_methods, check_payoff
+from shapprune.workflow.study.image_checks import check_images
 from shapprune.workflow.study.parameter_checks import check_deactivation, check_quantisation
 from shapprune.workflow.study.schema import Problem
 from shapprune.workflow.study.unit_checks import check_probe, check_selective_tuning
@@ -226,17 +227,8 @@ def _check_budgets(config: Mapping[str, Any]) -> Iterator[Problem]:
             yield "budgets.sizes", f"{size:g} {section['measure']} are fewer than a network has; a share is below 1"
     if "train" in section:
         yield from _check_recipe("budgets.train", section["train"])
-    if not section["methods"]:
-        return
-    for name, info in infos(config["networks"], config).items():
-        most = info.train - config["splits"]["validation"]
-        if section["images"] > most:
-            yield (
-                "budgets.images",
-                f"{section['images']} is more than the {most} training images of {name} not held back",
-            )
-        if section["test_images"] != "all" and section["test_images"] > info.test:
-            yield "budgets.test_images", f"{section['test_images']} is more than the {info.test} test images of {name}"
+    if section["methods"]:
+        yield from check_images("budgets", config)
 
 
 def _check_tokens(config: Mapping[str, Any]) -> Iterator[Problem]:

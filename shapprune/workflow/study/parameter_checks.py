@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from shapprune.core.errors import unknown
-from shapprune.workflow.stages.layers import infos, known_layers, removable
+from shapprune.workflow.stages.layers import known_layers, removable
 from shapprune.workflow.stages.quantisation import BITS, METHODS
+from shapprune.workflow.study.image_checks import check_images
 from shapprune.workflow.study.schema import Problem
 
 
@@ -25,7 +26,7 @@ def check_deactivation(config: Mapping[str, Any]) -> Iterator[Problem]:
             if units and all(int(each * share) == 0 for each in units):
                 most = max(units)
                 yield "deactivation.shares", f"{share:g} is no unit of any layer of {net}, which have {most} at most"
-    yield from _check_test_images("deactivation", config)
+    yield from check_images("deactivation", config, calibrates=False)
 
 
 def check_quantisation(config: Mapping[str, Any]) -> Iterator[Problem]:
@@ -39,20 +40,5 @@ def check_quantisation(config: Mapping[str, Any]) -> Iterator[Problem]:
     for bits in section["bits"]:
         if bits not in BITS:
             yield "quantisation.bits", f"weights of {bits} bits are not possible; allowed: {', '.join(map(str, BITS))}"
-    if not section["methods"]:
-        return
-    for name, info in infos(config["networks"], config).items():
-        most = info.train - config["splits"]["validation"]
-        if section["images"] > most:
-            yield (
-                "quantisation.images",
-                f"{section['images']} is more than the {most} training images of {name} not held back",
-            )
-    yield from _check_test_images("quantisation", config)
-
-
-def _check_test_images(section: str, config: Mapping[str, Any]) -> Iterator[Problem]:
-    images = config[section]["test_images"]
-    for name, info in infos(config["networks"], config).items():
-        if images != "all" and images > info.test:
-            yield f"{section}.test_images", f"{images} is more than the {info.test} test images of {name}"
+    if section["methods"]:
+        yield from check_images("quantisation", config)

@@ -15,6 +15,7 @@ from shapprune.core.tables import write_table
 from shapprune.criteria.catalog import CATALOG
 from shapprune.graph.counting import count_macs
 from shapprune.pruning.branches import removed_branches
+from shapprune.pruning.repair import REPAIRS_OF_BRANCHES
 from tests.residual import SmallResNet
 from tests.toys import ConvNetwork, images, labels, randomise
 
@@ -230,7 +231,7 @@ def test_branches_and_channels_are_compared_at_the_same_time(monkeypatch):
     )
     rows = list(blocks.compare(model, x, [1, 2]))
     assert [(row["branches"], row["what"], row["repair"]) for row, _ in rows] == [
-        (count, what, repair) for count in (1, 2) for what in ("branches", "channels") for repair in blocks.REPAIRS
+        (count, what, repair) for count in (1, 2) for what in ("branches", "channels") for repair in REPAIRS_OF_BRANCHES
     ]
     for row, small in rows:
         assert len(removed_branches(small)) == row["branches"] * (row["what"] == "branches")

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from shapprune import ShapPruneError
-from shapprune.parameters.comparison import paired_tests
+from shapprune.parameters.comparison import holm, paired_tests
 
 
 def test_a_test_is_that_of_the_differences():
@@ -47,3 +47,10 @@ def test_what_no_test_can_tell_is_left_open():
 def test_methods_of_other_runs_are_refused():
     with pytest.raises(ShapPruneError, match="different numbers: one 2, other 3"):
         paired_tests({"one": [1, 2], "other": [1, 2, 3]})
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.02, 0.03, 0.04]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
+    assert holm([0.5, 0.4]) == pytest.approx([0.8, 0.8])
+    assert holm([0.6, 0.7]) == pytest.approx([1, 1])
+    assert holm([]) == []

@@ -13,7 +13,6 @@ from benchmarks.low_data.statistics import (
     cliques,
     critical_difference,
     friedman,
-    holm,
     mean_ranks,
     wilcoxon,
 )
@@ -71,13 +70,6 @@ def test_signed_ranks_are_those_of_all_signs():
     assert wilcoxon(differences) == pytest.approx(expected)
     assert wilcoxon([*differences, 0.0]) == pytest.approx(expected)
     assert wilcoxon([0.0, 0.0]) == 1
-
-
-def test_holm_by_hand():
-    assert holm([0.01, 0.02, 0.03, 0.04]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
-    assert holm([0.5, 0.4]) == pytest.approx([0.8, 0.8])
-    assert holm([0.6, 0.7]) == pytest.approx([1, 1])
-    assert holm([]) == []
 
 
 def test_interval_over_draws_is_that_of_all_resamples():

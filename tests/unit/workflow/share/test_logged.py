@@ -23,7 +23,6 @@ def test_records_are_of_what_a_person_cares_about(tmp_path):
         *("random/mean/half small/seed0", "lean/macs0.5/trial0 small/seed0"),
         *("lean/macs0.5/trial0/retrained small/seed0", "ours/bits4/beta0.5/trial0 small/seed0"),
         "shapley fresh/seed0",
-        *("lean/macs0.5/trial0/retrained small/seed0", "shapley fresh/seed0"),
         *("random/mean/tuned small/seed0", "all/mean/probed small/seed0"),
     ]
     metrics = logged_runs["shapley/mean+2std small/seed0"].metrics

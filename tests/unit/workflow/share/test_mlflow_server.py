@@ -63,8 +63,8 @@ def test_server(folder, port, tmp_path, monkeypatch):
     with serving(command, port, tmp_path / "log") as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         told = results.mirror()
-        assert (told["tracking_uri"], told["added"]) == (address, 17)
-        assert len(runs(address)) == 17
+        assert (told["tracking_uri"], told["added"]) == (address, 18)
+        assert len(runs(address)) == 18
         assert [file.path for file in MlflowClient(address).list_artifacts(told["run"], "tables")] == ["tables/auc.csv"]
         assert results.mirror()["added"] == 0
     assert list((folder / "mlflow").iterdir()) == []

@@ -7,6 +7,20 @@ import pytest
 from shapprune.workflow.study import config as study
 from shapprune.workflow.study.plan import Plan
 
+# Rules by what their tasks have in common.
+SCORES = {"score_layers", "score_layer"}
+OF_SCORES, STUDY = {"measure_curves", "search_oracle"}, {"study_estimators"}
+TUNED, FRESH, SMALL = {"fine_tune_pruned"}, {"prune_untrained"}, {"compress_network"}
+ZEROED, FEW_BITS = {"deactivate_units"}, {"quantise_network"}
+RETRAINED, TRAINED = {"retrain_budgets"}, ("fine_tune", "compress", "budgets", "selective_tuning")
+ON, PROBED = {"tune_units"}, {"probe_units"}
+FITTED = RETRAINED | {"fit_budgets", "export_budgets"}
+PRUNED, WALKED = ({"steps", rule, "evaluate_pruned"} for rule in ("prune_layers", "prune_by_walks"))
+CHAINS = PRUNED | WALKED | TUNED
+OF_UNITS = ZEROED | ON | PROBED
+OF_GAMES = SCORES | OF_SCORES | STUDY | CHAINS | SMALL | OF_UNITS | {"tabulate_coalitions"}
+ALL = OF_GAMES | FITTED | FEW_BITS | {"train_network"}  # of a trained network
+
 CONFIG = {
     "networks": {
         "one": {
