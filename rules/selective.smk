@@ -27,6 +27,6 @@ rule tune_units:
     params:
         **given("tune_units"),
     message:
-        message_of("tune_units", "Training units of {wildcards.net}, seed {wildcards.seed}, on by {wildcards.method}")
+        message_of("tune_units", "Tuning units of {wildcards.net}, seed {wildcards.seed}, by {wildcards.method}")
     script:
         "../scripts/tune_units.py"

@@ -152,7 +152,7 @@ def quantise(
             whole[name] = "it does not run by itself"
     if damped:
         warnings.warn(
-            f"Hessians that were not positive definite were damped, of the mean of their diagonals: {few(damped)}",
+            f"Hessians that were not positive definite were damped by a share of their mean diagonal: {few(damped)}",
             stacklevel=3,
         )
     in_order = {weight: found[weight] for weight in map(weight_of, chosen) if weight in found}

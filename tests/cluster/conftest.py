@@ -22,7 +22,10 @@ from tests.study import Workflow
 PROFILE = REPOSITORY / "profiles" / "slurm"
 
 # Of the small study what runs side by side, in groups, and one after the other.
-LEFT_OUT = ("estimators", "fine_tune", "untrained", "compress", "budgets", "deactivation", "quantisation")
+LEFT_OUT = (
+    *("estimators", "fine_tune", "untrained", "compress", "budgets"),
+    *("deactivation", "quantisation", "selective_tuning", "probe"),
+)
 STUDY = {key: value for key, value in SMALL.items() if key not in LEFT_OUT}
 
 FIGURE = "results/figures/small/auc.svg"  # one of those that are drawn where Snakemake runs

@@ -28,7 +28,7 @@ def test_study_is_mirrored_at_its_end_and_once(finished, tmp_path, monkeypatch):
     told = read_json(results / "tracking.json")
     assert told["tracking_uri"] == f"sqlite:///{results}/mlflow/mlflow.db"
     kinds = {"study": 1, "network": 1, "scores": 10, "coalitions": 1, "estimator": 4, "criterion": 4}
-    kinds |= {"compressed": 4, "budget": 4, "quantised": 9, "untrained": 1}
+    kinds |= {"compressed": 4, "budget": 4, "quantised": 9, "tuned": 2, "probed": 2, "untrained": 1}
     assert told["runs"] == kinds
     assert told["added"] == sum(kinds.values())
     assert workflow.planned() == {}

@@ -33,7 +33,7 @@ def test_a_fresh_folder_with_the_store_computes_nothing(finished, tmp_path, monk
     said = restored(dry)
     assert said.keys() == {
         *("Training", "Scoring", "Valuing", "Comparing", "Testing", "Measuring", "Pruning", "Evaluating"),
-        *("Fine-tuning", "Compressing", "Fitting", "Exporting", "Deactivating", "Quantising"),
+        *("Fine-tuning", "Compressing", "Fitting", "Exporting", "Deactivating", "Quantising", "Tuning", "Probing"),
     }
     assert all(some == all_tasks for each in said.values() for some, all_tasks in each)
     with monkeypatch.context() as poisoned:
@@ -49,7 +49,8 @@ def test_a_fresh_folder_with_the_store_computes_nothing(finished, tmp_path, monk
     assert same_files(before, after, "*/seed*/budgets/**/trial*") == 2 * 2 * 2  # of two methods in two trials
     assert same_files(before, after, "*/seed*/onnx/**/trial*") == 2 * 2 * 2
     assert same_files(before, after, "*/seed*/quantised/**/trial*") == 2 * 9  # two files of each
-    for table in (*tables, "fine_tune", "untrained", "compress", "budgets", "deactivated", "quantised"):
+    used = ("deactivated", "quantised", "tuned", "probed")
+    for table in (*tables, "fine_tune", "untrained", "compress", "budgets", *used):
         assert same_files(before, after, f"tables/{table}.csv") == 1
 
 
@@ -74,6 +75,8 @@ def test_one_changed_value_computes_what_depends_on_it_and_back_again(finished, 
         "Fitting": {(2, 2), (4, 4)},  # two trials, and by one method the damage of layers in each
         "Exporting": {(2, 2)},
         "Quantising": {(9, 9)},
+        "Tuning": {(4, 4)},
+        "Probing": {(2, 2)},
     }
     assert {
         rule: number for rule, number in workflow.planned(*WITHOUT_TABLES).items() if not rule.endswith("_all")

@@ -194,8 +194,8 @@ def test_scores_are_arrays_with_a_manifest(finished):
         assert arrays["images"].shape == (20,)
     manifest = read_json(folder / "trial0.json")
     assert manifest["evaluations"] == 2 * 8 + 2
-    given = {"permutations": 2, "shared": False, "antithetic": False, "depth": 1.0, "settle": [], "settle_by": "mean"}
-    assert manifest["options"] == given
+    given = {"permutations": 2, "shared": False, "antithetic": False, "depth": 1.0, "low": 0.0}
+    assert manifest["options"] == given | {"settle": [], "settle_by": "mean"}
     assert manifest["settled"] is None
     assert list(manifest["standard_error"]) == ["abs", "mean", "mean+2std"]
     assert manifest["device"]
