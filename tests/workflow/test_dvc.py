@@ -28,7 +28,7 @@ SMALL = {"small": STUDY["networks"]["small"] | {"layers": ["fc2"]}}
 PART = changed(STUDY, low_data={"criteria": ["taylor"]}) | {"networks": SMALL, "tracking": "off"}
 PART |= {protocol: {"criteria": []} for protocol in ("fine_tune", "untrained", "compress", "deactivation")}
 PART |= {"criteria": {"random": {}, "taylor": {}}, "estimators": {"compared": {}}, "budgets": {"methods": {}}}
-PART |= {"quantisation": {"methods": {}}}
+PART |= {"quantisation": {"methods": {}}, "selective_tuning": {"methods": []}, "probe": {"methods": []}}
 # As git and DVC are found by a person who has activated the environment; nobody's own settings.
 ENVIRONMENT = os.environ | {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
