@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+from shapprune.core.operators import with_operators
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -59,6 +64,36 @@ def test_criteria_are_compared(tmp_path):
     areas = {line.split()[0]: float(line.split()[1]) for line in printed.splitlines()[1:]}
     assert len(areas) == 6
     assert areas["coalition-gradient"] < areas["random"]
+
+
+def test_scores_of_a_language_model_are_used(tmp_path):
+    pytest.importorskip("transformers", reason="requirements-transformers.txt is not installed")
+    text = "O for a Muse of fire, that would ascend the brightest heaven of invention! " * 100
+    store_language_model(tmp_path / "model", text)
+    (tmp_path / "text").write_text(text)
+    printed = run(tmp_path, "language_model.py", "model", "--text", "text")
+    intact, without, quantised, again = (float(each) for each in re.findall(r": (\d+\.\d{4})", printed))
+    assert without != intact
+    assert 0 < abs(quantised - intact) < 0.1
+    assert again == quantised
+    small, large = (int(each.replace(",", "")) for each in re.findall(r"([\d,]{5,}) of ([\d,]+) bytes", printed)[0])
+    assert small < 0.6 * large  # the table of tokens stays as it is
+
+
+def store_language_model(folder: Path, text: str) -> None:
+    """A Llama with random weights, and a tokenizer that makes a token of each character of a text."""
+    with_operators(lambda: importlib.import_module("torchvision"))  # which transformers imports
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    known = {character: place for place, character in enumerate(sorted(set(text)))}
+    tokenizer = Tokenizer(models.WordLevel(known, unk_token=" "))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.3}
+    torch.manual_seed(0)
+    LlamaForCausalLM(LlamaConfig(vocab_size=len(known), **sizes)).save_pretrained(folder)
 
 
 @pytest.mark.slow
