@@ -104,11 +104,16 @@ def gate_gradient(game: PayoffGame) -> Tensor:
 
 def mean_over_positions(game: LayerGame, values: Tensor) -> Tensor:
     """The mean of each unit's values over its positions that are no padding, [N, n, ...] -> [N, n]."""
+    there = counted_values(game, values)
+    return by_unit(values).mean(2) if there is None else mean_where(by_unit(values), by_unit(there))
+
+
+def counted_values(game: LayerGame, values: Tensor) -> Tensor | None:
+    """Say which values at the site, [N, n, ...], are at positions that are no padding: bool, as large; None for all."""
     counted = game.counted
     if counted is None or values.dim() < 3 or counted.shape[1] != values.shape[2]:
-        return by_unit(values).mean(2)
-    there = counted.reshape(len(values), 1, -1, *[1] * (values.dim() - 3)).expand_as(values)
-    return mean_where(by_unit(values), by_unit(there))
+        return None
+    return counted.reshape(len(values), 1, -1, *[1] * (values.dim() - 3)).expand_as(values)
 
 
 def by_unit(values: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shapprune.core.errors import ShapPruneError
-from shapprune.criteria.heuristics import by_unit
+from shapprune.criteria.heuristics import by_unit, counted_values
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.payoffs import minus_loss
 from shapprune.graph.operations import has_own_weights, is_layer
@@ -84,11 +84,14 @@ def hrank(game: LayerGame) -> Tensor:
 
     The map is that at the site. A map of more than two dimensions is a matrix of its first dimension against all
     others. A unit of a linear layer or of a one-dimensional convolution has no matrix: its rank is 1 if it is not zero,
-    else 0. Ranks have the default tolerance of `torch.linalg.matrix_rank`. Values are [N, n].
+    else 0. Padding counts as zero. Ranks have the default tolerance of `torch.linalg.matrix_rank`. Values are [N, n].
 
     Source: Lin et al. 2020, "HRank: filter pruning using high-rank feature map".
     """
     values = game.activations
+    there = counted_values(game, values)
+    if there is not None:
+        values = torch.where(there, values, 0)  # rows of zeros have no rank
     if values.dim() < 4:
         return (by_unit(values) != 0).any(2).double()
     maps = values.flatten(3)

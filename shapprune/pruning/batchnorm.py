@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.batches import in_batches
+from shapprune.networks.named_inputs import counted_positions
 
 Norm = nn.modules.batchnorm._BatchNorm
 
@@ -49,13 +50,16 @@ def reestimate_statistics(small: nn.Module, graph: UnitGraph, readers: Sequence[
     # A BatchNorm that sees all images in one batch passes them on with its new statistics, so one pass does for all
     # BatchNorms. With several batches, each BatchNorm takes a pass of its own.
     for together in [norms] if len(batches) == 1 else [[each] for each in norms]:
-        hooks = [norm.register_forward_pre_hook(_Statistics(name, len(images))) for name, norm in together]
+        hooks = [_Statistics(name, len(images)) for name, _ in together]
+        handles = [norm.register_forward_pre_hook(hook) for hook, (_, norm) in zip(hooks, together, strict=True)]
         try:
             for batch in batches:
+                for hook in hooks:
+                    hook.counted = counted_positions(small, batch)
                 small(batch)
         finally:
-            for hook in hooks:
-                hook.remove()
+            for handle in handles:
+                handle.remove()
 
 
 def find_norms(small: nn.Module, graph: UnitGraph) -> dict[str, Norm]:
@@ -66,9 +70,14 @@ def find_norms(small: nn.Module, graph: UnitGraph) -> dict[str, Norm]:
 
 
 class _Statistics:
-    """A hook in front of a BatchNorm: after the last image it gives it the mean and variance of all of them."""
+    """A hook in front of a BatchNorm: after the last image it gives it the mean and variance of all of them.
+
+    Attributes:
+        counted: positions of the sequences of a batch that are no padding; None where all count.
+    """
 
     def __init__(self, name: str, images: int):
+        self.counted: Tensor | None = None
         self._name, self._waiting = name, images
         self._count = 0
         self._mean: Tensor | float = 0.0
@@ -76,6 +85,9 @@ class _Statistics:
 
     def __call__(self, norm: Norm, inputs: tuple[Tensor]) -> None:
         (values,) = inputs
+        self._waiting -= len(values)
+        if self.counted is not None and values.dim() == 3 and values.shape[2] == self.counted.shape[1]:
+            values = values.mT[self.counted]
         moments = torch.var_mean(values, [0, *range(2, values.dim())], correction=0)
         variance, mean = (each.double() for each in moments)
         count = values.numel() // values.shape[1]
@@ -83,7 +95,6 @@ class _Statistics:
         share, step = count / self._count, mean - self._mean
         self._mean = mean = self._mean + share * step
         self._variance = (1 - share) * self._variance + share * variance + share * (1 - share) * step**2
-        self._waiting -= len(values)
         if self._waiting <= 0:
             if self._count == 1:
                 raise ShapPruneError(f"BatchNorm {self._name!r} sees 1 value of each channel, it needs 2 or more")

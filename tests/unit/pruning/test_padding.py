@@ -13,7 +13,8 @@ from shapprune.criteria.inputs import fluctuations, wanda_norms
 from shapprune.criteria.reconstruction import readings_of
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.named_inputs import NamedInputs, counted_positions
-from shapprune.pruning import sweep
+from shapprune.networks.transformers import CharGPT
+from shapprune.pruning import batchnorm, sweep
 from shapprune.pruning.distil import Distilling
 from shapprune.pruning.repair import repair
 from tests.toys import randomise
@@ -35,12 +36,26 @@ class Words(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         x, there = self.table(input_ids), attention_mask[..., None]
         x = x + (x * there).sum(1, keepdim=True) / there.sum(1, keepdim=True)
-        x = x + self.down(torch.relu(self.up(x)))
+        x = x + self.added(torch.relu(self.up(x)))
         return self.output(x)
 
+    def added(self, x: Tensor) -> Tensor:
+        return self.down(x)
 
-def network() -> NamedInputs:
-    return NamedInputs(randomise(Words()), "input_ids", "attention_mask").eval()
+
+class NormalisedWords(Words):
+    """The same with a BatchNorm behind the layer that reads the neurons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(4)
+
+    def added(self, x: Tensor) -> Tensor:
+        return self.norm(self.down(x).mT).mT
+
+
+def network(kind: type[Words] = Words) -> NamedInputs:
+    return NamedInputs(randomise(kind()), "input_ids", "attention_mask").eval()
 
 
 def sequences(count: int = 9) -> Tensor:
@@ -60,7 +75,9 @@ def both() -> tuple[NamedInputs, Tensor, Tensor]:
     return model, packed(model, sequences()), packed(model, sequences(), PADDING)
 
 
-@pytest.mark.parametrize("criterion", ["reconstruction", "fluctuation", "wanda", "taylor", "apoz", "gate-gradient"])
+@pytest.mark.parametrize(
+    "criterion", ["reconstruction", "fluctuation", "wanda", "taylor", "apoz", "hrank", "gate-gradient"]
+)
 def test_scores_are_those_without_padding(criterion, both):
     model, *batches = both
     one, other = (score(LayerGame(model, LAYER, x, model.next_tokens(x)), criterion).values for x in batches)
@@ -88,6 +105,44 @@ def test_repairs_are_those_without_padding(how, both):
     assert "network.down.bias" in changed
     for name, value in one.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], value, **CLOSE)
+
+
+class Decoder(nn.Module):
+    """A decoder, which sees no padding on the right of what it reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gpt = CharGPT((LENGTH,), 12, width=8, depth=1, heads=2, head_dim=4, hidden=8)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.gpt(input_ids)
+
+
+def test_heads_have_the_rank_that_they_have_without_padding():
+    model = NamedInputs(randomise(Decoder()), "input_ids", "attention_mask").eval()
+    layer = "network.gpt.blocks.0.attn"
+    one, other = (
+        score(LayerGame(model, layer, x, model.next_tokens(x)), "hrank").values
+        for x in (packed(model, sequences()[:, :2]), packed(model, sequences()[:, :2], PADDING))
+    )
+    assert one.max() == 2  # of two tokens
+    assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("at_once", [3, 100])
+def test_statistics_of_batchnorms_are_those_without_padding(at_once, monkeypatch):
+    model, units = network(NormalisedWords), {LAYER: [1, 4, 6]}
+    found = []
+    for padding in (0, PADDING):
+        x = packed(model, sequences(), padding)
+        numbers = max(shape[1:].numel() for shape in UnitGraph(model, x[:2]).shapes.values())
+        monkeypatch.setattr(batchnorm, "PASS", at_once * numbers)
+        small = repair(remove_units(model, units, x), model, units, x, "batchnorm")
+        found.append(small.network.norm)
+    before = model.network.norm.running_var
+    assert not torch.allclose(found[0].running_var, before)
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(getattr(found[1], name), getattr(found[0], name), **CLOSE)
 
 
 def test_what_fits_a_budget_and_its_agreement_are_those_without_padding(both):
