@@ -43,12 +43,13 @@ def keep_probed(run: Run, work: Work) -> None:
 
 
 def _seen(run: Run, part: str, places: np.ndarray, parts: Mapping[str, Any]) -> Seen:
-    """Activations and labels; that of a sequence is what follows its last token, where that counts."""
+    """Activations and labels: means over an image; of a sequence those of its last token and what follows it."""
     images, labels = tensors(run.image_set, part, places)
-    if labels.dim() > 1:
+    sequences = labels.dim() > 1
+    if sequences:
         counted = labels[:, -1] != NOT_COUNTED
         images, labels = images[counted], labels[counted, -1]
-    return unit_activations(run.model, parts["layers"], images, parts["over"]), labels
+    return unit_activations(run.model, parts["layers"], images, "last" if sequences else "mean"), labels
 
 
 def _probes(train: Seen, test: Seen, label: str, work: Work) -> Iterator[dict[str, Any]]:

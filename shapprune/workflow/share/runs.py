@@ -198,7 +198,7 @@ def _probed(config: Mapping[str, Any], path: Path, facts: Mapping[str, Any]) -> 
         yield LoggedRun(
             *("probed", run_name(names, f"{method}/{aggregate}/probed")),
             *(_joint_key(facts, method=method, aggregate=aggregate), path.stat().st_mtime),
-            params={**names, "over": section["over"], "trials": section["trials"]},
+            params={**names, "trials": section["trials"]},
             metrics=[
                 (f"{name}/{layer}".removesuffix("/all"), value, step)
                 for layer, rows in layers.items()

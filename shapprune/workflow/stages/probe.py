@@ -35,7 +35,7 @@ class ProbeUnits(Stage):
     def tasks(self, at: Place) -> Iterator[Planned]:
         """One task a method, aggregate and trial."""
         section, layers = self.config["probe"], self.study.removable(at["net"])
-        same = {name: section[name] for name in ("images", "test_images", "over")} | {"layers": layers}
+        same = {name: section[name] for name in ("images", "test_images")} | {"layers": layers}
         for method in section["methods"]:
             share = 1.0 if method == "all" else section["share"]
             parts: dict[str, Any] = {**same, "share": share}

@@ -188,7 +188,7 @@ def test_the_rate_of_the_lowest_validation_loss_counts_and_methods_are_tested_in
 
 def test_probes_are_those_of_the_library(run, tmp_path):
     methods = {"highest": {}, "random": {"baseline": "random"}, "all": {"baseline": "all", "share": 1.0}}
-    work = work_in(tmp_path, "probe_units", methods, trials=1, over="mean")
+    work = work_in(tmp_path, "probe_units", methods, trials=1)
     keep_probed(run, work)
     rows = table_of(work, "probed")
     assert [(row["method"], row["layer"], row["units"]) for row in rows] == [
@@ -201,7 +201,7 @@ def test_probes_are_those_of_the_library(run, tmp_path):
     seen, unseen = (unit_activations(run.model, LAYERS, images)["fc1"][:, 9:] for images, _ in (train, test))
     found = probe(seen, train[1], unseen, test[1])
     assert (rows[0]["accuracy"], rows[0]["regularisation"]) == (found.accuracy, 1 / found.inverse)
-    assert not work_in(tmp_path, "probe_units", methods, trials=1, over="mean").missing
+    assert not work_in(tmp_path, "probe_units", methods, trials=1).missing
 
 
 def test_probes_of_sequences_tell_what_follows_the_last_token(tmp_path):
@@ -214,7 +214,7 @@ def test_probes_of_sequences_tell_what_follows_the_last_token(tmp_path):
     image_set = ImageSet(info, tokens, labels, tokens, labels)
     run = Run(model, NETWORK, image_set, np.arange(10), "cpu", {"net": "small", "seed": 0}, memory_mb=64)
     methods = {"all": {"baseline": "all", "layers": {"blocks.0.attn": 2, "blocks.0.fc1": 6}}}
-    work = work_in(tmp_path, "probe_units", methods, trials=1, over="last")
+    work = work_in(tmp_path, "probe_units", methods, trials=1)
     keep_probed(run, work)
     rows = {row["layer"]: row for row in table_of(work, "probed")}
     assert rows["all"]["features"] == 2 * 4 + 6

@@ -215,7 +215,7 @@ def test_every_key_of_the_schema_is_tried():
             "networks.NAME.weights.sha256",
         ),
         *("scale", "reduced"),  # laid over the configuration before it is read
-        *("low_data.skip", "tracking", "fine_tune.ratios", "probe.over"),  # the last is of sequences
+        *("low_data.skip", "tracking", "fine_tune.ratios"),
         *("untrained.networks.NAME.architecture", "compress.sizes.NAME.skip"),
         *(f"compress.sizes.NAME.{size}" for size in ("parameters", "macs", "widths")),
         *(f"{section}.train.{field.name}" for section in TRAINED for field in fields(Recipe)),

@@ -103,7 +103,6 @@ PROTOCOL_MISTAKES = [
     ({TUNED: {"methods": ["full"], "test_images": 2001}}, f"{TUNED}.test_images", "2001", "2000 test images"),
     ({TUNED: {"train": {"epochs": 2, "warmup": 2}}}, f"{TUNED}.train.warmup", "2", "below the 2 epochs"),
     ({"probe": {"methods": ["lora"]}}, "probe.methods", "'lora'", "random, all"),
-    ({"probe": {"methods": ["all"], "over": "last"}}, "probe.over", "lenet5 takes images", "mean"),
     ({"probe": {"methods": ["all"], "images": 11001}}, "probe.images", "11001", "11000 images"),
 ]
 

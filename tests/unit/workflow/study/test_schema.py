@@ -211,7 +211,6 @@ PROTOCOL_MISTAKES = [
     ({"selective_tuning.share": 1}, "selective_tuning.share", "1", "strictly between 0 and 1"),
     ({"selective_tuning.images": "most"}, "selective_tuning.images", "'most'", "from 1", "all"),
     ({"selective_tuning.rates": [0]}, "selective_tuning.rates[0]", "0", "above 0"),
-    ({"probe.over": "first"}, "probe.over", "'first'", "last, mean"),
     ({"budgets.sizes": [0.5, 0]}, "budgets.sizes[1]", "0", "above 0"),
     ({"budgets.measure": "milliseconds"}, "budgets.measure", "'milliseconds'", "macs, megabytes, parameters"),
     ({"budgets.images": 1}, "budgets.images", "1", "at least 2"),
