@@ -5,13 +5,14 @@ Source: Li et al. 2020 (https://arxiv.org/abs/2007.02491).
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
+from shapprune.graph.rows import counted_rows
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.batches import in_batches
 from shapprune.networks.named_inputs import counted_positions
@@ -49,17 +50,15 @@ def reestimate_statistics(small: nn.Module, graph: UnitGraph, readers: Sequence[
     batches = in_batches(images, max(2, PASS // numbers))
     # A BatchNorm that sees all images in one batch passes them on with its new statistics, so one pass does for all
     # BatchNorms. With several batches, each BatchNorm takes a pass of its own.
+    counted = [counted_positions(small, batch) for batch in batches]
     for together in [norms] if len(batches) == 1 else [[each] for each in norms]:
-        hooks = [_Statistics(name, len(images)) for name, _ in together]
-        handles = [norm.register_forward_pre_hook(hook) for hook, (_, norm) in zip(hooks, together, strict=True)]
+        hooks = [norm.register_forward_pre_hook(_Statistics(name, counted)) for name, norm in together]
         try:
             for batch in batches:
-                for hook in hooks:
-                    hook.counted = counted_positions(small, batch)
                 small(batch)
         finally:
-            for handle in handles:
-                handle.remove()
+            for hook in hooks:
+                hook.remove()
 
 
 def find_norms(small: nn.Module, graph: UnitGraph) -> dict[str, Norm]:
@@ -70,24 +69,24 @@ def find_norms(small: nn.Module, graph: UnitGraph) -> dict[str, Norm]:
 
 
 class _Statistics:
-    """A hook in front of a BatchNorm: after the last image it gives it the mean and variance of all of them.
+    """A hook in front of a BatchNorm: after the last batch it gives it the mean and variance of all of them.
 
-    Attributes:
-        counted: positions of the sequences of a batch that are no padding; None where all count.
+    Args:
+        name: of the BatchNorm.
+        counted: for each batch, the positions of its sequences that are no padding; None where all count.
     """
 
-    def __init__(self, name: str, images: int):
-        self.counted: Tensor | None = None
-        self._name, self._waiting = name, images
+    def __init__(self, name: str, counted: Iterable[Tensor | None]):
+        self._name, self._waiting = name, deque(counted)
         self._count = 0
         self._mean: Tensor | float = 0.0
         self._variance: Tensor | float = 0.0
 
     def __call__(self, norm: Norm, inputs: tuple[Tensor]) -> None:
         (values,) = inputs
-        self._waiting -= len(values)
-        if self.counted is not None and values.dim() == 3 and values.shape[2] == self.counted.shape[1]:
-            values = values.mT[self.counted]
+        counted = self._waiting.popleft()
+        if values.dim() == 3 and (there := counted_rows(counted, values.mT)) is not None:
+            values = values.mT[there]
         moments = torch.var_mean(values, [0, *range(2, values.dim())], correction=0)
         variance, mean = (each.double() for each in moments)
         count = values.numel() // values.shape[1]
@@ -95,7 +94,7 @@ class _Statistics:
         share, step = count / self._count, mean - self._mean
         self._mean = mean = self._mean + share * step
         self._variance = (1 - share) * self._variance + share * variance + share * (1 - share) * step**2
-        if self._waiting <= 0:
+        if not self._waiting:
             if self._count == 1:
                 raise ShapPruneError(f"BatchNorm {self._name!r} sees 1 value of each channel, it needs 2 or more")
             norm.get_buffer("running_mean").copy_(mean)

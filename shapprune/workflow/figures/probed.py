@@ -23,13 +23,13 @@ def probe_accuracies(probed: pd.DataFrame, styles: Styles) -> Figure:
     whole, table = probed[probed["method"] == _ALL], probed[probed["method"] != _ALL]
     table = (table if len(table) else probed).assign(criterion=lambda rows: rows["method"])
     layers = [*(layer for layer in table["layer"].unique() if layer != _ALL), _ALL]
-    lines = table.groupby(["criterion", "aggregate"]).ngroups
+    styles, lines = with_baselines(styles), table.groupby(["criterion", "aggregate"]).ngroups
     figure, panels = grid(
         len(layers), columns=1 if len(layers) == 1 else 2, size=(4, 1.1 + 0.2 * lines), room=0, sharex=True
     )
     for axes, layer in zip(panels, layers, strict=True):
         here = table[table["layer"] == layer]
-        draw_ranking(axes, ranked(here, with_baselines(styles), "accuracy"), "accuracy", bars=False)
+        draw_ranking(axes, ranked(here, styles, "accuracy"), "accuracy", bars=False)
         axes.set_title(f"{'all layers' if layer == _ALL else layer} ({int(here['units'].min())} units)", loc="left")
         axes.locator_params(axis="x", nbins=4)
         if len(whole):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from shapprune.workflow.study import config as study
 from shapprune.workflow.study.plan import Plan
 
@@ -94,8 +92,3 @@ def all_keys(config: dict) -> dict[tuple, str]:
 def changed(before: dict, after: dict) -> set[tuple]:
     """The tasks of both whose keys differ."""
     return {task for task in before.keys() & after.keys() if before[task] != after[task]}
-
-
-@pytest.fixture(scope="module")
-def before() -> dict[tuple, str]:
-    return all_keys(CONFIG)
