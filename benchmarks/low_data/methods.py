@@ -15,6 +15,8 @@ _BY_GRADIENTS = f"{_TORCH_PRUNING}ByGradients"
 _L2 = {"criterion": "weight-norm", "options": {"norm": "l2"}}
 _RESCORED = {"of": "coalition-gradient", "stages": 8, "options": {"points": 2, "low": 0.5}}
 _COALITIONS = {"criterion": "coalition-gradient"}
+# Images may be mirrored: all data sets of the benchmark are of things that look the same from both sides.
+_CHANGES = ["flip", "shift"]
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,15 @@ class Method:
 
 def _ours(**how: Any) -> Method:
     """What this project does with choices of `shapprune.pruning.maker.How`; without distilling unless they say so."""
-    return Method(_OURS, {"criterion": "reconstruction", "steps": 0} | how)
+    return Method(_OURS, {"criterion": "reconstruction", "steps": 0, "augmentation": _CHANGES} | how)
 
 
 def _scored(**how: Any) -> Method:
     """The same with a criterion that looks at labels."""
-    return Method(_LABELLED, {"steps": 0} | how)
+    return Method(_LABELLED, {"steps": 0, "augmentation": _CHANGES} | how)
 
 
-# Distilling may mirror the images: all data sets of the benchmark are of things that look the same from both sides.
-_DISTILLED = {"steps": None, "augmentation": ["flip", "shift"]}
+_DISTILLED = {"steps": None}
 
 METHODS: dict[str, Method] = {
     "reconstruction": _ours(),

@@ -104,8 +104,8 @@ def _add_making(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--copies",
         metavar="N",
-        help="changed copies of each image that the repair sees beside it: auto (default) takes four if they help on"
-        " images left out",
+        help="changed copies of each image, mixed with other images, that the repair sees beside it: auto (default)"
+        " takes four if they help on images left out",
     )
     group.add_argument(
         "--distil",

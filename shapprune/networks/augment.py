@@ -37,6 +37,17 @@ def mix(images: Tensor, generator: torch.Generator) -> Tensor:
     return images.lerp(images[others], shares.view(-1, *[1] * (images.dim() - 1)))
 
 
+def paste(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Put a rectangle of another image into each image of a batch, [N, C, H, W]; it takes a share of up to a half.
+
+    Source: Yun et al. 2019 (https://arxiv.org/abs/1905.04899), for images alone.
+    """
+    shares = torch.rand(len(images), generator=generator, device=images.device, dtype=images.dtype) / 2
+    others = torch.randperm(len(images), generator=generator, device=images.device)
+    inside = [_span(side, shares.sqrt(), generator) for side in images.shape[2:]]
+    return torch.where(inside[0][:, None, :, None] & inside[1][:, None, None, :], images[others], images)
+
+
 def darkest(images: Tensor) -> Tensor:
     """The least value of each channel of some images, [N, C, ...] -> [1, C, 1, ...]."""
     return images.amin([0, *range(2, images.dim())], keepdim=True)
@@ -89,6 +100,15 @@ def _shift(images: Tensor, black: Tensor, generator: torch.Generator, most: int)
     shifted = padded.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2)
     # Here channels are last. Networks that flatten by `view` need memory to follow the shape, also of one channel.
     return shifted.clone(memory_format=torch.contiguous_format)
+
+
+def _span(side: int, shares: Tensor, generator: torch.Generator) -> Tensor:
+    """True along a random stretch of each image's side, which takes a share of it: bool [N, side]."""
+    lengths = (shares * side).floor()
+    starts = torch.rand(len(shares), generator=generator, device=shares.device, dtype=shares.dtype)
+    starts = (starts * (side - lengths + 1)).floor()[:, None]
+    places = torch.arange(side, device=shares.device)
+    return (places >= starts) & (places < starts + lengths[:, None])
 
 
 def _coin(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -23,7 +23,7 @@ from shapprune.graph.cut import Cut, cut_at
 from shapprune.graph.operations import Meaning
 from shapprune.graph.tracing import trace
 from shapprune.graph.unit_graph import UnitGraph
-from shapprune.networks.augment import augment, darkest, mix
+from shapprune.networks.augment import augment, darkest, mix, paste
 from shapprune.networks.losses import logits_of
 from shapprune.networks.modes import mode
 from shapprune.networks.named_inputs import counted_positions
@@ -43,8 +43,9 @@ class Distilling:
 
     Adam runs with a short warm-up and a cosine schedule; BatchNorms keep their statistics. Features are what the last
     layer reads, before they are pooled (`last_features`). Their squared error, as a share of their mean square, weighs
-    ten times the Kullback-Leibler divergence of the outputs. Each image is mixed with another, up to half and half: the
-    network before says what is right for any image, so a hundred are not all that there are.
+    ten times the Kullback-Leibler divergence of the outputs. In one step each image is mixed with another, up to half
+    and half; in the next it gets a part of another, up to half of it. The network before says what is right for any
+    image, so a hundred are not all that there are.
 
     Args:
         small: the network that has lost units.
@@ -131,7 +132,8 @@ class Distilling:
         chosen, self._order = self._order[: self._batch], self._order[self._batch :]
         batch = augment(self._images[chosen], self._augmentation, self._black, self._generator)
         if batch.is_floating_point():
-            batch = mix(batch, self._generator)
+            change = paste if number % 2 and batch.dim() == 4 else mix
+            batch = change(batch, self._generator)
         counted = counted_positions(self._model, batch)
         with torch.no_grad():
             features, outputs = _run(self._whole, batch, counted)

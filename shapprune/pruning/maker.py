@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.criteria.catalog import lookup_for
 from shapprune.graph.counting import count_macs
-from shapprune.networks.augment import AUGMENTATIONS, augment, darkest
+from shapprune.networks.augment import AUGMENTATIONS, augment, darkest, mix
 from shapprune.pruning.distil import Distilling, last_layer
 from shapprune.pruning.removal import remove_units
 from shapprune.pruning.repair import REPAIRS, repair_by
@@ -39,8 +39,8 @@ class How:
         allocation: ``damage`` splits a budget by what the outputs lose, ``uniform`` takes the same share of all layers.
         repair: ``least-squares``, ``bias``, ``batchnorm`` or ``none``.
         sums: whether the repair fits a layer that is added to a shortcut to the sum, rather than to its own outputs.
-        copies: how many changed copies of the images the repair sees beside them; None for four if they bring the
-            outputs nearer on images left out.
+        copies: how many changed copies of the images, each mixed with another image, the repair sees beside them; None
+            for four if they bring the outputs nearer on images left out.
         steps: of distilling; None for as many as fit the time, 0 for none.
         minutes: that distilling may take on two cores, about.
         augmentation: what may be done to images: ``shift`` moves them by up to an eighth of their side, ``flip``
@@ -122,20 +122,20 @@ class Maker:
         return (0, COPIES) if self._how.repair == "least-squares" and self._how.augmentation else (0,)
 
     def repair(self, small: nn.Module, removed: Mapping[str, Sequence[int]], images: Tensor, copies: int) -> None:
-        """Repair a smaller network in place, with images and so many changed copies of each."""
-        structure, seen = self._structure, self.with_copies(images, copies)
+        """Repair a smaller network in place, with images and so many changed copies of each, mixed with each other."""
+        structure, seen = self._structure, self.with_copies(images, copies, mixed=True)
         repair_by(
             small, structure.graph, structure.dependencies, removed, seen, self._how.repair, len(images), self._how.sums
         )
 
-    def with_copies(self, images: Tensor, copies: int) -> Tensor:
-        """Images and so many changed copies of each, where something may be done to them."""
+    def with_copies(self, images: Tensor, copies: int, mixed: bool = False) -> Tensor:
+        """Images and so many changed copies of each, where something may be done to them; or mixed with each other."""
         if not copies or images.dim() != 4 or not self._how.augmentation:
             return images
         generator = torch.Generator(images.device).manual_seed(self._how.seed)
         black, names = darkest(images), self._how.augmentation
-        changed = (augment(images, names, black, generator) for _ in range(copies))
-        return torch.cat([images, *changed])
+        changed = [augment(images, names, black, generator) for _ in range(copies)]
+        return torch.cat([images, *([mix(each, generator) for each in changed] if mixed else changed)])
 
     def distil(
         self,

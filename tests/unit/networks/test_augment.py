@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shapprune.networks.augment import AUGMENTATIONS, PADDING, augment, darkest, mix
+from shapprune.networks.augment import AUGMENTATIONS, PADDING, augment, darkest, mix, paste
 from shapprune.networks.recipe import recipe_options
 
 BLACK = torch.tensor([-1.0, -2.0]).view(1, 2, 1, 1)
@@ -96,6 +96,27 @@ def test_mixing_gives_another_image_at_most_half(images):
     assert ((mixed > 0).sum(1) <= 2).all()
     assert ((mixed > 0).sum(1) == 2).sum() > 190
     assert torch.equal(mix(images, torch.Generator().manual_seed(1)), mix(images, torch.Generator().manual_seed(1)))
+
+
+def test_pasting_puts_a_rectangle_of_one_other_image_into_each():
+    tags = torch.arange(300.0).view(-1, 1, 1, 1).expand(300, 2, 8, 12)
+    pasted = paste(tags, torch.Generator().manual_seed(0))
+    shares, corners = [], set()
+    for number, image in enumerate(pasted):
+        foreign = image[0] != number
+        assert torch.equal(foreign, image[1] != number)
+        rows, columns = foreign.any(1), foreign.any(0)
+        assert torch.equal(foreign, rows[:, None] & columns)
+        assert all(
+            len(each.nonzero()) == int(each.nonzero().diff(dim=0).sum()) + 1 for each in (rows, columns) if each.any()
+        )
+        assert len(image.unique()) == 1 + bool(foreign.any())
+        shares.append(float(foreign.float().mean()))
+        corners |= {(int(row), int(column)) for row, column in foreign.nonzero()[:1]}
+    assert 0.3 < max(shares) <= 0.5
+    assert sum(share > 0 for share in shares) > 250
+    assert len(corners) > 20
+    assert torch.equal(pasted, paste(tags, torch.Generator().manual_seed(0)))
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (4, 3, 5), (4, 3, 5, 6)])

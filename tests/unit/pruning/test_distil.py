@@ -97,6 +97,22 @@ def test_a_rate_at_which_it_diverges_is_an_error(pruned):
         training.run()
 
 
+def test_images_are_mixed_and_get_parts_of_others_in_turn(pruned, monkeypatch):
+    _, graph, x, small, kept = pruned
+    done = []
+    for name in ("mix", "paste"):
+        monkeypatch.setattr(f"shapprune.pruning.distil.{name}", lambda batch, _, name=name: done.append(name) or batch)
+    Distilling(small, graph, x, steps=4, rate=1e-3, kept=kept).run()
+    assert done == ["mix", "paste", "mix", "paste"]
+
+
+def test_rows_of_numbers_are_mixed_only(monkeypatch):
+    monkeypatch.setattr("shapprune.pruning.distil.paste", None)
+    model, x = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).eval(), torch.rand(20, 4)
+    small = remove_units(model, {"0": [0]}, x[:2]).eval()
+    Distilling(small, UnitGraph(model, x[:2]), x, steps=2, rate=1e-3, kept=torch.arange(1, 6)).run()
+
+
 def test_inputs_that_are_indices_are_not_mixed():
     model = nn.Sequential(nn.Embedding(10, 6), nn.Flatten(), nn.Linear(18, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
     x = torch.randint(10, (20, 3))

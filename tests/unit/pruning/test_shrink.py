@@ -14,7 +14,7 @@ from shapprune import ShapPruneError
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.networks.builders import build
 from shapprune.pruning.budget import Budget
-from shapprune.pruning.maker import How
+from shapprune.pruning.maker import How, Maker
 from shapprune.pruning.milliseconds import Milliseconds
 from shapprune.pruning.selection import Structure
 from shapprune.pruning.shrink import Shrinker
@@ -156,6 +156,22 @@ def test_copies_of_the_images_are_used_where_they_help(digits):
     assert all(torch.equal(a, b) for a, b in zip(best.model.parameters(), same.model.parameters(), strict=True))
     pairs = zip(found[0].model.parameters(), found[4].model.parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_repair_sees_the_images_and_copies_that_are_mixed_with_others(monkeypatch):
+    seen = []
+    monkeypatch.setattr("shapprune.pruning.maker.repair_by", lambda *arguments: seen.append(arguments[4:7:2]))
+    model, grey = randomise(ConvNetwork()), torch.arange(5.0).reshape(5, 1, 1, 1).expand(5, *images(1).shape[1:])
+    maker = Maker(Structure.of(model, grey[:2], ()), How(augmentation=("flip",)))
+    maker.repair(model, {}, grey, copies=3)
+    ((batch, originals),) = seen
+    assert (originals, len(batch)) == (5, 20)
+    assert torch.equal(batch[:5], grey)
+    shades = batch[5:].reshape(3, 5, -1)
+    assert torch.equal(shades, shades[..., :1].expand_as(shades))
+    away = (shades[..., 0] - torch.arange(5.0)).abs()  # the farthest other shade is 2 to 4 away
+    assert torch.all(away.max(1).values > 0.1)
+    assert torch.all(away <= torch.tensor([4.0, 3.0, 2.0, 3.0, 4.0]) / 2)
 
 
 def test_without_a_repair_there_is_no_such_stage():
