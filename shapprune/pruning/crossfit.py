@@ -20,7 +20,7 @@ from shapprune.pruning.selection import Selector
 # Parts that images are split into; each is left out once.
 FOLDS = 4
 # Learning rates of distilling: the next one is tried where the one before does not help.
-RATES = (1e-3, 2e-4)
+RATES = (2e-3, 4e-4)
 # Shares of the steps with which distilling is tried: without the first part of the images, and without each other one.
 _TRIALS = 1 / 2, 1 / 4
 # Changed copies of the images left out on which outputs are compared, as a few images say little.
