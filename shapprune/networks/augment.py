@@ -32,9 +32,8 @@ def mix(images: Tensor, generator: torch.Generator) -> Tensor:
 
     Source: Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), for images alone.
     """
-    shares = torch.rand(len(images), generator=generator, device=images.device, dtype=images.dtype) / 2
-    others = torch.randperm(len(images), generator=generator, device=images.device)
-    return images.lerp(images[others], shares.view(-1, *[1] * (images.dim() - 1)))
+    shares, others = _partners(images, generator)
+    return images.lerp(others, shares.view(-1, *[1] * (images.dim() - 1)))
 
 
 def paste(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -42,10 +41,9 @@ def paste(images: Tensor, generator: torch.Generator) -> Tensor:
 
     Source: Yun et al. 2019 (https://arxiv.org/abs/1905.04899), for images alone.
     """
-    shares = torch.rand(len(images), generator=generator, device=images.device, dtype=images.dtype) / 2
-    others = torch.randperm(len(images), generator=generator, device=images.device)
+    shares, others = _partners(images, generator)
     inside = [_span(side, shares.sqrt(), generator) for side in images.shape[2:]]
-    return torch.where(inside[0][:, None, :, None] & inside[1][:, None, None, :], images[others], images)
+    return torch.where(inside[0][:, None, :, None] & inside[1][:, None, None, :], others, images)
 
 
 def darkest(images: Tensor) -> Tensor:
@@ -100,6 +98,12 @@ def _shift(images: Tensor, black: Tensor, generator: torch.Generator, most: int)
     shifted = padded.permute(0, 2, 3, 1)[each, rows, columns].permute(0, 3, 1, 2)
     # Here channels are last. Networks that flatten by `view` need memory to follow the shape, also of one channel.
     return shifted.clone(memory_format=torch.contiguous_format)
+
+
+def _partners(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Another image for each image of a batch, [N, ...], and the share that it gets, up to a half, [N]."""
+    shares = torch.rand(len(images), generator=generator, device=images.device, dtype=images.dtype) / 2
+    return shares, images[torch.randperm(len(images), generator=generator, device=images.device)]
 
 
 def _span(side: int, shares: Tensor, generator: torch.Generator) -> Tensor:
