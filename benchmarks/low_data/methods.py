@@ -50,11 +50,12 @@ def _scored(**how: Any) -> Method:
     return Method(_LABELLED, {"steps": 0, "augmentation": _CHANGES} | how)
 
 
-_DISTILLED = {"steps": None}
+_DISTILLED, _LONGER = {"steps": None}, {"steps": 2000}
 
 METHODS: dict[str, Method] = {
     "reconstruction": _ours(),
     "distilled": _ours(**_DISTILLED),
+    "distilled by 2000 steps": _ours(**_LONGER),
     "uniform": _ours(allocation="uniform"),
     "no repair": _ours(repair="none"),
     "batchnorm": _ours(repair="batchnorm"),
@@ -67,6 +68,7 @@ METHODS: dict[str, Method] = {
     "coalition-gradient": _scored(**_COALITIONS),
     "rescored": _scored(criterion="rescored", options=_RESCORED),
     "l2 distilled": _ours(**_L2, **_DISTILLED),
+    "l2 distilled by 2000 steps": _ours(**_L2, **_LONGER),
     "distilled alone": _ours(repair="none", **_DISTILLED),
     "l2 plain": _ours(**_L2, allocation="uniform", repair="none"),
     **{

@@ -73,12 +73,15 @@ def some_input_rows(layer: Linear, values: Tensor, count: int, images: Tensor, p
     if isinstance(layer, nn.Linear):
         return values.reshape(count, -1, values.shape[-1])[images, positions]
     patches = _padded(layer, values)
+    if layer.kernel_size != (1, 1):  # what is read then lies together, which is three times as fast
+        patches = patches.contiguous(memory_format=torch.channels_last)
     for axis in (2, 3):
         size, gap, stride = (each[axis - 2] for each in (layer.kernel_size, layer.dilation, layer.stride))
         patches = patches.unfold(axis, gap * (size - 1) + 1, stride)[..., ::gap]
     height, width = patches.shape[2:4]
     parts = images * (len(values) // count) + positions // (height * width)
-    return patches[parts, :, positions // width % height, positions % width].flatten(2)
+    rows = patches.permute(0, 2, 3, 4, 5, 1)[parts, positions // width % height, positions % width]
+    return rows.movedim(-1, 2).flatten(2)
 
 
 def _padded(layer: nn.Conv2d, values: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ FOLDS = 4
 # Learning rates of distilling: the next one is tried where the one before does not help.
 RATES = (2e-3, 4e-4)
 # Shares of the steps with which distilling is tried: without the first part of the images, and without each other one.
-_TRIALS = 1 / 2, 1 / 4
+_TRIALS = 1 / 2, 1 / 8
 # Changed copies of the images left out on which outputs are compared, as a few images say little.
 _COPIES = 8
 

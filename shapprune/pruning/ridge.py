@@ -54,8 +54,8 @@ def fit_ridge(
         images, inputs, targets = images[counted], inputs[counted], targets[counted]
     parts = [(images % FOLDS == fold).nonzero().flatten() for fold in range(FOLDS)]
     parts = [part for part in parts if len(part)]
-    few, targets = len(inputs) < inputs.shape[1], targets.double()
-    found = (_Few if few else _Many)(inputs.double(), targets, intercept, parts)
+    targets = targets.double()
+    found = (_Few if len(inputs) < inputs.shape[1] else _Many)(inputs, targets, intercept, parts)
     best = STRENGTHS[len(STRENGTHS) // 2]
     if len(parts) > 1:
         errors = found.errors()
@@ -69,14 +69,14 @@ class _Many:
     """A regression on more rows than there are features: by sums over the rows of each part of the images.
 
     Args:
-        inputs: [rows, features].
-        targets: [rows, units].
+        inputs: [rows, features]; sums are float64, and so are the results.
+        targets: float64 [rows, units].
         intercept: whether there is one.
         parts: the rows of each part of the images.
     """
 
     def __init__(self, inputs: Tensor, targets: Tensor, intercept: bool, parts: Sequence[Tensor]):
-        self._parts = [_Sums.of(inputs[part], targets[part]) for part in parts]
+        self._parts = [_Sums.of(inputs[part].double(), targets[part]) for part in parts]
         self._whole = functools.reduce(_Sums.joined, self._parts)
         self._intercept = intercept
 
@@ -102,6 +102,7 @@ class _Few:
 
     def __init__(self, inputs: Tensor, targets: Tensor, intercept: bool, parts: Sequence[Tensor]):
         self._intercept, self._features, self._parts = intercept, inputs.shape[1], parts
+        inputs = inputs.double()
         self._center, self._shift = inputs.mean(0) * intercept, targets.mean(0) * intercept
         self._rows = inputs - self._center
         self._eigenvalues, self._vectors = _eigen(self._rows @ self._rows.mT)

@@ -30,10 +30,10 @@ def shrunk():
     return shapprune.prune(randomise(ConvNetwork()), images(40), macs=0.5, copies=0, steps=STEPS)
 
 
-def test_the_first_part_has_half_of_the_steps_the_others_a_quarter_and_the_network_all(tried):
+def test_the_first_part_has_half_of_the_steps_the_others_an_eighth_and_the_network_all(tried):
     result = shrunk()
     assert result.distilled == (STEPS, RATES[0])
-    assert [steps for _, steps, _ in tried] == [20, 10, 10, 10, 40]
+    assert [steps for _, steps, _ in tried] == [20, 5, 5, 5, 40]
     assert [seen for seen, _, _ in tried] == [30, 30, 30, 30, 40]
     assert set(result.stages) == {"removed", "repaired", "distilled"}
     assert result.agreement == result.stages["distilled"]
