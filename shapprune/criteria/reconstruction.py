@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.criteria.elimination import Elimination, Reading, eliminate
 from shapprune.game.layer_game import LayerGame
 from shapprune.graph.dependents import Dependencies, Dependent
+from shapprune.graph.inputs import show_inputs
 from shapprune.graph.operations import keeps_forward
 from shapprune.graph.refusals import kind_of
 from shapprune.graph.rows import Spread, has_rows
-from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.folding import scale_of
-from shapprune.networks.modes import mode
-from shapprune.networks.named_inputs import counted_positions
 from shapprune.shapley.criterion import criterion
-
-# Images that run at a time.
-_BATCH = 50
 
 
 @criterion("reconstruction", limits={"ridge": {"above": 0}, "norm_power": {"minimum": 0}})
@@ -139,10 +134,7 @@ class Readers:
             positions = self._graph.numbers_of(node) // self._graph.units_of(name)
             away = self._graph.takes_intercept(name) if centred is None else centred
             spreads[name] = Spread(layer, positions, len(images), away)
-        collect = _Collector(self._graph, spreads)
-        with mode(self._graph.traced, training=False):
-            for batch in images.split(self._graph.at_once(_BATCH)):
-                collect.add(batch)
+        show_inputs(self._graph, {name: spread.add for name, spread in spreads.items()}, images)
         return spreads
 
     def _reading(self, reader: Dependent, spread: Spread) -> Reading:
@@ -155,28 +147,3 @@ class Readers:
         if norm is not None:
             scale = scale_of(self._graph.modules[norm])
         return Reading(spread.rows(), spread.means, weights, scale.square(), places.to(weights.device))
-
-
-class _Collector(fx.Interpreter):
-    """Runs a network and adds what goes into some layers to their spreads.
-
-    Args:
-        graph: of the network.
-        spreads: layer -> how its inputs spread.
-    """
-
-    def __init__(self, graph: UnitGraph, spreads: Mapping[str, Spread]):
-        super().__init__(graph.traced)
-        self._model = graph.modules[""]
-        self._counted: Tensor | None = None
-        self._spreads = {graph.calls[name][0]: spread for name, spread in spreads.items()}
-
-    def add(self, images: Tensor) -> None:
-        """Run the network on some images."""
-        self._counted = counted_positions(self._model, images)
-        self.run(images)
-
-    def run_node(self, n: fx.Node) -> object:
-        if n in self._spreads:
-            self._spreads[n].add(self.env[n.all_input_nodes[0]], self._counted)
-        return super().run_node(n)

@@ -6,23 +6,18 @@ compensation.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.dependents import Dependencies
+from shapprune.graph.inputs import show_inputs
 from shapprune.graph.operations import has_own_weights, keeps_forward
 from shapprune.graph.rows import counted_rows
 from shapprune.graph.unit_graph import UnitGraph
-from shapprune.networks.batches import in_batches
 from shapprune.networks.biases import add_bias
-from shapprune.networks.named_inputs import counted_positions
-
-# Images that run at a time.
-_BATCH = 50
 
 
 @torch.no_grad()
@@ -49,12 +44,24 @@ def compensate(
         ShapPruneError: a layer that reads the units is used several times, or has neither a bias nor a place for one.
     """
     lost = dependencies.lost(units)
-    means = _Means(graph, {name: each.inputs for name, each in lost.items() if each.inputs})
-    for batch in in_batches(images, graph.at_once(_BATCH)):
-        means.add(batch)
-    for name, mean in means.found().items():
+    means = {name: _Mean(graph, name, each.inputs) for name, each in lost.items() if each.inputs and _runs(graph, name)}
+    show_inputs(graph, {name: mean.add for name, mean in means.items()}, images)
+    for name, mean in means.items():
         kept = [unit for unit in range(graph.units_of(name)) if unit not in lost[name].outputs]
-        _shift(small, graph, name, mean[kept])
+        _shift(small, graph, name, mean.found[kept])
+
+
+def _runs(graph: UnitGraph, name: str) -> bool:
+    """Whether a layer runs in eval mode; raise unless that is once, with weights of its own."""
+    module, calls = graph.modules[name], graph.calls.get(name, [])
+    if not calls and keeps_forward(module):
+        return False
+    if len(calls) != 1 or not has_own_weights(module):
+        raise ShapPruneError(
+            f"repair 'bias' cannot mend {name!r}, which reads units that left: it is not used just once in a pass, or"
+            " its weights are computed from others"
+        )
+    return True
 
 
 def _shift(small: nn.Module, graph: UnitGraph, name: str, amount: Tensor) -> None:
@@ -69,57 +76,36 @@ def _shift(small: nn.Module, graph: UnitGraph, name: str, amount: Tensor) -> Non
     layer.get_parameter("bias").add_(amount)
 
 
-class _Means(fx.Interpreter):
-    """Runs a network and averages what some inputs of layers put into them.
+class _Mean:
+    """Averages what some inputs of a layer put into its outputs.
 
     Args:
         graph: of the network.
-        inputs: layer -> its inputs that are looked at: channels, or features. One that runs in training only is left
-            out.
+        name: of the layer, which is used once in a pass.
+        inputs: that are looked at: channels, or features.
     """
 
-    def __init__(self, graph: UnitGraph, inputs: Mapping[str, Collection[int]]):
-        super().__init__(graph.traced)
-        self._graph, self._readers = graph, dict[fx.Node, str]()
-        for name in inputs:
-            module, calls = graph.modules[name], graph.calls.get(name, [])
-            if not calls and keeps_forward(module):
-                continue
-            if len(calls) != 1 or not has_own_weights(module):
-                raise ShapPruneError(
-                    f"repair 'bias' cannot mend {name!r}, which reads units that left: it is not used just once in a"
-                    " pass, or its weights are computed from others"
-                )
-            self._readers[calls[0]] = name
-        self._inputs = {name: sorted(each) for name, each in inputs.items()}
-        self._sums, self._counts = dict[str, Tensor](), Counter[str]()
-        self._counted: Tensor | None = None
+    def __init__(self, graph: UnitGraph, name: str, inputs: Collection[int]):
+        self._layer, self._inputs = graph.modules[name], sorted(inputs)
+        self._units = graph.units_of(name)
+        self._positions = graph.numbers_of(graph.calls[name][0]) // self._units
+        self._sum, self._count = torch.zeros(()), 0
 
-    def found(self) -> dict[str, Tensor]:
-        """Layer -> the mean over images and positions of what the inputs put into its outputs, float64 [units]."""
-        return {name: each / self._counts[name] for name, each in self._sums.items()}
+    @property
+    def found(self) -> Tensor:
+        """The mean over images and positions, float64 [units]."""
+        return self._sum / self._count
 
-    def add(self, images: Tensor) -> None:
-        """Run the network on some images."""
-        self._counted = counted_positions(self._graph.modules[""], images)
-        self._images = len(images)
-        self.run(images)
-
-    def run_node(self, n: fx.Node) -> object:
-        if n in self._readers:
-            self._note(self._readers[n], self.env[n.all_input_nodes[0]])
-        return super().run_node(n)
-
-    def _note(self, name: str, values: Tensor) -> None:
-        layer = self._graph.modules[name]
+    def add(self, values: Tensor, counted: Tensor | None) -> None:
+        """Add what goes into the layer for some images, at the positions that count, bool [N, T]; None for all."""
+        layer = self._layer
         axis = -1 if isinstance(layer, nn.Linear) else 1
-        places = torch.tensor(self._inputs[name], device=values.device)
+        places = torch.tensor(self._inputs, device=values.device)
         alone = torch.zeros_like(values).index_copy_(axis, places, values.index_select(axis, places))
-        put = layer(alone).double().movedim(axis, -1)
-        put = put.reshape(self._images, -1, put.shape[-1])
-        counted = counted_rows(self._counted, put)
+        put = layer(alone).double().movedim(axis, -1).reshape(-1, self._positions, self._units)
+        counted = counted_rows(counted, put)
         put = put.flatten(0, 1) if counted is None else put[counted]
         if layer.bias is not None:
             put -= layer.bias
-        self._sums[name] = self._sums.get(name, 0) + put.sum(0)
-        self._counts[name] += len(put)
+        self._sum = self._sum.to(put.device) + put.sum(0)
+        self._count += len(put)
