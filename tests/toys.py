@@ -83,6 +83,17 @@ def labels(count: int, classes: int = 3, seed: int = 2) -> Tensor:
     return torch.from_numpy(np.random.default_rng(seed).integers(0, classes, size=count))
 
 
+class SqueezingNetwork(nn.Module):
+    """conv - pool - squeeze - linear: it takes the axis of a single image away, as many a network of one's own."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.pool, self.out = nn.Conv2d(2, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.pool(self.conv(x)).squeeze())
+
+
 class HandGame(Game):
     """A game given by a function, without a network.
 

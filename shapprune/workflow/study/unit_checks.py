@@ -14,6 +14,7 @@ from shapprune.networks.recipe import conflicts
 from shapprune.workflow.stages.layers import has_tokens, info_of
 from shapprune.workflow.stages.probe import BASELINES as PROBED_TOO
 from shapprune.workflow.stages.selective import BASELINES as TUNED_TOO
+from shapprune.workflow.study.image_checks import check_images
 from shapprune.workflow.study.schema import Problem
 
 
@@ -29,8 +30,10 @@ def check_selective_tuning(config: Mapping[str, Any]) -> Iterator[Problem]:
             yield f"{key}.data.{net}", str(unknown("data set", data, known))
     if not section["methods"]:
         return
+    used = {net: section["data"].get(net, network.get("data")) for net, network in config["networks"].items()}
+    yield from check_images(key, config, data=used.values())
     for net, network in config["networks"].items():
-        data = section["data"].get(net, network.get("data"))
+        data = used[net]
         own, info = info_of(network.get("data"), config), info_of(data, config)
         if own and info and (own.shape, own.classes) != (info.shape, info.classes):
             yield (
@@ -40,8 +43,6 @@ def check_selective_tuning(config: Mapping[str, Any]) -> Iterator[Problem]:
             )
         if has_tokens(data, config) and (changes := section["train"]["augment"]):
             yield f"{key}.train.augment", f"{', '.join(changes)} change images, but {net} takes tokens"
-        if info:
-            yield from _check_images(key, section, str(data), info.train - config["splits"]["validation"], info.test)
 
 
 def check_probe(config: Mapping[str, Any]) -> Iterator[Problem]:
@@ -50,10 +51,7 @@ def check_probe(config: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _check_methods(key, section["methods"], PROBED_TOO, config["criteria"])
     if not section["methods"]:
         return
-    for network in config["networks"].values():
-        if info := info_of(network.get("data"), config):
-            most = info.train - config["splits"]["validation"]
-            yield from _check_images(key, section, network["data"], most, info.test)
+    yield from check_images(key, config)
 
 
 def _check_methods(
@@ -68,11 +66,3 @@ def _check_methods(
             )
         elif name in baselines and name in criteria and criteria[name].get("method", name) != name:
             yield f"{key}.methods", f"{name!r} is no criterion here, but criteria has one of that name; rename it there"
-
-
-def _check_images(key: str, section: Mapping[str, Any], data: str, most: int, test: int) -> Iterator[Problem]:
-    """Check how many images of a data set train and measure."""
-    if section["images"] != "all" and section["images"] > most:
-        yield f"{key}.images", f"{section['images']} is more than the {most} images of {data} that are left to train on"
-    if section["test_images"] != "all" and section["test_images"] > test:
-        yield f"{key}.test_images", f"{section['test_images']} is more than the {test} test images of {data}"

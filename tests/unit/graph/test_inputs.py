@@ -7,18 +7,7 @@ from torch import nn
 
 from shapprune.graph.inputs import show_inputs
 from shapprune.graph.unit_graph import UnitGraph
-from tests.toys import ConvNetwork, images
-
-
-class Squeezing(nn.Module):
-    """A network that takes the axis of a single image away."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv, self.pool, self.out = nn.Conv2d(2, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Linear(3, 3)
-
-    def forward(self, x):
-        return self.out(self.pool(self.conv(x)).squeeze())
+from tests.toys import ConvNetwork, SqueezingNetwork, images
 
 
 def test_each_layer_is_shown_what_goes_into_it():
@@ -44,7 +33,7 @@ def test_each_layer_is_shown_what_goes_into_it():
 
 def test_no_batch_has_a_single_image():
     x, sizes = images(51, (2, 5, 5)), []
-    graph = UnitGraph(Squeezing(), x[:2])
+    graph = UnitGraph(SqueezingNetwork(), x[:2])
     show_inputs(graph, {"out": lambda values, _: sizes.append(tuple(values.shape))}, x)
     assert sum(size[0] for size in sizes) == 51
     assert all(len(size) == 2 and size[0] > 1 for size in sizes)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from shapprune.networks.evaluation import evaluate
-from tests.toys import images, labels
+from tests.toys import SqueezingNetwork, images, labels
 from tests.unit.networks.test_training import VALIDATION, make_model
 
 
@@ -29,19 +28,8 @@ def test_evaluation_is_the_mean_over_images_whatever_the_batch():
     assert torch.equal(statistics, model[1].running_mean)
 
 
-class Squeezing(nn.Module):
-    """As many a network of one's own ends."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv, self.pool, self.out = nn.Conv2d(2, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Linear(3, 3)
-
-    def forward(self, x):
-        return self.out(self.pool(self.conv(x)).squeeze())
-
-
 def test_a_network_that_squeezes_is_measured_on_any_number_of_images():
-    network, x, y = Squeezing(), images(7, (2, 5, 5)), labels(7)
+    network, x, y = SqueezingNetwork(), images(7, (2, 5, 5)), labels(7)
     whole = evaluate(network, x, y, batch=7)
     for batch in (2, 3, 6):
         assert evaluate(network, x, y, batch=batch) == pytest.approx(whole, rel=1e-6)

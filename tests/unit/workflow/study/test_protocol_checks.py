@@ -99,11 +99,11 @@ PROTOCOL_MISTAKES = [
         "cifar10 has 10 classes or tokens in [3, 32, 32]",
         "10 in [1, 28, 28]",
     ),
-    ({TUNED: {"methods": ["full"], "images": 11001}}, f"{TUNED}.images", "11001", "11000 images"),
+    ({TUNED: {"methods": ["full"], "images": 11001}}, f"{TUNED}.images", "11001", "11000 training images"),
     ({TUNED: {"methods": ["full"], "test_images": 2001}}, f"{TUNED}.test_images", "2001", "2000 test images"),
     ({TUNED: {"train": {"epochs": 2, "warmup": 2}}}, f"{TUNED}.train.warmup", "2", "below the 2 epochs"),
     ({"probe": {"methods": ["lora"]}}, "probe.methods", "'lora'", "random, all"),
-    ({"probe": {"methods": ["all"], "images": 11001}}, "probe.images", "11001", "11000 images"),
+    ({"probe": {"methods": ["all"], "images": 11001}}, "probe.images", "11001", "11000 training images"),
 ]
 
 
