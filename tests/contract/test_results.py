@@ -10,8 +10,10 @@ import pytest
 from benchmarks.low_data.leaderboard import write_board
 from benchmarks.low_data.results import Results
 from benchmarks.low_data.rows import Table
+from shapprune.core.tables import read_rows
 
 FOLDER = Path(__file__).parents[2] / "docs" / "results" / "low_data"
+AREAS = ("all", "conv1", "conv2", "fc1")
 _NUMBER = re.compile(r"(?<![\w.])-?\d*\.?\d+(?:e-?\d+)?(?!\w)")
 
 
@@ -25,3 +27,18 @@ def test_the_leaderboard_is_what_its_table_says(name, tmp_path):
     pictures = re.findall(r"\((\w+\.png)\)", found)
     assert all((FOLDER / each).is_file() for each in pictures)
     assert bool(pictures) == name.endswith(".md")
+
+
+def test_the_areas_of_a_published_table_are_those_of_its_csv():
+    text = (FOLDER.parent / "README.md").read_text()
+    (section,) = re.findall(r"^## The areas of Ancona.*?(?=^## )", text, re.M | re.S)
+    told = {}
+    for line in re.findall(r"^\| `.*$", section, re.M):
+        name, _, *areas = (cell.strip() for cell in line.strip("|").split("|"))
+        criterion, aggregate = re.fullmatch(r"`(.+?)`(?:, (.+))?", name).groups()
+        told |= {(criterion, aggregate or "mean", layer): area for layer, area in zip(AREAS, areas, strict=True)}
+    rows = read_rows(FOLDER.parent / "ancona-table2" / "auc.csv")
+    assert len(told) == len(rows) == 72
+    for row in rows:
+        area = told[row["criterion"], row["aggregate"], row["layer"]]
+        assert area == f"{float(row['auc_loss']):.3f}".lstrip("0"), row
