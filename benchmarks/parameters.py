@@ -2,11 +2,13 @@
 
 The lowest twentieth of the rows of each feed-forward matrix, or of the neurons of each block, is set to zero, by one
 scoring of the parameters; weights get 8 or 4 bits, calibrated on the same sequences. Other sequences measure the loss
-of a next token, in nats.
+of a next token, in nats. Where the package torchao is installed, it gives the same layers few bits too.
 """
 
 from __future__ import annotations
 
+import copy
+import importlib.util
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -42,6 +44,8 @@ SCORES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "random": lambda first, *_: torch.rand(len(first), generator=torch.Generator().manual_seed(0)),
 }
 SCHEMES = [Scheme(method, bits) for bits in (8, 4) for method in ("round", "gptq")]
+# What torchao is asked for: bits, and how many weights share a scale; None for all of a row.
+TORCHAO = {"torchao": ((8, None), (4, None)), "torchao, groups of 32": ((4, 32),)}
 
 
 def measure_parameters(model: nn.Module, tokenizer: Any, given: Namespace, out: Path) -> None:
@@ -56,7 +60,11 @@ def measure_parameters(model: nn.Module, tokenizer: Any, given: Namespace, out: 
     zeroed = [(method, units) for method in SCORES for units in ("rows", "neurons")]
     zeroed = [each for each in zeroed if ("deactivated", *each) not in there]
     schemes = [each for each in SCHEMES if ("quantised", each.method, f"{each.bits} bits") not in there]
-    made = chain(_deactivated(model, tokens, labels, zeroed), _quantised(model, tokens, schemes))
+    others = [(method, *each) for method, asked in TORCHAO.items() for each in asked]
+    others = [each for each in others if ("quantised", each[0], f"{each[1]} bits") not in there]
+    made = chain(
+        _deactivated(model, tokens, labels, zeroed), _quantised(model, tokens, schemes), _by_torchao(model, others)
+    )
     for (use, method, units), changed, facts in made:
         loss, answers = _measured(changed, *unseen)
         agreement = float((answers == intact).double().mean())
@@ -97,6 +105,28 @@ def _quantised(model: nn.Module, tokens: Tensor, schemes: list[Scheme]) -> Made:
         small = quantise(model, scheme=scheme, hessians=hessians)
         facts = {"bytes": small.bytes, "seconds": round(time.perf_counter() - start)}
         yield ("quantised", scheme.method, f"{scheme.bits} bits"), small.model, facts
+
+
+def _by_torchao(model: nn.Module, wanted: list[tuple[str, int, int | None]]) -> Made:
+    """Networks whose linear layers another library gave few bits; none where it is not installed."""
+    if wanted and importlib.util.find_spec("torchao") is None:
+        print("torchao is not installed; its rows are left out", flush=True)
+        return
+    for method, bits, group in wanted:
+        from torchao.quantization import IntxWeightOnlyConfig, PerAxis, PerGroup, quantize_
+
+        start, small = time.perf_counter(), copy.deepcopy(model)
+        layers = set(choose_layers(model)[0])
+        how = PerAxis(0) if group is None else PerGroup(group)
+        config = IntxWeightOnlyConfig(weight_dtype=getattr(torch, f"int{bits}"), granularity=how)
+        quantize_(small, config, filter_fn=lambda _, name, layers=layers: name in layers)
+        saved = 0
+        for name in layers:
+            weight, before = small.get_submodule(name).weight, model.get_submodule(name).weight
+            saved += before.nbytes - before.numel() * bits // 8 - weight.scale.nbytes
+        size = sum(each.nbytes for each in model.parameters()) - saved
+        facts = {"bytes": size, "seconds": round(time.perf_counter() - start)}
+        yield ("quantised", method, f"{bits} bits"), small, facts
 
 
 def _terms(scores: ParameterScores) -> tuple[dict[str, Tensor], ...]:
