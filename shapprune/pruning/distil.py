@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -35,7 +36,26 @@ _FEATURES = 10.0
 _BATCH = 50
 # The share of the steps over which the learning rate rises. Without it high rates destroy what the repair has left.
 _WARMUP = 0.1
-_EVERY = 100  # steps between checkpoints
+# Batches that are made at a time, how many times each is used, and the bytes that they may take; where that is too
+# little, each is used once. What the whole network says of a batch takes up to half of the time.
+_MADE, _TIMES, _BYTES = 20, 4, 2**30
+_EVERY = 50  # steps between checkpoints, at least
+
+
+class _Lesson(NamedTuple):
+    """A batch, and what the whole network says of it.
+
+    Attributes:
+        images: changed, [n, ...].
+        features: the last ones of the whole network, those that the smaller one still has.
+        outputs: of the whole network.
+        counted: which positions of sequences are no padding; None for all.
+    """
+
+    images: Tensor
+    features: Tensor
+    outputs: Tensor
+    counted: Tensor | None
 
 
 class Distilling:
@@ -45,7 +65,7 @@ class Distilling:
     layer reads, before they are pooled (`last_features`). Their squared error, as a share of their mean square, weighs
     ten times the Kullback-Leibler divergence of the outputs. In one step each image is mixed with another, up to half
     and half; in the next it gets a part of another, up to half of it. The network before says what is right for any
-    image, so a hundred are not all that there are.
+    image, so a hundred are not all that there are. Twenty such batches are made at a time, and each is used four times.
 
     Args:
         small: the network that has lost units.
@@ -82,6 +102,8 @@ class Distilling:
         self._generator = torch.Generator(images.device).manual_seed(seed)
         self._black = darkest(images)
         self._order = torch.empty(0, dtype=torch.long)
+        self._times = times_used(graph)
+        self._queue, self._made = list[_Lesson](), 0
         sums = [float(each.double().sum()) for each in (images, *small.state_dict().values())]
         self._identity = f"{steps} {rate} {self._augmentation} {seed} {sums}"
 
@@ -102,9 +124,12 @@ class Distilling:
                 self._load_state(saved)
             remaining = range(done, self._steps)
             for step in track(remaining, "distilling") if progress else remaining:
-                self._step(step)
-                if (step + 1) % _EVERY == 0 and checkpoint is not None:
-                    save_checkpoint(checkpoint, self._identity, {"step": step + 1, **self._state()})
+                if not self._queue:
+                    self._queue = self._lessons(self._steps - step)
+                self._step(step, self._queue.pop())
+                if not self._queue and step + 1 - done >= _EVERY and checkpoint is not None:
+                    done = step + 1
+                    save_checkpoint(checkpoint, self._identity, {"step": done, **self._state()})
 
     @contextmanager
     def _trainable(self) -> Iterator[None]:
@@ -122,24 +147,38 @@ class Distilling:
                     parameter.grad = None
                     parameter.requires_grad_(needed)
 
-    def _step(self, number: int) -> None:
-        """Take a step on the next images."""
-        rise = min(1, (number + 1) / (_WARMUP * self._steps))
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._rate * rise * (1 + math.cos(math.pi * number / self._steps)) / 2
+    def _lessons(self, steps: int) -> list[_Lesson]:
+        """What the next steps learn from, the last first; for so many steps at most."""
+        made = [self._lesson() for _ in range(min(_MADE if self._times > 1 else 1, steps))]
+        orders = [
+            torch.randperm(len(made), generator=self._generator, device=self._images.device) for _ in range(self._times)
+        ]
+        return [made[place] for place in torch.cat(orders)[:steps].tolist()]
+
+    @torch.no_grad()
+    def _lesson(self) -> _Lesson:
+        """Change the next images, and ask the whole network about them."""
         if not len(self._order):
             self._order = torch.randperm(len(self._images), generator=self._generator, device=self._images.device)
         chosen, self._order = self._order[: self._batch], self._order[self._batch :]
         batch = augment(self._images[chosen], self._augmentation, self._black, self._generator)
         if batch.is_floating_point():
-            change = paste if number % 2 and batch.dim() == 4 else mix
+            change = paste if self._made % 2 and batch.dim() == 4 else mix
             batch = change(batch, self._generator)
+        self._made += 1
         counted = counted_positions(self._model, batch)
-        with torch.no_grad():
-            features, outputs = _run(self._whole, batch, counted)
+        features, outputs = _run(self._whole, batch, counted)
         if self._kept is not None:
             features = features[:, self._kept]
-        own_features, own = _run(self._own, batch)
+        return _Lesson(batch, features, outputs, counted)
+
+    def _step(self, number: int, lesson: _Lesson) -> None:
+        """Take a step."""
+        rise = min(1, (number + 1) / (_WARMUP * self._steps))
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate * rise * (1 + math.cos(math.pi * number / self._steps)) / 2
+        images, features, outputs, counted = lesson
+        own_features, own = _run(self._own, images)
         if counted is not None and counted.shape == features.shape[:2]:
             features, own_features = features[counted], own_features[counted]
         loss = divergence(outputs, own)
@@ -157,6 +196,7 @@ class Distilling:
             "optimizer": self._optimizer.state_dict(),
             "generator": self._generator.get_state(),
             "order": self._order,
+            "made": self._made,
         }
 
     def _load_state(self, state: dict[str, object]) -> None:
@@ -165,6 +205,24 @@ class Distilling:
         self._optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
         self._generator.set_state(state["generator"])  # type: ignore[arg-type]
         self._order = state["order"].to(self._images.device)  # type: ignore[attr-defined]
+        self._made = state["made"]  # type: ignore[assignment]
+
+
+def times_used(graph: UnitGraph) -> int:
+    """How many times distilling uses a batch: four times where twenty fit into a gigabyte, else once.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from shapprune.graph.unit_graph import UnitGraph
+        >>> from shapprune.pruning.distil import times_used
+        >>> times_used(UnitGraph(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.rand(2, 4)))
+        4
+    """
+    nodes = graph.traced.graph
+    kept = {*nodes.find_nodes(op="placeholder"), last_features(graph), *nodes.output_node().all_input_nodes}
+    numbers = sum(graph.numbers_of(node) for node in kept if node in graph.shapes)
+    return _TIMES if _MADE * graph.at_once(_BATCH) * numbers * 4 <= _BYTES else 1
 
 
 def last_layer(graph: UnitGraph) -> str:

@@ -15,7 +15,7 @@ from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.criteria.catalog import lookup_for
 from shapprune.graph.counting import count_macs
 from shapprune.networks.augment import AUGMENTATIONS, augment, darkest, mix
-from shapprune.pruning.distil import Distilling, last_layer
+from shapprune.pruning.distil import Distilling, last_layer, times_used
 from shapprune.pruning.removal import remove_units
 from shapprune.pruning.repair import REPAIRS, repair_by
 from shapprune.pruning.selection import RECONSTRUCTION, Structure
@@ -165,7 +165,8 @@ class Maker:
         """How many steps of distilling to take; 0 for none."""
         if self._how.steps is not None:
             return self._how.steps
-        macs = 3 * count_macs(small, example) + count_macs(self._structure.model, example)
+        whole = count_macs(self._structure.model, example) / times_used(self._structure.graph)
+        macs = 3 * count_macs(small, example) + whole
         # A step looks at 50 images. All trials together take about as long as the distilling itself.
         steps = int(self._how.minutes * 60 * _SPEED / (2 * 50 * macs))
         return 0 if steps < _STEPS[0] else min(steps, _STEPS[1])

@@ -125,14 +125,15 @@ def test_layers_left_whole_for_like_reasons_share_a_line(tmp_path, call, capsys)
 
 def test_distilling_continues_after_an_interruption(call, out, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(distil, "_EVERY", 10)
+    monkeypatch.setattr(distil, "_MADE", 5)
     steps, step = [], distil.Distilling._step
 
-    def stop(self, number):
+    def stop(self, number, lesson):
         steps.append(number)
         if stop_at and number == stop_at[0] and self._steps == 40:
             stop_at.clear()
             raise KeyboardInterrupt
-        step(self, number)
+        step(self, number, lesson)
 
     stop_at: list[int] = []
     monkeypatch.setattr(distil.Distilling, "_step", stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from shapprune import ShapPruneError
 from shapprune.data.vision import torchvision
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.builders import build
+from shapprune.pruning import distil
 from shapprune.pruning.distil import Distilling, last_features
 from shapprune.pruning.divergence import divergence
 from shapprune.pruning.removal import remove_units
@@ -54,27 +56,57 @@ def test_outputs_come_nearer_also_on_images_that_were_not_seen(pruned):
     assert divergence(model(others), small(others)).item() < 0.5 * before
 
 
-def test_a_training_that_was_cut_off_continues_as_if_it_had_not(pruned, tmp_path, monkeypatch):
+@pytest.fixture(params=[True, False], ids=["used again", "used once"])
+def room(request, monkeypatch):
+    """Whether there is memory for batches that are used again."""
+    if not request.param:
+        monkeypatch.setattr(distil, "_BYTES", 0)
+    return request.param
+
+
+def test_a_training_that_was_cut_off_continues_as_if_it_had_not(pruned, room, tmp_path, monkeypatch):
     _, graph, x, small, kept = pruned
     whole, cut_off = copy.deepcopy(small), copy.deepcopy(small)
     Distilling(whole, graph, x, steps=240, rate=1e-3, kept=kept).run()
 
-    step = Distilling._step
+    step, taken = Distilling._step, []
 
-    def stop(self, number):
-        if number == 130:
+    def count(self, number, lesson):
+        if number == 190 and not cut_off.training:
             raise KeyboardInterrupt
-        step(self, number)
+        taken.append(number)
+        step(self, number, lesson)
 
     file = tmp_path / "unfinished"
-    with monkeypatch.context() as patched:
-        patched.setattr(Distilling, "_step", stop)
-        training = Distilling(cut_off, graph, x, steps=240, rate=1e-3, kept=kept)
-        with pytest.raises(KeyboardInterrupt):
-            training.run(file)
+    monkeypatch.setattr(Distilling, "_step", count)
+    with pytest.raises(KeyboardInterrupt):
+        Distilling(cut_off, graph, x, steps=240, rate=1e-3, kept=kept).run(file)
+    assert taken.pop() == 189
+    taken.clear()
+    cut_off.train()
     again = copy.deepcopy(small)
     Distilling(again, graph, x, steps=240, rate=1e-3, kept=kept).run(file)
+    assert taken == list(range(160 if room else 150, 240))
     assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), again.parameters(), strict=True))
+
+
+def test_the_whole_network_is_asked_once_about_a_batch_that_is_used_four_times(pruned, room, monkeypatch):
+    _, graph, x, small, kept = pruned
+    learnt, step = [], Distilling._step
+
+    def keep(self, number, lesson):
+        learnt.append(lesson.images)
+        step(self, number, lesson)
+
+    monkeypatch.setattr(Distilling, "_step", keep)
+    training = Distilling(small, graph, x, steps=170, rate=1e-3, kept=kept)
+    asked, run = [], distil._run
+    monkeypatch.setattr(distil, "_run", lambda cut, *given: asked.append(cut) or run(cut, *given))
+    training.run()
+    uses = Counter(id(each) for each in learnt)
+    assert len(learnt) == 170
+    assert asked.count(training._whole) == (20 + 20 + 10 if room else 170)
+    assert sorted(uses.values()) == ([1] * 10 + [4] * 40 if room else [1] * 170)
 
 
 def test_flags_modes_and_gradients_are_handed_back(pruned):
