@@ -49,7 +49,7 @@ class UnitGraph:
         attentions: name of each module with attention -> where its heads are.
 
     Raises:
-        ShapPruneError: the network cannot be traced, or fails on the example.
+        ShapPruneError: the network cannot be traced, fails on the example, or changes it in each pass.
 
     Examples:
         >>> import torch
@@ -65,8 +65,16 @@ class UnitGraph:
     """
 
     def __init__(self, model: nn.Module, example: Tensor):
-        self.traced = trace(model, example)
-        self.shapes, self.outputs = node_shapes(self.traced, example)
+        self.traced = trace(model, example.clone())
+        self.shapes, self.outputs = node_shapes(self.traced, given := example.clone())
+        if not given.is_inference() and given._version:
+            again = given.clone()
+            node_shapes(self.traced, again)
+            if not again.equal(given):
+                raise ShapPruneError(
+                    f"{type(model).__name__} changes the images that it is given, so they are others in the next pass;"
+                    " let it work on a copy, x = x.clone()"
+                )
         self.modules = dict(model.named_modules()) | recorded_layers(self.traced)
         self.attentions = find_attentions(self.traced.graph.nodes, self.shapes)
         self.modules |= {name: self.modules[each.name] for name, each in self.attentions.items()}

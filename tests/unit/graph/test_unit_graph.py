@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from shapprune.core.errors import ShapPruneError
 from shapprune.game.next_linear import next_linear
 from shapprune.graph.layout import Layout
 from shapprune.graph.unit_graph import UnitGraph
@@ -77,3 +78,23 @@ def test_padding_keeps_units_where_they_are(model, kept):
     assert (gates.name == "pad") == kept
     following = next_linear(graph, gates)
     assert (following is not None and following.module is model.second) == kept
+
+
+class Changing(nn.Module):
+    """A network that changes its inputs where they lie."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change, self.network = change, ConvNetwork()
+
+    def forward(self, x):
+        return self.network(getattr(x, self.change)(2))
+
+
+def test_a_network_that_changes_its_images_in_each_pass_is_refused():
+    x = images(4)
+    with pytest.raises(ShapPruneError, match=r"^Changing changes the images that it is given, .*x = x\.clone"):
+        UnitGraph(Changing("mul_"), x)
+    assert torch.equal(x, images(4))
+    assert UnitGraph(Changing("clamp_"), x).layers == UnitGraph(Changing("clamp"), x).layers
+    assert torch.equal(x, images(4))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from shapprune.networks.evaluation import evaluate
 from tests.toys import SqueezingNetwork, images, labels
@@ -33,3 +34,13 @@ def test_a_network_that_squeezes_is_measured_on_any_number_of_images():
     whole = evaluate(network, x, y, batch=7)
     for batch in (2, 3, 6):
         assert evaluate(network, x, y, batch=batch) == pytest.approx(whole, rel=1e-6)
+
+
+def test_images_are_left_alone_by_a_network_that_changes_its_inputs():
+    network, x, y = (
+        nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(50, 3)),
+        images(7, (2, 5, 5)),
+        labels(7),
+    )
+    evaluate(network, x, y)
+    assert torch.equal(x, images(7, (2, 5, 5)))
