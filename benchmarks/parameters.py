@@ -44,8 +44,8 @@ SCORES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "random": lambda first, *_: torch.rand(len(first), generator=torch.Generator().manual_seed(0)),
 }
 SCHEMES = [Scheme(method, bits) for bits in (8, 4) for method in ("round", "gptq")]
-# What torchao is asked for: bits, and how many weights share a scale; None for all of a row.
-TORCHAO = {"torchao": ((8, None), (4, None)), "torchao, groups of 32": ((4, 32),)}
+# What torchao is asked for: its name in the table, bits, and how many weights share a scale; None for all of a row.
+TORCHAO = [("torchao", 8, None), ("torchao", 4, None), ("torchao, groups of 32", 4, 32)]
 
 
 def measure_parameters(model: nn.Module, tokenizer: Any, given: Namespace, out: Path) -> None:
@@ -60,8 +60,7 @@ def measure_parameters(model: nn.Module, tokenizer: Any, given: Namespace, out: 
     zeroed = [(method, units) for method in SCORES for units in ("rows", "neurons")]
     zeroed = [each for each in zeroed if ("deactivated", *each) not in there]
     schemes = [each for each in SCHEMES if ("quantised", each.method, f"{each.bits} bits") not in there]
-    others = [(method, *each) for method, asked in TORCHAO.items() for each in asked]
-    others = [each for each in others if ("quantised", each[0], f"{each[1]} bits") not in there]
+    others = [each for each in TORCHAO if ("quantised", each[0], f"{each[1]} bits") not in there]
     made = chain(
         _deactivated(model, tokens, labels, zeroed), _quantised(model, tokens, schemes), _by_torchao(model, others)
     )
@@ -109,17 +108,19 @@ def _quantised(model: nn.Module, tokens: Tensor, schemes: list[Scheme]) -> Made:
 
 def _by_torchao(model: nn.Module, wanted: list[tuple[str, int, int | None]]) -> Made:
     """Networks whose linear layers another library gave few bits; none where it is not installed."""
-    if wanted and importlib.util.find_spec("torchao") is None:
+    if not wanted:
+        return
+    if importlib.util.find_spec("torchao") is None:
         print("torchao is not installed; its rows are left out", flush=True)
         return
-    for method, bits, group in wanted:
-        from torchao.quantization import IntxWeightOnlyConfig, PerAxis, PerGroup, quantize_
+    from torchao.quantization import IntxWeightOnlyConfig, PerAxis, PerGroup, quantize_
 
+    layers = set(choose_layers(model)[0])
+    for method, bits, group in wanted:
         start, small = time.perf_counter(), copy.deepcopy(model)
-        layers = set(choose_layers(model)[0])
         how = PerAxis(0) if group is None else PerGroup(group)
         config = IntxWeightOnlyConfig(weight_dtype=getattr(torch, f"int{bits}"), granularity=how)
-        quantize_(small, config, filter_fn=lambda _, name, layers=layers: name in layers)
+        quantize_(small, config, filter_fn=lambda _, name: name in layers)
         saved = 0
         for name in layers:
             weight, before = small.get_submodule(name).weight, model.get_submodule(name).weight

@@ -12,7 +12,6 @@ from shapprune.criteria.elimination import Elimination, Reading, eliminate
 from shapprune.game.layer_game import LayerGame
 from shapprune.graph.dependents import Dependencies, Dependent
 from shapprune.graph.inputs import show_inputs
-from shapprune.graph.operations import keeps_forward
 from shapprune.graph.refusals import kind_of
 from shapprune.graph.rows import Spread, has_rows
 from shapprune.networks.folding import scale_of
@@ -88,7 +87,7 @@ class Readers:
         Raises:
             ShapPruneError: one of them cannot be fitted by least squares, or there are none.
         """
-        found = [each for each in self._dependencies.of(layer) if each.reads and self._runs(each.name)]
+        found = [each for each in self._dependencies.of(layer) if each.reads and self._graph.runs(each.name)]
         for each in found:
             module = self._graph.modules[each.name]
             if not has_rows(module):
@@ -104,10 +103,6 @@ class Readers:
         if not found:
             raise ShapPruneError(f"units of layer {layer!r} are read by no layer")
         return found
-
-    def _runs(self, name: str) -> bool:
-        """Whether a layer runs in eval mode, unlike heads that are used in training only."""
-        return name in self._graph.calls or not keeps_forward(self._graph.modules[name])
 
     @torch.no_grad()
     def read(

@@ -65,8 +65,9 @@ class UnitGraph:
     """
 
     def __init__(self, model: nn.Module, example: Tensor):
-        self.traced = trace(model, example.clone())
-        self.shapes, self.outputs = node_shapes(self.traced, given := example.clone())
+        given = example.clone()
+        self.traced = trace(model, given)
+        self.shapes, self.outputs = node_shapes(self.traced, given)
         if not given.is_inference() and given._version:
             again = given.clone()
             node_shapes(self.traced, again)
@@ -122,6 +123,10 @@ class UnitGraph:
         for name in names:
             if name not in self.layers:
                 raise unknown("layer", name, self.layers)
+
+    def runs(self, name: str) -> bool:
+        """Whether a layer runs in eval mode, unlike heads that are used in training only."""
+        return name in self.calls or not keeps_forward(self.modules[name])
 
     def numbers_of(self, node: fx.Node) -> int:
         """How many numbers a value has for one image; all that it has if it is the same for all images."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.dependents import Dependencies
 from shapprune.graph.inputs import show_inputs
-from shapprune.graph.operations import has_own_weights, keeps_forward
+from shapprune.graph.operations import has_own_weights
 from shapprune.graph.rows import counted_rows
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.biases import add_bias
@@ -44,24 +44,11 @@ def compensate(
         ShapPruneError: a layer that reads the units is used several times, or has neither a bias nor a place for one.
     """
     lost = dependencies.lost(units)
-    means = {name: _Mean(graph, name, each.inputs) for name, each in lost.items() if each.inputs and _runs(graph, name)}
+    means = {name: _Mean(graph, name, each.inputs) for name, each in lost.items() if each.inputs and graph.runs(name)}
     show_inputs(graph, {name: mean.add for name, mean in means.items()}, images)
     for name, mean in means.items():
         kept = [unit for unit in range(graph.units_of(name)) if unit not in lost[name].outputs]
         _shift(small, graph, name, mean.found[kept])
-
-
-def _runs(graph: UnitGraph, name: str) -> bool:
-    """Whether a layer runs in eval mode; raise unless that is once, with weights of its own."""
-    module, calls = graph.modules[name], graph.calls.get(name, [])
-    if not calls and keeps_forward(module):
-        return False
-    if len(calls) != 1 or not has_own_weights(module):
-        raise ShapPruneError(
-            f"repair 'bias' cannot mend {name!r}, which reads units that left: it is not used just once in a pass, or"
-            " its weights are computed from others"
-        )
-    return True
 
 
 def _shift(small: nn.Module, graph: UnitGraph, name: str, amount: Tensor) -> None:
@@ -81,11 +68,19 @@ class _Mean:
 
     Args:
         graph: of the network.
-        name: of the layer, which is used once in a pass.
+        name: of the layer.
         inputs: that are looked at: channels, or features.
+
+    Raises:
+        ShapPruneError: the layer is not used just once, or its weights are not its own.
     """
 
     def __init__(self, graph: UnitGraph, name: str, inputs: Collection[int]):
+        if len(graph.calls.get(name, ())) != 1 or not has_own_weights(graph.modules[name]):
+            raise ShapPruneError(
+                f"repair 'bias' cannot mend {name!r}, which reads units that left: it is not used just once in a pass,"
+                " or its weights are computed from others"
+            )
         self._layer, self._inputs = graph.modules[name], sorted(inputs)
         self._units = graph.units_of(name)
         self._positions = graph.numbers_of(graph.calls[name][0]) // self._units

@@ -103,7 +103,7 @@ class Distilling:
         self._black = darkest(images)
         self._order = torch.empty(0, dtype=torch.long)
         self._times = times_used(graph)
-        self._queue, self._made = list[_Lesson](), 0
+        self._queue = list[_Lesson]()
         sums = [float(each.double().sum()) for each in (images, *small.state_dict().values())]
         self._identity = f"{steps} {rate} {self._augmentation} {seed} {sums}"
 
@@ -125,7 +125,7 @@ class Distilling:
             remaining = range(done, self._steps)
             for step in track(remaining, "distilling") if progress else remaining:
                 if not self._queue:
-                    self._queue = self._lessons(self._steps - step)
+                    self._queue = self._lessons(step)
                 self._step(step, self._queue.pop())
                 if not self._queue and step + 1 - done >= _EVERY and checkpoint is not None:
                     done = step + 1
@@ -147,25 +147,25 @@ class Distilling:
                     parameter.grad = None
                     parameter.requires_grad_(needed)
 
-    def _lessons(self, steps: int) -> list[_Lesson]:
-        """What the next steps learn from, the last first; for so many steps at most."""
-        made = [self._lesson() for _ in range(min(_MADE if self._times > 1 else 1, steps))]
+    def _lessons(self, step: int) -> list[_Lesson]:
+        """What a step and those after it learn from, the last first."""
+        steps = self._steps - step
+        made = [self._lesson(step + place) for place in range(min(_MADE if self._times > 1 else 1, steps))]
         orders = [
             torch.randperm(len(made), generator=self._generator, device=self._images.device) for _ in range(self._times)
         ]
         return [made[place] for place in torch.cat(orders)[:steps].tolist()]
 
     @torch.no_grad()
-    def _lesson(self) -> _Lesson:
-        """Change the next images, and ask the whole network about them."""
+    def _lesson(self, number: int) -> _Lesson:
+        """Change the next images, by mixing or pasting in turn, and ask the whole network about them."""
         if not len(self._order):
             self._order = torch.randperm(len(self._images), generator=self._generator, device=self._images.device)
         chosen, self._order = self._order[: self._batch], self._order[self._batch :]
         batch = augment(self._images[chosen], self._augmentation, self._black, self._generator)
         if batch.is_floating_point():
-            change = paste if self._made % 2 and batch.dim() == 4 else mix
+            change = paste if number % 2 and batch.dim() == 4 else mix
             batch = change(batch, self._generator)
-        self._made += 1
         counted = counted_positions(self._model, batch)
         features, outputs = _run(self._whole, batch, counted)
         if self._kept is not None:
@@ -196,7 +196,6 @@ class Distilling:
             "optimizer": self._optimizer.state_dict(),
             "generator": self._generator.get_state(),
             "order": self._order,
-            "made": self._made,
         }
 
     def _load_state(self, state: dict[str, object]) -> None:
@@ -205,7 +204,6 @@ class Distilling:
         self._optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
         self._generator.set_state(state["generator"])  # type: ignore[arg-type]
         self._order = state["order"].to(self._images.device)  # type: ignore[attr-defined]
-        self._made = state["made"]  # type: ignore[assignment]
 
 
 def times_used(graph: UnitGraph) -> int:

@@ -21,7 +21,7 @@ def test_every_use_has_a_row_and_the_table_is_gone_on_with(tmp_path, monkeypatch
     monkeypatch.setattr(parameters, "SHARE", 0.25)
     monkeypatch.setattr(parameters, "SCORES", {name: SCORES[name] for name in ("random", "corrected sign")})
     monkeypatch.setattr(parameters, "SCHEMES", SCHEMES[::2])
-    monkeypatch.setattr(parameters, "TORCHAO", {})
+    monkeypatch.setattr(parameters, "TORCHAO", [])
     model, given, out = build(CASES["llama"]), Namespace(text=Path(), sequences=6, length=12), tmp_path / "table.csv"
     measure_parameters(model, None, given, out)
     rows = read_rows(out)
@@ -50,7 +50,7 @@ def by_torchao(tmp_path, monkeypatch):
 
 def test_another_library_gives_the_same_layers_as_many_bytes(tmp_path, monkeypatch):
     pytest.importorskip("torchao")
-    monkeypatch.setattr(parameters, "TORCHAO", {"torchao": ((8, None), (4, None)), "groups": ((4, 16),)})
+    monkeypatch.setattr(parameters, "TORCHAO", [("torchao", 8, None), ("torchao", 4, None), ("groups", 4, 16)])
     rows = by_torchao(tmp_path, monkeypatch)
     for bits in ("8 bits", "4 bits"):
         ours, others = rows["round", bits], rows["torchao", bits]
