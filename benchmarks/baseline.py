@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from shapprune.graph.cut import cut_at
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
+from shapprune.networks.precision import at_precision
 
 
 def walk_one_by_one(
@@ -33,7 +34,7 @@ def walk_one_by_one(
     graph = UnitGraph(model, images[:2])
     cut = cut_at(graph.traced, graph.site(layer, "activation"))
     values = []
-    with torch.no_grad(), mode(model, training=False):
+    with torch.no_grad(), mode(model, training=False), at_precision("fp32", images.device):
         for some, truth in zip(images.split(batch), labels.split(batch), strict=True):
             at_site, *beside = cut.before(some)
             # Copies, since what follows may work in place.

@@ -93,23 +93,27 @@ def eliminate(
         (True, [0.0, 0.0])
     """
     states = [_State(reading, ridge) for reading in readings]
-    left, leaving, lost = list(range(len(readings[0].places))), list[int](), [0.0]
-    while left:
+    device = readings[0].weights.device
+    left = torch.arange(len(readings[0].places), device=device)
+    wanted = None if order is None else torch.as_tensor(order, device=device)
+    prior = None if prior is None else prior.to(device)
+    leaving, rising, done = list[Tensor](), list[Tensor](), 0
+    while len(left):  # nothing in here waits for the device
         rises = torch.stack([state.rises() for state in states]).mean(0)
         many = max(1, len(left) // _ONE_BY_ONE)
-        if order is None:
+        if wanted is None:
             missed = rises if prior is None else rises * prior[left]
-            gone = missed.argsort(stable=True)[:many].tolist()
+            gone = missed.argsort(stable=True)[:many]
         else:
-            gone = [left.index(int(unit)) for unit in order[len(leaving) :][:many]]
-        for place in gone:
-            leaving.append(left[place])
-            lost.append(lost[-1] + float(rises[place]))
+            gone = (wanted[done : done + many, None] == left).int().argmax(1)
+        leaving.append(left[gone])
+        rising.append(rises[gone])
         for state in states:
             state.remove(gone)
-        away = set(gone)
-        left = [unit for place, unit in enumerate(left) if place not in away]
-    return Elimination(leaving, lost)
+        left = left[_without(gone, len(left))]
+        done += many
+    lost = torch.cat([rises.new_zeros(1), *rising]).cumsum(0)
+    return Elimination(torch.cat(leaving).tolist(), lost.tolist())
 
 
 def fit_to_fewer(
@@ -143,9 +147,16 @@ def fit_to_fewer(
         gone = [place for place, unit in enumerate(left) if unit in away]
         if gone:
             for state in states:
-                state.remove(gone)
+                state.remove(torch.tensor(gone, device=state.weights.device))
         left = [unit for unit in left if unit not in away]
         yield width, [state.weights for state in states]
+
+
+def _without(gone: Tensor, count: int) -> Tensor:
+    """The numbers below a count that are not gone, in order. A mask would do, but the device has to be waited for."""
+    away = torch.zeros(count, dtype=torch.int8, device=gone.device)
+    away.index_fill_(0, gone, 1)
+    return away.argsort(stable=True)[: count - len(gone)]
 
 
 class _State:
@@ -173,28 +184,31 @@ class _State:
     def rises(self) -> Tensor:
         """The share of the variance of the outputs that each unit takes with it, [n left]."""
         rows = self.weights[self._features[self._places]] * self._importance.sqrt()
-        rises = (rows * torch.linalg.solve(self._blocks, rows)).sum((1, 2)) / self._energy
+        rises = (rows * _solve(self._blocks, rows)).sum((1, 2)) / self._energy
         return (rises - self._held).clamp_min(0)
 
-    def remove(self, gone: list[int]) -> None:
-        """Let some of the units leave that are left."""
+    def remove(self, gone: Tensor) -> None:
+        """Let some of the units leave that are left: places among them, int [m]."""
         there = self._places[gone].flatten()
         columns = self._inverse.columns(there)
         block = columns[there]
         own = self._features[there]
-        factor = torch.linalg.solve(block, torch.cat([self.weights[own], columns.mT], 1))
+        factor = _solve(block, torch.cat([self.weights[own], columns.mT], 1))
         change, onto = factor.split([self.weights.shape[1], len(columns)], 1)
         self.weights[self._features] -= columns @ change
-        self.weights[own] = 0
-        stay = torch.ones(len(self._features), dtype=torch.bool, device=there.device)
-        stay[there] = False
-        units = torch.ones(len(self._places), dtype=torch.bool, device=there.device)
-        units[gone] = False
+        self.weights.index_fill_(0, own, 0)
+        stay, units = _without(there, len(self._features)), _without(gone, len(self._places))
         self._inverse.remove(there, columns, onto, stay)
-        place = stay.cumsum(0) - 1
+        place = torch.empty_like(self._features)
+        place[stay] = torch.arange(len(stay), device=stay.device)
         rest = self._places[units]
         self._blocks = self._blocks[units] - columns[rest] @ onto[:, rest].permute(1, 0, 2)
         self._places, self._features, self._held = place[rest], self._features[stay], self._held[units]
+
+
+def _solve(matrices: Tensor, right: Tensor) -> Tensor:
+    """Solve without asking whether a matrix is singular: with a ridge none is, and the answer would be waited for."""
+    return torch.linalg.solve_ex(matrices, right)[0]
 
 
 class _Gram:
@@ -236,5 +250,5 @@ class _Rows:
         some = self._rows[:, places]
         solved = self._inverse @ some
         one = torch.eye(len(places), dtype=some.dtype, device=some.device)
-        self._inverse += solved @ torch.linalg.solve(one - some.mT @ solved, solved.mT)
+        self._inverse += solved @ _solve(one - some.mT @ solved, solved.mT)
         self._rows = self._rows[:, stay]

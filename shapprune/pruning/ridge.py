@@ -59,7 +59,7 @@ def fit_ridge(
     best = STRENGTHS[len(STRENGTHS) // 2]
     if len(parts) > 1:
         errors = found.errors()
-        if float(errors.min()) >= float(targets.square().sum()):
+        if errors.min() >= targets.square().sum():
             return None
         best = STRENGTHS[int(errors.argmin())]
     return found.solve(best)
@@ -82,11 +82,11 @@ class _Many:
 
     def errors(self) -> Tensor:
         """The squared errors on images left out for each of `STRENGTHS`, with the others fitted."""
-        errors = torch.zeros(len(STRENGTHS), dtype=torch.float64)
+        found = []
         for part in self._parts:
             fit = _Fit(self._whole.without(part), self._intercept)
-            errors += torch.tensor([part.error(*fit.solve(strength)) for strength in STRENGTHS])
-        return errors
+            found.append(torch.stack([part.error(*fit.solve(strength)) for strength in STRENGTHS]))
+        return torch.stack(found).sum(0)
 
     def solve(self, strength: float) -> tuple[Tensor, Tensor]:
         """The weights, [features, units], and the intercepts, [units], by all images."""
@@ -107,27 +107,31 @@ class _Few:
         self._rows = inputs - self._center
         self._eigenvalues, self._vectors = _eigen(self._rows @ self._rows.mT)
         self._targets = self._vectors.mT @ (targets - self._shift)
-        self._unit = float(self._eigenvalues.sum()) / self._features or 1.0
+        self._unit = _or_one(self._eigenvalues.sum() / self._features)
 
     def errors(self) -> Tensor:
         """The squared errors on images left out for each of `STRENGTHS`, with the others fitted."""
-        errors, rows = torch.zeros(len(STRENGTHS), dtype=torch.float64), len(self._rows)
+        found = []
         for part in self._parts:
             own, unit = self._vectors[part], self._unit_without(part)
-            for place, strength in enumerate(STRENGTHS):
-                kept = self._eigenvalues / (self._eigenvalues + strength * unit)
-                residuals = own @ ((1 - kept)[:, None] * self._targets)
-                others = torch.eye(len(part), dtype=own.dtype, device=own.device) - (own * kept) @ own.mT
-                errors[place] += float(torch.linalg.solve(others - self._intercept / rows, residuals).square().sum())
-        return errors
+            found.append(torch.stack([self._error(own, strength * unit) for strength in STRENGTHS]))
+        return torch.stack(found).sum(0)
 
-    def _unit_without(self, part: Tensor) -> float:
+    def _error(self, own: Tensor, ridge: Tensor) -> Tensor:
+        """The squared error on the images of some rows, by the vectors at these rows, with the others fitted."""
+        kept = self._eigenvalues / (self._eigenvalues + ridge)
+        residuals = own @ ((1 - kept)[:, None] * self._targets)
+        others = torch.eye(len(own), dtype=own.dtype, device=own.device) - (own * kept) @ own.mT
+        # Whether the matrix is singular is not asked: the answer would have to be waited for.
+        return torch.linalg.solve_ex(others - self._intercept / len(self._rows), residuals)[0].square().sum()
+
+    def _unit_without(self, part: Tensor) -> Tensor:
         """The mean eigenvalue of the other rows."""
         some = self._rows[part]
         squares = self._rows.square().sum() - some.square().sum()
         if self._intercept:  # their mean is taken away from them
             squares -= some.sum(0).square().sum() / (len(self._rows) - len(part))
-        return float(squares) / self._features or 1.0
+        return _or_one(squares / self._features)
 
     def solve(self, strength: float) -> tuple[Tensor, Tensor]:
         """The weights, [features, units], and the intercepts, [units], by all images."""
@@ -139,8 +143,12 @@ class _Few:
 def _eigen(gram: Tensor) -> tuple[Tensor, Tensor]:
     """The eigenvalues and vectors of products; beside the smallest ridge, rounding in place of a zero would count."""
     eigenvalues, vectors = torch.linalg.eigh(gram)
-    eigenvalues[eigenvalues < 1e-12 * eigenvalues[-1]] = 0
-    return eigenvalues, vectors
+    return eigenvalues.masked_fill(eigenvalues < 1e-12 * eigenvalues[-1], 0), vectors
+
+
+def _or_one(unit: Tensor) -> Tensor:
+    """A mean eigenvalue, or 1 where it is 0: all inputs may be the same."""
+    return unit.masked_fill(unit == 0, 1)
 
 
 @dataclass(frozen=True)
@@ -179,11 +187,11 @@ class _Sums:
         names = [each.name for each in fields(self)]
         return _Sums(*(operation(getattr(self, name), getattr(part, name)) for name in names))
 
-    def error(self, weights: Tensor, intercepts: Tensor) -> float:
+    def error(self, weights: Tensor, intercepts: Tensor) -> Tensor:
         """The sum of squares of y - x' weights - intercepts."""
         fitted = (weights * (self.gram @ weights)).sum() + self.count * intercepts.square().sum()
         fitted = fitted + 2 * intercepts @ (weights.mT @ self.inputs)
-        return float(self.squares - 2 * (weights * self.cross).sum() - 2 * intercepts @ self.targets + fitted)
+        return self.squares - 2 * (weights * self.cross).sum() - 2 * intercepts @ self.targets + fitted
 
 
 class _Fit:
@@ -195,7 +203,7 @@ class _Fit:
         gram = sums.gram - sums.count * torch.outer(self._center, self._center)
         self._eigenvalues, self._vectors = _eigen(gram)
         self._cross = self._vectors.mT @ (sums.cross - sums.count * torch.outer(self._center, self._shift))
-        self._unit = float(self._eigenvalues.sum()) / len(gram) or 1.0  # all inputs may be the same
+        self._unit = _or_one(self._eigenvalues.mean())
 
     def solve(self, strength: float) -> tuple[Tensor, Tensor]:
         """The weights, [features, units], and the intercepts, [units]."""

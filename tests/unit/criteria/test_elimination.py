@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 import torch
 
+from shapprune.criteria import elimination
 from shapprune.criteria.elimination import Reading, eliminate, fit_to_fewer
 
 RIDGE = 0.3
@@ -87,6 +90,32 @@ def test_many_units_leave_several_at_a_time(rows):
         torch.testing.assert_close(weights, fitted(found, x, order[: 150 - left])[0])
         seen.append(left)
     assert seen == [149, 101]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("rows", [6, 40])  # fewer and more than features
+def test_units_leave_without_waiting_for_the_device(rows, monkeypatch):
+    found, _ = reading(rows=rows)
+    expected = eliminate([found], RIDGE)
+    there = Reading(*(getattr(found, each.name).cuda() for each in fields(found)))
+
+    def strict(function):
+        def called(*given):
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                return function(*given)
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+
+        return called
+
+    eliminate([there], RIDGE)  # what is set up once may wait
+    for name in ("rises", "remove"):
+        monkeypatch.setattr(elimination._State, name, strict(getattr(elimination._State, name)))
+    result = eliminate([there], RIDGE)
+    assert result.order == expected.order
+    assert result.lost == pytest.approx(expected.lost)
 
 
 def test_constant_and_dead_inputs_are_no_error():

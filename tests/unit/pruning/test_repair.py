@@ -102,6 +102,20 @@ def test_bad_repairs():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_where_nothing_is_lost_nothing_changes_on_cuda():
+    model, x, _ = network("conv")
+    with torch.no_grad():
+        for part in (model.features[1].weight, model.features[1].bias):
+            part[1] = 0  # what this unit puts out is 0 for all images
+    model, x = model.cuda(), x.cuda()
+    small = remove_units(model, {"features.0": [1]}, x)
+    plain = copy.deepcopy(small.state_dict())
+    repair(small, model, {"features.0": [1]}, x, "least-squares")
+    assert all(torch.equal(value, plain[key]) for key, value in small.state_dict().items())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("how", REPAIRS)
 def test_on_cuda(how):
     model, x, units = network("conv")

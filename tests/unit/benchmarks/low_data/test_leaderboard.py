@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.low_data import comparison, figures
 from benchmarks.low_data.__main__ import main
+from benchmarks.low_data.leaderboard import board_rows
 from benchmarks.low_data.results import Block, Results
 from benchmarks.low_data.rows import NOTHING, Table
 from benchmarks.low_data.statistics import Bootstrap, critical_difference
@@ -78,6 +79,17 @@ def test_draws_alone_make_the_interval_where_images_are_not_known():
     wide, narrow = (each.interval(block, "ours") for each in (known, unknown))
     assert wide.mean == pytest.approx(narrow.mean)
     assert 0 < narrow.high - narrow.low < wide.high - wide.low
+
+
+def test_draws_on_another_device_are_not_timed():
+    made = table(ours={"resnet32@0.5": 0.9})
+    rows = [
+        row | {"milliseconds": 2 + row["draw"], "cpu_seconds": 10 * (1 + row["draw"])} for row in made.rows.values()
+    ]
+    for row in rows:
+        made.add(row | {"device": "a GPU" if row["draw"] else "a CPU"}, np.packbits(np.ones(N, bool)))
+    (row,) = board_rows(Results(made, Bootstrap(20)))
+    assert (row["milliseconds"], row["cpu_seconds"], row["draws"], row["accuracy"]) == (2, 10, 3, 1)
 
 
 def test_a_failed_draw_has_none_right():
