@@ -24,7 +24,9 @@ from shapprune.game.branch_game import BranchGame
 from shapprune.game.layer_game import LayerGame
 from shapprune.game.payoffs import find_payoff
 from shapprune.game.whole import WITHOUT_LABELS
+from shapprune.graph.dependents import Dependencies
 from shapprune.graph.prunable import PrunableLayer, prunable_layers
+from shapprune.graph.unit_graph import UnitGraph
 from shapprune.pruning.branches import prunable_branches
 from shapprune.shapley.score_files import read_scores
 from shapprune.shapley.scores import UnitScores, aggregate
@@ -62,11 +64,16 @@ class Scoring(Opened):
         """Arguments of games beside network, layer, images and labels."""
         return {"payoff": self.payoff, "examples": self.places}
 
+    @cached_property
+    def _dependencies(self) -> Dependencies:
+        return Dependencies(self.model, self.example, UnitGraph(self.model, self.example))
+
     def game(self, layer: str) -> LayerGame | BranchGame:
-        """Make the game of a layer."""
+        """Make the game of a layer; the network is traced once for all of them."""
         if self.kind is not None:
             return BranchGame(self.model, self.images, self.labels, kind=self.kind, **self.game_options)
-        return LayerGame(self.model, layer, self.images, self.labels, **self.game_options)
+        known = self._dependencies
+        return LayerGame(self.model, layer, self.images, self.labels, dependencies=known, **self.game_options)
 
     def score(self, game: LayerGame | BranchGame, unfinished: Path | None = None) -> UnitScores:
         """Score a layer.

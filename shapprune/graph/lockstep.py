@@ -26,6 +26,7 @@ class Lockstep:
         small: the smaller one, with the same operations; its modules may be changed while it runs.
         images: [N, ...].
         skipped: residual parts of the network that the smaller one skips, though its operations are the same.
+        twin: the graph of the smaller one, where it has been recorded already.
 
     Attributes:
         large: what runs the network.
@@ -36,11 +37,18 @@ class Lockstep:
         ShapPruneError: the networks do not have the same operations.
     """
 
-    def __init__(self, traced: fx.GraphModule, small: nn.Module, images: Tensor, skipped: Sequence[ResidualPart] = ()):
+    def __init__(
+        self,
+        traced: fx.GraphModule,
+        small: nn.Module,
+        images: Tensor,
+        skipped: Sequence[ResidualPart] = (),
+        twin: fx.GraphModule | None = None,
+    ):
         self._shortcut_of = {each.addition: each.shortcut for part in skipped for each in part.branches}
         self._idle = frozenset[fx.Node]().union(*(part.own for part in skipped))
         self._nodes = list(traced.graph.nodes)
-        twin = trace(small, images[:2])
+        twin = trace(small, images[:2]) if twin is None else twin
         twins = list(twin.graph.nodes)
         if [node.name for node in twins] != [node.name for node in self._nodes]:
             raise ShapPruneError(f"{type(small).__name__} is not the network before without some of its units")

@@ -62,7 +62,12 @@ def prunable_layers(model: nn.Module, example: Tensor, coupled: bool = False) ->
         >>> [(layer.name, layer.units, layer.kind) for layer in shapprune.prunable_layers(model, torch.rand(1, 4))]
         [('0', 3, 'linear')]
     """
-    graph = UnitGraph(model, example)
+    return layers_of(UnitGraph(model, example), example, coupled)
+
+
+def layers_of(graph: UnitGraph, example: Tensor, coupled: bool = False) -> list[PrunableLayer]:
+    """The same of a network that has been traced; arguments are as for `prunable_layers`."""
+    model = graph.modules[""]
     layers = [describe_layer(graph, name) for name in graph.layers if not graph.is_depthwise(name)]
     groups = list(dict.fromkeys(each.group for each in layers if each.group))
     refused = find_refused(model, graph, groups, example[:2])

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, first_line
 from shapprune.graph.cut import node_shapes
-from shapprune.graph.exporting import export
+from shapprune.graph.exporting import Transposed, export, recorded_layers
 from shapprune.graph.operations import is_norm_act, keeps_forward, leave_out_unused, name_of
 from shapprune.networks.fewer_heads import can_have_fewer, in_steps
 from shapprune.networks.modes import mode
@@ -65,7 +65,7 @@ def trace(model: nn.Module, images: Tensor | None = None, training: bool = False
 
 
 def bind(traced: fx.GraphModule, model: nn.Module) -> fx.GraphModule:
-    """The graph of a network on the modules and parameters of a copy of it."""
+    """The graph of a network on the modules and parameters of a copy of it, or of one whose layers are as wide."""
     root = {}
     for node in traced.graph.nodes:
         if node.op in ("call_module", "get_attr"):
@@ -76,6 +76,20 @@ def bind(traced: fx.GraphModule, model: nn.Module) -> fx.GraphModule:
             except AttributeError:  # a constant of the code, which torch.export has found
                 root[name] = getattr(traced.get_submodule(owner), leaf)
     return fx.GraphModule(root, copy.deepcopy(traced.graph), class_name=type(model).__name__)
+
+
+def record_again(traced: fx.GraphModule, model: nn.Module) -> fx.GraphModule:
+    """The graph of a network that has the layers of another, by the graph of that one.
+
+    Args:
+        traced: that graph.
+        model: a copy of the network that it is of, or another one of the same code with layers as wide.
+    """
+    found = bind(traced, model)
+    for name in recorded_layers(traced):
+        owner, _, leaf = name.rpartition(".")
+        setattr(found.get_submodule(owner), leaf, Transposed(model.get_submodule(name)))
+    return found
 
 
 def _is_closed(found: fx.GraphModule | ShapPruneError) -> bool:

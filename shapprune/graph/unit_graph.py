@@ -37,6 +37,7 @@ class UnitGraph:
     Args:
         model: a network of one input that torch.fx or torch.export can follow.
         example: images, [N, ...], that the network can run on.
+        traced: its graph, where it has been recorded already.
 
     Attributes:
         traced: the graph module; it shares modules and parameters with the network.
@@ -64,9 +65,9 @@ class UnitGraph:
         ('1', '2')
     """
 
-    def __init__(self, model: nn.Module, example: Tensor):
+    def __init__(self, model: nn.Module, example: Tensor, traced: fx.GraphModule | None = None):
         given = example.clone()
-        self.traced = trace(model, given)
+        self.traced = trace(model, given) if traced is None else traced
         self.shapes, self.outputs = node_shapes(self.traced, given)
         if not given.is_inference() and given._version:
             again = given.clone()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from shapprune.criteria.elimination import Reading
 from shapprune.graph.cut import cut_at
 from shapprune.graph.outputs import map_tensors
+from shapprune.graph.tracing import record_again
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.batches import in_batches
 from shapprune.pruning.divergence import answers, divergence, run_intact
@@ -86,14 +87,14 @@ class DamageMeter:
     """Measures damage on calibration images.
 
     Args:
-        model: the network; it is left as it is.
+        graph: of the network, which is left as it is.
         images: calibration images, [N, ...].
     """
 
     @torch.no_grad()
-    def __init__(self, model: nn.Module, images: Tensor):
-        self._model = copy.deepcopy(model).eval()
-        self._graph = UnitGraph(self._model, images[:2])
+    def __init__(self, graph: UnitGraph, images: Tensor):
+        self._model = copy.deepcopy(graph.modules[""]).eval()
+        self._graph = UnitGraph(self._model, images[:2], record_again(graph.traced, self._model))
         self._images = images
         self._batch = self._graph.at_once(_BATCH)
         self._whole = run_intact(self._model, images, self._batch)

@@ -76,6 +76,7 @@ class Distilling:
         augmentation: what may be done to the images: ``shift`` moves them, ``flip`` mirrors them.
         kept: the inputs of the last layer that the smaller network still has; None for all.
         seed: of the order of images and their augmentation.
+        twin: the graph of the smaller network, where it has been recorded already.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Distilling:
         augmentation: Sequence[str] = ("shift",),
         kept: Tensor | None = None,
         seed: int = 0,
+        twin: fx.GraphModule | None = None,
     ):
         self._small, self._traced, self._images = small, graph.traced, images
         self._model = graph.modules[""]
@@ -96,7 +98,7 @@ class Distilling:
         self._batch = graph.at_once(_BATCH)
         self._augmentation = tuple(augmentation) if images.dim() == 4 else ()
         features = last_features(graph)
-        self._whole, self._own = cut_at(graph.traced, features), _cut_as(small, features, images)
+        self._whole, self._own = cut_at(graph.traced, features), _cut_as(twin or trace(small, images[:2]), features)
         self._kept = None if kept is None else _kept_channels(graph, features, kept)
         self._optimizer = torch.optim.Adam([each for each in small.parameters() if each.is_floating_point()], lr=rate)
         self._generator = torch.Generator(images.device).manual_seed(seed)
@@ -253,9 +255,8 @@ def _kept_channels(graph: UnitGraph, features: fx.Node, kept: Tensor) -> Tensor:
     return (kept // (inputs // graph.shapes[features][1])).unique()
 
 
-def _cut_as(small: nn.Module, node: fx.Node, images: Tensor) -> Cut:
+def _cut_as(twin: fx.GraphModule, node: fx.Node) -> Cut:
     """Cut a smaller network at a value of the network before."""
-    twin = trace(small, images[:2])
     return cut_at(twin, next(each for each in twin.graph.nodes if each.name == node.name))
 
 

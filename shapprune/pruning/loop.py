@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.game.layer_game import LayerGame
+from shapprune.graph.dependents import Dependencies
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.pruning.allocation import allocate
 from shapprune.pruning.choice import choose_for_loss, lowest_units
-from shapprune.pruning.removal import remove_units
+from shapprune.pruning.removal import without_units
 from shapprune.pruning.repair import repair as repair_network
 from shapprune.pruning.target import Target
 from shapprune.shapley.scores import UnitScores
@@ -87,13 +89,16 @@ def prune_steps(
     Source: one layer after the other: Ancona et al. 2020, section 4.2, and section 3.3 for untrained networks, whose
     negative units leave; all at once: Adamczewski et al. 2024.
     """
-    units = _count_units(model, layers, images)
+    graph = UnitGraph(model, images[:2])
+    for layer in layers:
+        graph.start(layer)  # refuses a layer that is not there
+    units = {layer: graph.units_of(layer) for layer in layers}
     steps: list[tuple[str, ...]] = target.together(units)[::-1]
     if not sequential:
         steps = [tuple(layers)] if layers else []
     done = done or {}
     widths = allocate(target, units, model, images) if any(layer not in done for layer in layers) else None
-    scorer = _Scorer(target, images, labels, score, stored or {}, aggregate, game)
+    scorer = _Scorer(graph, target, images, labels, score, stored or {}, aggregate, game)
     pruned, gone = model, dict[str, list[int]]()
     for number, together in enumerate(steps, start=1):
         scores: dict[str, UnitScores] = {}
@@ -102,7 +107,7 @@ def prune_steps(
         else:
             removed, scores = scorer.choose(pruned, together, widths)
         gone |= removed
-        pruned = repair_network(remove_units(model, gone, images), model, gone, images, repair)
+        pruned = repair_network(without_units(graph, gone, images), model, gone, images, repair, graph)
         yield Step(number, removed, pruned, scores)
 
 
@@ -116,8 +121,9 @@ class _Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class _Scorer:
-    """How a step chooses units; the attributes are arguments of `prune_steps`."""
+    """How a step chooses units; the attributes but for the graph of the network are arguments of `prune_steps`."""
 
+    graph: UnitGraph
     target: Target
     images: Tensor
     labels: Tensor | None
@@ -130,20 +136,26 @@ class _Scorer:
         self, model: nn.Module, layers: Sequence[str], widths: Mapping[str, int] | None
     ) -> tuple[dict[str, list[int]], dict[str, UnitScores]]:
         """Choose the units of some layers that leave; also their new scores."""
-        scored = {layer: self._layer(model, layer) for layer in layers}
+        known = cache(lambda: self._dependencies(model))
+        scored = {layer: self._layer(model, layer, known) for layer in layers}
         values = {layer: found.scores.aggregate(self.aggregate) for layer, found in scored.items()}
         if self.target.loss_growth is not None:
             widths = {layer: found.width for layer, found in scored.items() if found.width is not None}
         new = {layer: found.scores for layer, found in scored.items() if found.new}
         return lowest_units(values, self.target, widths), new
 
-    def _layer(self, model: nn.Module, layer: str) -> _Scored:
+    def _dependencies(self, model: nn.Module) -> Dependencies:
+        """What depends on units of the network before, which is traced already, or of one that steps have left."""
+        example, graph = self.images[:2], self.graph
+        return Dependencies(model, example, graph if graph.modules[""] is model else UnitGraph(model, example))
+
+    def _layer(self, model: nn.Module, layer: str, known: Callable[[], Dependencies]) -> _Scored:
         growth, scores = self.target.loss_growth, self.stored.get(layer)
         if scores is not None and growth is None:
             return _Scored(scores, False, None)
         if self.labels is None or (scores is None and self.score is None):
             raise ShapPruneError(f"layer {layer!r} has no stored scores, so it needs labels and a criterion")
-        game = LayerGame(model, layer, self.images, self.labels, **self.options)
+        game = LayerGame(model, layer, self.images, self.labels, dependencies=known(), **self.options)
         new = scores is None
         if scores is None:
             assert self.score is not None  # checked above
@@ -152,11 +164,3 @@ class _Scorer:
             return _Scored(scores, new, None)
         gone = choose_for_loss(game, scores.order(self.aggregate), growth)
         return _Scored(scores, new, self.target.round_up(game.units - len(gone), game.units))
-
-
-def _count_units(model: nn.Module, layers: Sequence[str], images: Tensor) -> dict[str, int]:
-    """Count the units of each layer."""
-    graph = UnitGraph(model, images[:2])
-    for layer in layers:
-        graph.start(layer)  # refuses a layer that is not there
-    return {layer: graph.units_of(layer) for layer in layers}

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.criteria.catalog import lookup_for
 from shapprune.graph.counting import count_macs
+from shapprune.graph.tracing import record_again, trace
 from shapprune.networks.augment import AUGMENTATIONS, augment, darkest, mix
 from shapprune.pruning.distil import Distilling, last_layer, times_used
-from shapprune.pruning.removal import remove_units
+from shapprune.pruning.removal import without_units
 from shapprune.pruning.repair import REPAIRS, repair_by
 from shapprune.pruning.selection import RECONSTRUCTION, Structure
 
@@ -101,13 +102,14 @@ class Maker:
 
     def __init__(self, structure: Structure, how: How):
         self._structure, self._how = structure, how
+        self._twin: tuple[dict[str, int], fx.GraphModule] | None = None  # of networks without so many units
 
     def remove(
         self, orders: Mapping[str, Sequence[int]], widths: Mapping[str, int], example: Tensor
     ) -> tuple[nn.Module, dict[str, list[int]]]:
         """The network with the first units of an order gone, in eval mode; and what is gone, by layer."""
         removed = self._structure.removed(orders, widths)
-        return remove_units(self._structure.model, removed, example[:2]).eval(), removed
+        return without_units(self._structure.graph, removed, example).eval(), removed
 
     @property
     def repairs(self) -> bool:
@@ -125,8 +127,17 @@ class Maker:
         """Repair a smaller network in place, with images and so many changed copies of each, mixed with each other."""
         structure, seen = self._structure, self.with_copies(images, copies, mixed=True)
         repair_by(
-            small, structure.graph, structure.dependencies, removed, seen, self._how.repair, len(images), self._how.sums
+            *(small, structure.graph, structure.dependencies, removed, seen),
+            *(self._how.repair, len(images), self._how.sums),
+            self._traced(small, removed) if self._how.repair == "least-squares" else None,
         )
+
+    def _traced(self, small: nn.Module, removed: Mapping[str, Sequence[int]]) -> fx.GraphModule:
+        """The graph of a smaller network; that of another one with layers as wide, which is recorded once."""
+        gone = {name: len(units) for name, units in removed.items()}
+        if self._twin is None or self._twin[0] != gone:
+            self._twin = gone, trace(small, self._structure.example[:2])
+        return record_again(self._twin[1], small)
 
     def with_copies(self, images: Tensor, copies: int, mixed: bool = False) -> Tensor:
         """Images and so many changed copies of each, where something may be done to them; or mixed with each other."""
@@ -158,6 +169,7 @@ class Maker:
             augmentation=names,
             kept=kept,
             seed=self._how.seed,
+            twin=self._traced(small, removed),
         )
         training.run(checkpoint, progress)
 

@@ -50,8 +50,12 @@ def remove_units(model: nn.Module, units: Removed, example: Tensor) -> nn.Module
         >>> small.kept_units
         {'0': [0, 2, 3, 5]}
     """
-    example = example[:2]
-    graph = UnitGraph(model, example)
+    return without_units(UnitGraph(model, example[:2]), units, example)
+
+
+def without_units(graph: UnitGraph, units: Removed, example: Tensor) -> nn.Module:
+    """Copy a network that has been traced without some of its units; arguments are as for `remove_units`."""
+    model, example = graph.modules[""], example[:2]
     chosen = group_removed(graph, units)
     small = copy_network(model)
     cut_units(small, graph, chosen, example)

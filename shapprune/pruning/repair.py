@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from shapprune.core.errors import ShapPruneError, unknown
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor, fx, nn
 
     from shapprune.graph.dependents import Dependencies
     from shapprune.graph.unit_graph import UnitGraph
@@ -22,7 +22,12 @@ REPAIRS_OF_BRANCHES = ("none", "least-squares")
 
 
 def repair(
-    small: nn.Module, model: nn.Module, units: Mapping[str, Sequence[int]], images: Tensor, how: str
+    small: nn.Module,
+    model: nn.Module,
+    units: Mapping[str, Sequence[int]],
+    images: Tensor,
+    how: str,
+    graph: UnitGraph | None = None,
 ) -> nn.Module:
     """Repair a network that has just lost units, with images alone.
 
@@ -37,6 +42,7 @@ def repair(
         units: layer -> indices of the units that left, as they count in ``model``.
         images: calibration images, [N, ...].
         how: ``none``, ``batchnorm``, ``bias`` or ``least-squares``.
+        graph: of ``model``, where it has been traced already.
 
     Returns:
         ``small``, in its modes.
@@ -68,7 +74,7 @@ def repair(
     from shapprune.networks.modes import mode
 
     images = images.to(next(model.parameters()).device)
-    graph = UnitGraph(model, images[:2])
+    graph = graph or UnitGraph(model, images[:2])
     with mode(model, training=False):
         repair_by(small, graph, Dependencies(graph.traced, images[:2], graph), units, images, how)
     return small
@@ -83,6 +89,7 @@ def repair_by(
     how: str,
     originals: int | None = None,
     sums: bool = True,
+    twin: fx.GraphModule | None = None,
 ) -> None:
     """Repair as `repair` does, with what is known of the network before.
 
@@ -95,6 +102,7 @@ def repair_by(
         how: as there.
         originals: how many images come before copies of them, if there are any.
         sums: see `shapprune.pruning.sweep.sweep`.
+        twin: as there.
     """
     from shapprune.networks.modes import mode
     from shapprune.networks.precision import at_precision
@@ -110,4 +118,4 @@ def repair_by(
         elif how == "bias":
             compensate(small, graph, dependencies, units, images)
         elif how == "least-squares":
-            sweep(small, graph, dependencies, units, images, originals, sums)
+            sweep(small, graph, dependencies, units, images, originals, sums, twin=twin)

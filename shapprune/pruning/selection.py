@@ -19,7 +19,7 @@ from shapprune.criteria.scoring import score
 from shapprune.game.layer_game import LayerGame
 from shapprune.graph.dependents import Dependencies, Dependent
 from shapprune.graph.incoming import incoming_weights
-from shapprune.graph.prunable import prunable_layers
+from shapprune.graph.prunable import layers_of
 from shapprune.graph.sizes import Sizes
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.pruning.damage import Damage, DamageMeter, levels
@@ -71,7 +71,7 @@ class Structure:
         graph.company.require_independence()
         dependencies = Dependencies(model, example, graph)
         found, groups, readers = Readers(dependencies), {}, {}
-        layers = prunable_layers(model, example, coupled=True)
+        layers = layers_of(graph, example, coupled=True)
         left_whole: dict[str, str] = {}
         for layer in layers:
             if not layer.group:
@@ -194,7 +194,7 @@ class Selector:
             held: images on which outputs are looked at.
             given: orders that have been made by other means.
         """
-        meter, found = DamageMeter(self.structure.model, held), {}
+        meter, found = DamageMeter(self.structure.graph, held), {}
         for layer, reads in self._readings(fitted):
             keep = levels(self.structure.sizes.full[layer], self.multiple)
             names = (each.name for each in self.structure.readers[layer])

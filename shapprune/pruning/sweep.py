@@ -44,6 +44,7 @@ def sweep(
     originals: int | None = None,
     sums: bool = True,
     skipped: Sequence[ResidualPart] = (),
+    twin: fx.GraphModule | None = None,
 ) -> None:
     """Fit the layers whose inputs have changed, in the order they run, so that outputs come near those before.
 
@@ -64,6 +65,7 @@ def sweep(
             again and again. By default there are no copies.
         sums: whether to aim at sums; False for a fit to each layer's own outputs.
         skipped: residual parts of the network that are to leave the smaller one, which still has them.
+        twin: the graph of the smaller one, where it has been recorded already.
 
     Raises:
         ShapPruneError: ``small`` is not the network before without these units.
@@ -77,7 +79,8 @@ def sweep(
     largest = max(graph.shapes[node][1:].numel() for node in run if node in graph.shapes)
     images = images[: max(2, PASS // largest)]
     lost = dependencies.lost(units) if units else {}
-    _Sweep(small, graph, lost, images, originals or len(images), sums, skipped).run(run[-1])
+    lockstep = Lockstep(graph.traced, small, images, skipped, twin)
+    _Sweep(small, graph, lost, images, originals or len(images), sums, lockstep).run(run[-1])
 
 
 class _Sweep:
@@ -89,12 +92,11 @@ class _Sweep:
         images: Tensor,
         originals: int,
         sums: bool,
-        skipped: Sequence[ResidualPart],
+        lockstep: Lockstep,
     ):
-        self._small, self._graph, self._sums = small, graph, sums
+        self._small, self._graph, self._sums, self._lockstep = small, graph, sums, lockstep
         self._originals, self._images = originals, len(images)
         layers = (name for name in graph.calls if not graph.is_depthwise(name))
-        self._lockstep = Lockstep(graph.traced, small, images, skipped)
         self._counted = counted_positions(graph.modules[""], images)
         modules = self._lockstep.small.submodules
         self._kept = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from shapprune.game.layer_game import LayerGame
 from shapprune.gpu.device import choose_device
 from shapprune.graph.beginning import SharedBeginning
 from shapprune.graph.counting import count_macs, count_parameters
+from shapprune.graph.dependents import Dependencies
+from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.builders import builder_of
 from shapprune.networks.evaluation import evaluate
 from shapprune.networks.storage import load
@@ -54,7 +57,13 @@ class Run:
         if layer in PARTS:
             options.pop("site", None)  # a branch is skipped, wherever units are zeroed
             return BranchGame(self.model, images, labels, kind=layer, **options)
-        return LayerGame(self.model, layer, images, labels, **options)
+        return LayerGame(self.model, layer, images, labels, dependencies=self._dependencies, **options)
+
+    @cached_property
+    def _dependencies(self) -> Dependencies:
+        """What depends on units of the network, which is traced once for the games of all its layers."""
+        example = tensors(self.image_set, "train", np.arange(2))[0].to(self.device)
+        return Dependencies(self.model, example, UnitGraph(self.model, example))
 
     @property
     def training(self) -> np.ndarray:
