@@ -62,7 +62,9 @@ def measure_parameters(model: nn.Module, tokenizer: Any, given: Namespace, out: 
     schemes = [each for each in SCHEMES if ("quantised", each.method, f"{each.bits} bits") not in there]
     others = [each for each in TORCHAO if ("quantised", each[0], f"{each[1]} bits") not in there]
     made = chain(
-        _deactivated(model, tokens, labels, zeroed), _quantised(model, tokens, schemes), _by_torchao(model, others)
+        deactivated_networks(model, tokens, labels, zeroed),
+        quantised_networks(model, tokens, schemes),
+        _by_torchao(model, others),
     )
     for (use, method, units), changed, facts in made:
         loss, answers = _measured(changed, *unseen)
@@ -77,7 +79,7 @@ def measure_parameters(model: nn.Module, tokenizer: Any, given: Namespace, out: 
 Made = Iterator[tuple[tuple[str, str, str], nn.Module, dict[str, Any]]]
 
 
-def _deactivated(model: nn.Module, tokens: Tensor, labels: Tensor, wanted: list[tuple[str, str]]) -> Made:
+def deactivated_networks(model: nn.Module, tokens: Tensor, labels: Tensor, wanted: list[tuple[str, str]]) -> Made:
     """Networks with the lowest rows or neurons at zero, by one scoring of all feed-forward matrices."""
     if not wanted:
         return
@@ -94,7 +96,7 @@ def _deactivated(model: nn.Module, tokens: Tensor, labels: Tensor, wanted: list[
         yield ("deactivated", method, units), left, {"seconds": seconds}
 
 
-def _quantised(model: nn.Module, tokens: Tensor, schemes: list[Scheme]) -> Made:
+def quantised_networks(model: nn.Module, tokens: Tensor, schemes: list[Scheme]) -> Made:
     """Networks with weights of few bits, whose methods share the Hessians."""
     if not schemes:
         return

