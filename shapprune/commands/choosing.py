@@ -13,7 +13,6 @@ from shapprune.commands.opening import check_criterion
 from shapprune.commands.results import Comparison, print_comparison
 from shapprune.commands.scoring import Scoring, open_scoring, read_folder
 from shapprune.core.errors import ShapPruneError
-from shapprune.graph.unit_graph import UnitGraph
 from shapprune.pruning.allocation import allocate
 from shapprune.pruning.loop import prune_steps
 from shapprune.pruning.target import Target
@@ -50,7 +49,7 @@ def plan_pruning(arguments: argparse.Namespace, scoring: Scoring, target: Target
     Raises:
         ShapPruneError: this network cannot have it.
     """
-    UnitGraph(scoring.model, scoring.example).require(*arguments.skip)
+    scoring.graph.require(*arguments.skip)
     stored: Mapping[str, UnitScores] = {}
     settings = scoring.settings
     if arguments.scores is not None:

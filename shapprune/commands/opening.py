@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor, nn
@@ -44,6 +44,14 @@ class Opened:
     seed: int
     places: np.ndarray
     images: Tensor
+    _traced: list[UnitGraph] = field(default_factory=list, repr=False, kw_only=True)  # shared by all made of this
+
+    @property
+    def graph(self) -> UnitGraph:
+        """The network, traced when it is first asked for."""
+        if not self._traced:
+            self._traced.append(UnitGraph(self.model, self.example))
+        return self._traced[0]
 
     @property
     def example(self) -> Tensor:
@@ -79,7 +87,5 @@ def check_criterion(criterion: str, units: Mapping[str, int], opened: Opened) ->
     limit = facts.max_units
     if limit is not None and (wide := [layer for layer, count in units.items() if count > limit]):
         raise ShapPruneError(f"{criterion} can score up to {limit} units, but layer {wide[0]!r} has {units[wide[0]]}")
-    if facts.batchnorm:
-        graph = UnitGraph(opened.model, opened.example)
-        if bare := [layer for layer in units if graph.norm_of(layer) is None]:
-            raise ShapPruneError(f"{criterion} needs a BatchNorm, but none follows layer {bare[0]!r}")
+    if facts.batchnorm and (bare := [layer for layer in units if opened.graph.norm_of(layer) is None]):
+        raise ShapPruneError(f"{criterion} needs a BatchNorm, but none follows layer {bare[0]!r}")

@@ -25,8 +25,7 @@ from shapprune.game.layer_game import LayerGame
 from shapprune.game.payoffs import find_payoff
 from shapprune.game.whole import WITHOUT_LABELS
 from shapprune.graph.dependents import Dependencies
-from shapprune.graph.prunable import PrunableLayer, prunable_layers
-from shapprune.graph.unit_graph import UnitGraph
+from shapprune.graph.prunable import PrunableLayer, layers_of
 from shapprune.pruning.branches import prunable_branches
 from shapprune.shapley.score_files import read_scores
 from shapprune.shapley.scores import UnitScores, aggregate
@@ -66,7 +65,7 @@ class Scoring(Opened):
 
     @cached_property
     def _dependencies(self) -> Dependencies:
-        return Dependencies(self.model, self.example, UnitGraph(self.model, self.example))
+        return Dependencies(self.model, self.example, self.graph)
 
     def game(self, layer: str) -> LayerGame | BranchGame:
         """Make the game of a layer; the network is traced once for all of them."""
@@ -145,7 +144,7 @@ def open_scoring(arguments: argparse.Namespace) -> Scoring:
 
 def _find_layers(opened: Opened, coupled: bool | None) -> tuple[dict[str, tuple[int, tuple[str, ...]]], dict[str, str]]:
     """Find the layers that can lose units, each with their number and its group, and why the others cannot."""
-    found = prunable_layers(opened.model, opened.example, coupled=True)
+    found = layers_of(opened.graph, opened.example, coupled=True)
     layers = [each for each in found if each.group and (each.coupled is None or coupled)]
     left = {each.name: _reason(each) for each in found if each not in layers}
     if not layers:

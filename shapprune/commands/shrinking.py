@@ -21,7 +21,7 @@ from shapprune.commands.results import Comparison, print_comparison
 from shapprune.commands.unfinished import Unfinished
 from shapprune.core.errors import ShapPruneError, few
 from shapprune.gpu.device import machine_facts
-from shapprune.graph.prunable import prunable_layers
+from shapprune.graph.prunable import layers_of
 from shapprune.graph.refusals import without_names
 from shapprune.pruning.budget import Budget
 from shapprune.pruning.maker import How
@@ -123,14 +123,14 @@ def _prepare(arguments: argparse.Namespace, budgets: Sequence[Budget]) -> Fittin
         raise ShapPruneError(f"{len(opened.places)} image calibrates, 2 or more are needed: give more in --images")
     flip = opened.data.shape[0] == 3 if arguments.flip is None else arguments.flip
     how = replace(how, augmentation=("shift", "flip") if flip else ("shift",))
-    layers = prunable_layers(opened.model, opened.example, coupled=True)
+    layers = layers_of(opened.graph, opened.example, coupled=True)
     scored = {each.name: each.units for each in layers if each.group and each.name not in how.skip}
     check_criterion(how.criterion, scored, opened)
     comparison = Comparison.begin(arguments, opened)
     part, started = opened.data.scoring, time.perf_counter()
     labels = torch.from_numpy(part.labels[opened.places]) if isinstance(part, LabelledPart) else None
     unfinished = Unfinished(arguments.out, arguments, opened)
-    shrinker = Shrinker(opened.model, opened.images, labels, how, unfinished.damage)
+    shrinker = Shrinker(opened.model, opened.images, labels, how, unfinished.damage, opened.graph.traced)
     for budget in budgets:
         shrinker.check(budget)
     if how.allocation == "damage" and unfinished.damage is None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError, because
 from shapprune.core.progress import track
@@ -55,18 +55,21 @@ class Structure:
     example: Tensor
 
     @classmethod
-    def of(cls, model: nn.Module, example: Tensor, skip: Sequence[str] = ()) -> Structure:
+    def of(
+        cls, model: nn.Module, example: Tensor, skip: Sequence[str] = (), traced: fx.GraphModule | None = None
+    ) -> Structure:
         """Look at a network in eval mode.
 
         Args:
             model: the network.
             example: images that it can run on, [N, ...].
             skip: layers that are left whole.
+            traced: the graph of the network, where it has been recorded already.
 
         Raises:
             ShapPruneError: nothing can leave it, a layer to skip that is not there, or images have a say in each other.
         """
-        graph = UnitGraph(model, example)
+        graph = UnitGraph(model, example, traced)
         graph.require(*skip)
         graph.company.require_independence()
         dependencies = Dependencies(model, example, graph)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.graph.counting import count_bytes, count_macs, count_parameters
 from shapprune.graph.removing import copy_network
+from shapprune.graph.tracing import record_again
 from shapprune.networks.latency import measure_latency
 from shapprune.networks.losses import logits_of
 from shapprune.networks.modes import outside_inference
@@ -160,6 +161,7 @@ class Shrinker:
         labels: of the images, or None.
         how: how it is made smaller.
         damage: what another one with the same network, images and choices has measured; None to measure it.
+        traced: the graph of the network, where it has been recorded already.
 
     Attributes:
         before: what the network costs: macs, parameters, bytes and milliseconds.
@@ -176,6 +178,7 @@ class Shrinker:
         labels: Tensor | None = None,
         how: How | None = None,
         damage: Mapping[str, Damage] | None = None,
+        traced: fx.GraphModule | None = None,
     ):
         self._how = how or How()
         if len(images) < 2:
@@ -183,7 +186,8 @@ class Shrinker:
         device = next((each.device for each in model.parameters()), images.device)
         self._images, self._labels = images.to(device), None if labels is None else labels.to(device)
         self._model = copy_network(model).eval()
-        self._structure = Structure.of(self._model, self._images[:2], self._how.skip)
+        again = None if traced is None else record_again(traced, self._model)
+        self._structure = Structure.of(self._model, self._images[:2], self._how.skip, again)
         outputs = logits_of(self._structure.graph.outputs)
         if not isinstance(outputs, Tensor) or outputs.dim() < 2:
             raise ShapPruneError(

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from shapprune.commands.scoring import Scoring
+from shapprune.graph import unit_graph
 from shapprune.shapley.score_files import read_scores
 from tests.toys import ConvNetwork, ResidualNetwork
 from tests.unit.commands.files import LAYERS
@@ -94,3 +95,11 @@ def test_branches_by_the_loss_need_classes(call, residual, made, out, capsys):
     assert call("score", "--branches", *residual, "--data", folder, "--images", 6, "--payoff", "loss")
     assert "a score by the loss" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("command", [["score"], ["prune", "--macs", "50%", "--distil", "none"]])
+def test_a_network_is_traced_once(command, call, monkeypatch):
+    traced, trace = [], unit_graph.trace
+    monkeypatch.setattr(unit_graph, "trace", lambda model, *given: traced.append(model) or trace(model, *given))
+    assert call(*command) == 0
+    assert len(traced) == 1
