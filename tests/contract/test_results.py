@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,21 @@ def test_the_areas_of_a_published_table_are_those_of_its_csv():
     for row in rows:
         area = told[row["criterion"], row["aggregate"], row["layer"]]
         assert area == f"{float(row['auc_loss']):.3f}".lstrip("0"), row
+
+
+def test_what_probes_of_a_language_model_tell_is_in_its_csv():
+    text = (FOLDER.parent / "README.md").read_text()
+    (table,) = re.findall(r"^\| neurons \| block 4 .*?(?=\n\n)", text, re.M | re.S)
+    kinds = ["all", "model-shapley, as published", "model-shapley", "gradient-trace", "coalition-gradient", "weight-l2"]
+    places = [*(f"model.layers.{block}.mlp.gate_proj" for block in (4, 14, 24)), "all"]
+    accuracies = {}
+    for row in read_rows(FOLDER.parent / "smollm2-probe.csv"):
+        accuracies.setdefault((row["criterion"], row["layer"]), []).append(float(row["accuracy"]))
+    lines = table.splitlines()[2:]
+    assert len(lines) == len(kinds) + 1
+    for line, kind in zip(lines, [*kinds, "random"], strict=True):
+        expected = [statistics.mean(accuracies[kind, place]) for place in places]
+        spread = [[statistics.stdev(accuracies[kind, place])] if kind == "random" else [] for place in places]
+        cells = [[float(each) for each in _NUMBER.findall(cell)] for cell in line.strip("|").split("|")[1:]]
+        for cell, mean, more in zip(cells, expected, spread, strict=True):
+            assert cell == pytest.approx([mean, *more], abs=6e-4)
