@@ -14,8 +14,10 @@ from torch import Tensor, fx, nn
 from shapprune.core.errors import ShapPruneError, unknown
 from shapprune.criteria.catalog import lookup_for
 from shapprune.graph.counting import count_macs
-from shapprune.graph.tracing import record_again, trace
+from shapprune.graph.outputs import are_close, map_tensors
+from shapprune.graph.tracing import attributes_kept, record_again, trace
 from shapprune.networks.augment import AUGMENTATIONS, augment, darkest, mix
+from shapprune.networks.modes import mode
 from shapprune.pruning.distil import Distilling, last_layer, times_used
 from shapprune.pruning.removal import without_units
 from shapprune.pruning.repair import REPAIRS, repair_by
@@ -133,11 +135,15 @@ class Maker:
         )
 
     def _traced(self, small: nn.Module, removed: Mapping[str, Sequence[int]]) -> fx.GraphModule:
-        """The graph of a smaller network; that of another one with layers as wide, which is recorded once."""
-        gone = {name: len(units) for name, units in removed.items()}
-        if self._twin is None or self._twin[0] != gone:
-            self._twin = gone, trace(small, self._structure.example[:2])
-        return record_again(self._twin[1], small)
+        """The graph of a smaller network; that of another one with layers as wide, if it computes the same."""
+        example, gone = self._structure.example[:2], {name: len(units) for name, units in removed.items()}
+        if self._twin is not None and self._twin[0] == gone:
+            found = record_again(self._twin[1], small)
+            with torch.no_grad(), mode(small, training=False), attributes_kept(small):
+                if are_close(found(example), map_tensors(lambda each: each, small(example))):
+                    return found
+        self._twin = gone, trace(small, example)
+        return self._twin[1]
 
     def with_copies(self, images: Tensor, copies: int, mixed: bool = False) -> Tensor:
         """Images and so many changed copies of each, where something may be done to them; or mixed with each other."""

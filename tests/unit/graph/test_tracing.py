@@ -42,15 +42,21 @@ def traced(monkeypatch):
     return found
 
 
+def changed(model):
+    """A copy with other weights."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for each in other.parameters():
+            each.mul_(1.5)
+    return other
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_graph_of_a_copy_runs_on_the_weights_of_the_copy(name):
     make, x = NETWORKS[name]
     model = make().eval()
     before = trace(model, x)
-    other = copy.deepcopy(model)
-    with torch.no_grad():
-        for each in other.parameters():
-            each.mul_(1.5)
+    other = changed(model)
     found, fresh = record_again(before, other), trace(other, x)
     assert [each.name for each in found.graph.nodes] == [each.name for each in fresh.graph.nodes]
     assert recorded_layers(found).keys() == recorded_layers(fresh).keys()
@@ -67,6 +73,17 @@ def test_a_network_that_is_made_to_fit_a_budget_is_traced_once_and_so_are_the_sm
     model = randomise(ConvNetwork())
     shapprune.prune(model, images(12), macs=0.5, steps=8)
     assert len(traced) == 2  # all smaller ones have layers as wide
+
+
+def test_a_graph_that_does_not_compute_what_the_smaller_network_does_is_not_used(traced, monkeypatch):
+    model = randomise(ConvNetwork())
+    expected = shapprune.prune(model, images(12), macs=0.5, steps=8)
+    traced.clear()
+    monkeypatch.setattr("shapprune.pruning.maker.record_again", lambda one, other: record_again(one, changed(other)))
+    found = shapprune.prune(model, images(12), macs=0.5, steps=8)
+    assert len(traced) > 2
+    for key, value in expected.model.state_dict().items():
+        assert torch.equal(found.model.state_dict()[key], value)
 
 
 def test_a_network_whose_layers_are_scored_at_once_is_traced_once(traced):
