@@ -61,7 +61,7 @@ def main() -> None:
             chosen = draw_images(pool, given.images, draw)
             images, _ = tensors(image_set, "train", chosen)
             held, _ = tensors(image_set, "train", draw_images(rest(pool, chosen), given.held_out, draw))
-            meter = DamageMeter(model, held)
+            meter = DamageMeter(structure.graph, held)
             for layer in _small(structure, given.max_units, given.layers):
                 if (net, layer, str(draw)) in done:
                     continue

@@ -58,7 +58,7 @@ def test_the_conditional_marginal_is_greedy_removal(reading):
 def test_rows_of_a_layer():
     model = randomise(ConvNetwork())
     structure = Structure.of(model, images(2))
-    rows = list(measure(structure, "features.0", images(20), DamageMeter(model, images(30, seed=1)), seed=0))
+    rows = list(measure(structure, "features.0", images(20), DamageMeter(structure.graph, images(30, seed=1)), seed=0))
     lost = {row["order"]: row["lost"] for row in rows}
     assert len(lost) == len(rows) == 10
     assert min(lost.values()) == lost[ORACLE] > 0
