@@ -164,7 +164,7 @@ def measure_answers(model: nn.Module, tokenizer: Any, given: Namespace, out: Pat
     there = {(row["use"], row["method"], row["units"]) for row in rows}
     zeroed = [(method, "neurons") for method in METHODS if ("deactivated", method, "neurons") not in there]
     schemes = [each for each in SCHEMES if ("quantised", each.method, f"{each.bits} bits") not in there]
-    intact = [(("intact", "", ""), model, {})] if ("intact", "", "") not in there else []
+    intact: list[Any] = [(("intact", "", ""), model, {})] if ("intact", "", "") not in there else []
     made = chain(
         intact, deactivated_networks(model, tokens, labels, zeroed), quantised_networks(model, tokens, schemes)
     )

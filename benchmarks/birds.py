@@ -80,5 +80,5 @@ def build(classes: int = 50) -> nn.Module:
         }
     )
     with torch.no_grad():
-        network.get_submodule("_conv_stem").weight.mul_(torch.tensor(STD)[:, None, None] * 255 / 128)
+        network.get_submodule("_conv_stem").get_parameter("weight").mul_(torch.tensor(STD)[:, None, None] * 255 / 128)
     return network

@@ -88,8 +88,8 @@ def measure(case: Case, out: Path, walks: int) -> None:
     _, accuracy = evaluate(case.model, *case.held_out)
     about = {"net": case.net, "weights": case.weights, "accuracy": f"{accuracy:.4f}", "walks": walks}
     for layer in case.layers:
-        place = {**about, "layer": layer, "units": case.game(layer).units, "images": len(case.scoring[0])}
-        place = {column: str(value) for column, value in place.items()}
+        of = {**about, "layer": layer, "units": case.game(layer).units, "images": len(case.scoring[0])}
+        place = {column: str(value) for column, value in of.items()}
         there = {(row["score"], row["scope"]) for row in rows if place.items() <= row.items()}
         if all((name, scope) in there for name, scope, *_ in scores_of(case, layer)):
             continue

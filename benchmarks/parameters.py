@@ -125,7 +125,8 @@ def _by_torchao(model: nn.Module, wanted: list[tuple[str, int, int | None]]) -> 
         quantize_(small, config, filter_fn=lambda _, name: name in layers)
         saved = 0
         for name in layers:
-            weight, before = small.get_submodule(name).weight, model.get_submodule(name).weight
+            weight: Any = small.get_submodule(name).weight
+            before = model.get_submodule(name).get_parameter("weight")
             saved += before.nbytes - before.numel() * bits // 8 - weight.scale.nbytes
         size = sum(each.nbytes for each in model.parameters()) - saved
         facts = {"bytes": size, "seconds": round(time.perf_counter() - start)}

@@ -111,7 +111,7 @@ def measure(
 def removals(table: np.ndarray, reads: Sequence[Reading], norms: Tensor, seed: int) -> dict[str, list[tuple[int, ...]]]:
     """By each order the units that leave, of every number from none to all."""
     rng = np.random.default_rng(seed)
-    orders: dict[str, Sequence[int]] = {
+    orders: dict[str, Sequence[int] | np.ndarray] = {
         "Shapley values": np.argsort(shapley_values(table), kind="stable"),
         "Banzhaf values": np.argsort(banzhaf_values(table), kind="stable"),
         "leave one out": np.argsort(leave_one_out_values(table), kind="stable"),

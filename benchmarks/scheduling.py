@@ -70,7 +70,7 @@ def large(units: int) -> dict[str, Any]:
     networks = {
         name: {"architecture": name, "data": "cifar10", "train": {"epochs": 1}} for name in ("resnet56", "vgg16")
     }
-    criteria = {"random": {}, "taylor": {}, "permutation": {}}
+    criteria: dict[str, dict[str, Any]] = {"random": {}, "taylor": {}, "permutation": {}}
     for seeds in count(1):
         overlay = {"networks": {name: {**each, "seeds": [*range(seeds)]} for name, each in networks.items()}}
         config = {**overlay, "criteria": criteria, **_PROTOCOLS}
