@@ -61,3 +61,14 @@ def test_what_probes_of_a_language_model_tell_is_in_its_csv():
         cells = [[float(each) for each in _NUMBER.findall(cell)] for cell in line.strip("|").split("|")[1:]]
         for cell, mean, more in zip(cells, expected, spread, strict=True):
             assert cell == pytest.approx([mean, *more], abs=6e-4)
+
+
+def test_what_a_language_model_answers_is_in_its_csv():
+    text = (FOLDER.parent / "README.md").read_text()
+    (table,) = re.findall(r"^\| what is done \| MMLU .*?(?=\n\n)", text, re.M | re.S)
+    told = [[float(cell) for cell in line.strip("|").split("|")[1:]] for line in table.splitlines()[2:]]
+    rows = read_rows(FOLDER.parent / "smollm2-answers.csv")
+    found = [[float(row[name]) for name in ("right", "answer_loss", "solved")] for row in rows]
+    assert len(told) == len(found) == 9
+    for line, row in zip(told, found, strict=True):
+        assert line == pytest.approx(row, abs=6e-4)
