@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.language import TEXTS, read_sequences
+from benchmarks.language import TEXTS, ask, read_sequences
 from benchmarks.parameters import SCHEMES, deactivated_networks, quantised_networks
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.tables import read_rows, write_table
@@ -82,8 +82,10 @@ def read_questions(folder: Path, tokenizer: Any, each: int = EACH, longest: int 
         some = list[Question]()
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
-                asked = tokenizer(f"Question: {row['question']}\nAnswer:").input_ids
-                if len(asked) <= longest and len(some) < each:
+                if len(some) == each:
+                    break
+                asked = tokenizer(ask(row["question"])).input_ids
+                if len(asked) <= longest:
                     choices = [tokenizer(f" {row[f'choice{place}']}").input_ids for place in range(4)]
                     some.append(Question(asked, choices, int(row["answer"])))
         found += some
@@ -97,7 +99,7 @@ def read_problems(path: Path, tokenizer: Any, count: int = PROBLEMS) -> list[Pro
     found = []
     for line in path.read_text(encoding="utf-8").splitlines()[:count]:
         problem = json.loads(line)
-        asked = tokenizer(f"Question: {problem['question']}\nAnswer:").input_ids
+        asked = tokenizer(ask(problem["question"])).input_ids
         number = find_number(problem["answer"])
         assert number is not None
         found.append(Problem(asked, tokenizer(f" {problem['answer']}").input_ids, number))

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.cases import PRECISION
 from shapprune.graph.cut import cut_at
 from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.modes import mode
@@ -34,7 +35,7 @@ def walk_one_by_one(
     graph = UnitGraph(model, images[:2])
     cut = cut_at(graph.traced, graph.site(layer, "activation"))
     values = []
-    with torch.no_grad(), mode(model, training=False), at_precision("fp32", images.device):
+    with torch.no_grad(), mode(model, training=False), at_precision(PRECISION, images.device):
         for some, truth in zip(images.split(batch), labels.split(batch), strict=True):
             at_site, *beside = cut.before(some)
             # Copies, since what follows may work in place.

@@ -56,9 +56,14 @@ def read_sequences(folder: Path, part: str, tokenizer: Any, count: int, length: 
     return cut[:, :-1], cut[:, 1:]
 
 
+def ask(question: str) -> str:
+    """The text behind which an answer follows."""
+    return f"Question: {question}\nAnswer:"
+
+
 def _problem(line: str) -> str:
     problem = json.loads(line)
-    return f"Question: {problem['question']}\nAnswer: {problem['answer']}\n\n"
+    return f"{ask(problem['question'])} {problem['answer']}\n\n"
 
 
 def build() -> nn.Module:
