@@ -78,7 +78,7 @@ class Entry(ABC):
         with torch.no_grad(), mode(graph.traced, training=False):
             wanted = make_ready(self.cut, graph.shapes, images.is_cuda)
             if need_values or self.cut.crossing:
-                parts = [self.cut.before(some) for some in images.split(rows)]
+                parts = [self.cut.before(some.clone()) for some in images.split(rows)]
                 for each, of_image in zip(zip(*parts, strict=True), self._rows, strict=True):
                     self.passing.append(torch.cat(each) if of_image else each[0])
         # If no convolution follows, the maps are small; those are fastest to make with their channels last.

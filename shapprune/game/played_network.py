@@ -73,7 +73,7 @@ class PlayedNetwork:
             raise ShapPruneError(f"scoring image {int(wrong.nonzero()[0])} has numbers that are not finite")
         self._graph = UnitGraph(model, self.images[:2]) if graph is None else graph
         self._graph.company.require_independence()
-        self.outputs = self._graph.outputs if graph is None else node_shapes(graph.traced, self.images[:2])[1]
+        self.outputs = self._graph.outputs if graph is None else node_shapes(graph.traced, self.images[:2].clone())[1]
 
     def _sizes(self) -> list[int]:
         """The size of every value of the network for one image."""
@@ -91,7 +91,7 @@ class PlayedNetwork:
 
         def compute() -> Any:
             parts = self.images.split(self._images_at_once())
-            return torch.cat([logits_of(self._graph.traced(some)) for some in parts])
+            return torch.cat([logits_of(self._graph.traced(some.clone())) for some in parts])
 
         return self.within_memory(compute)
 
@@ -129,7 +129,7 @@ class PlayedNetwork:
             rows = self.batching.images(numbers, kept)
             total: tuple[Tensor, ...] = ()
             for images, labels in zip(self.images.split(rows), answers.split(rows), strict=True):
-                found = [each.detach().double() for each in function(images, labels)]
+                found = [each.detach().double() for each in function(images.clone(), labels)]
                 total = tuple(map(torch.add, total, found)) if total else tuple(found)
             return total
 

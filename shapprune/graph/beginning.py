@@ -47,7 +47,7 @@ class SharedBeginning:
             self._traced = None  # then nothing is shared
             return
         self._nodes = list(self._traced.graph.nodes)
-        self._shapes, _ = node_shapes(self._traced, images[:2].to(self._device))
+        self._shapes, _ = node_shapes(self._traced, images[:2].clone().to(self._device))
         self._kept: dict[str, Tensor] = {}  # place -> the value there, the one used last at the end
 
     def split(self, small: nn.Module) -> tuple[nn.Module, Tensor]:

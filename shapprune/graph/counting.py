@@ -66,7 +66,7 @@ def count_macs(model: nn.Module, example: Tensor) -> int:
     hooks = [module.register_forward_hook(add, with_kwargs=True) for module in counted]
     try:
         with torch.no_grad(), mode(model, training=False):
-            model(example[:1])
+            model(example[:1].clone())
     finally:
         for hook in hooks:
             hook.remove()

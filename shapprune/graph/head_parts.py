@@ -99,7 +99,7 @@ def _reader(graph: UnitGraph, attending: str, example: Tensor) -> Dependent:
         raise ShapPruneError(f"what its heads put out goes into {name!r}, which is no linear layer that runs once")
     runner = fx.Interpreter(graph.traced, garbage_collect_values=False)
     with torch.no_grad():
-        runner.run(example)
+        runner.run(example.clone())
         layout = graph.layout(attending)
         whole = layout.split(torch.rand_like(runner.env[attention.node]) + 1)
         places = []

@@ -28,7 +28,7 @@ def trace_heads(model: nn.Module, traced: fx.GraphModule, images: Tensor) -> fx.
         wide = trace(model, training=True)
         if not called < _targets(wide):
             return None
-        node_shapes(wide, images)
+        node_shapes(wide, images.clone())
     except ShapPruneError:
         return None
     return wide

@@ -123,7 +123,7 @@ class Lockstep:
 
     def _run_large(self, node: fx.Node) -> None:
         if node.op == "placeholder":
-            self.large.env[node] = node.args[0] if node.args else self._images
+            self.large.env[node] = node.args[0] if node.args else self._images.clone()
         else:
             self.large.env[node] = self.large.run_node(node)
 

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import overload
+
 from torch import Tensor
 
 
-def in_batches(values: Tensor, size: int) -> tuple[Tensor, ...]:
+class Batches(Sequence[Tensor]):
+    """Values in batches. Each is a copy whenever it is asked for, since networks may work on their inputs in place.
+
+    Args:
+        parts: the batches.
+    """
+
+    def __init__(self, parts: tuple[Tensor, ...]):
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @overload
+    def __getitem__(self, place: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, place: slice) -> Batches: ...
+    def __getitem__(self, place: int | slice) -> Tensor | Batches:
+        return Batches(self._parts[place]) if isinstance(place, slice) else self._parts[place].clone()
+
+
+def in_batches(values: Tensor, size: int) -> Batches:
     """Split values along their first axis; an only one that would be left over goes with those before it.
 
     BatchNorm cannot train on a single value of each channel, and ``squeeze()`` takes the axis of a single image away.
@@ -24,4 +48,4 @@ def in_batches(values: Tensor, size: int) -> tuple[Tensor, ...]:
     sizes = [size] * whole + [left] * (left > 0)
     if whole and left == 1 < size:
         sizes[-2:] = [size + 1]
-    return values.split(sizes)
+    return Batches(values.split(sizes))

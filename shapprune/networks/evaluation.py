@@ -38,7 +38,7 @@ def evaluate(model: nn.Module, images: Tensor, labels: Tensor, batch: int | None
     batch = batch or max(2, min(500, (_NUMBERS if images.is_floating_point() else _TOKENS) // images[0].numel()))
     with mode(model, training=False), torch.inference_mode():
         for some, truth in zip(in_batches(images, batch), in_batches(labels, batch), strict=True):
-            outputs, truth = logits_of(model(some.to(device, copy=True))), truth.to(device)
+            outputs, truth = logits_of(model(some.to(device))), truth.to(device)
             loss += cross_entropies(outputs, truth).double().sum().cpu()
             correct += hits(outputs, truth).double().sum().cpu()
     return float(loss) / len(images), float(correct) / len(images)

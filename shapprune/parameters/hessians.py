@@ -110,7 +110,7 @@ def _with_rows(model: nn.Module, inputs: Tensor, layers: Iterable[str]) -> dict[
 def _turns(model: nn.Module, inputs: Tensor, modules: Mapping[str, nn.Module]) -> list[tuple[list[str], int]]:
     """The layers that run, from input to output, those that read the same values together; and how often they run."""
     calls: list[tuple[str, Tensor]] = []  # the values are held, so that no two have one id
-    _run(model, [inputs], modules, lambda name, values: calls.append((name, values)))
+    _run(model, [inputs.clone()], modules, lambda name, values: calls.append((name, values)))
     names, turns = [name for name, _ in calls], dict[int | str, list[str]]()
     for name, values in calls:
         turns.setdefault(id(values) if names.count(name) == 1 else name, []).append(name)

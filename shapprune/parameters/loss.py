@@ -44,7 +44,7 @@ class Losses:
         if (wrong := ~self.inputs.flatten(1).isfinite().all(1)).any():
             raise ShapPruneError(f"example {int(wrong.nonzero()[0])} has numbers that are not finite")
         with mode(model, training=False), torch.no_grad():
-            outputs = model(self.inputs[:2])
+            outputs = model(self.inputs[:2].clone())
         answers = Answers(self._labels, lambda: logits_of(outputs))
         check_payoff(self._payoff, outputs, answers, self.inputs)
         require_gradient(self._payoff, outputs, answers)
@@ -59,13 +59,13 @@ class Losses:
         """What the payoff compares the outputs for a batch with: labels, or outputs of the intact network."""
         if self._payoff in WITHOUT_LABELS.values():
             with torch.no_grad():
-                return logits_of(self._model(inputs))
+                return logits_of(self._model(inputs.clone()))
         assert labels is not None
         return labels
 
     def __call__(self, inputs: Tensor, answers: Tensor) -> Tensor:
         """The losses of a batch, [N]."""
-        return -self._payoff(functional_call(self._model, self._weights, (inputs,)), answers)
+        return -self._payoff(functional_call(self._model, self._weights, (inputs.clone(),)), answers)
 
     def identity(self) -> Iterator[object]:
         """What decides the losses beside the parameters: network, payoff, examples and device."""

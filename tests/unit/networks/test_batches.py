@@ -20,7 +20,7 @@ def test_all_values_are_in_batches_of_at_least_two(count, size, sizes):
     values = torch.arange(count)
     found = in_batches(values, size)
     assert [len(each) for each in found if len(each)] == sizes
-    assert torch.equal(torch.cat(found), values) if found else not count
+    assert torch.equal(torch.cat([*found]), values) if found else not count
 
 
 def test_a_batchnorm_trains_on_any_number_of_images():
@@ -29,3 +29,13 @@ def test_a_batchnorm_trains_on_any_number_of_images():
     rows = fit(network, x, y, x, y, Recipe(epochs=2, batch=3, schedule="cosine"), progress=False)
     assert [row["epoch"] for row in rows] == [1, 2]
     assert rows[1]["lr"] == pytest.approx(rows[0]["lr"] / 2)  # half of the steps are taken
+
+
+def test_what_is_done_to_a_batch_is_not_done_to_the_values():
+    values = torch.arange(4)
+    found = in_batches(values, 2)
+    for each in found:
+        each.zero_()
+    assert values.tolist() == [0, 1, 2, 3]
+    assert [each.tolist() for each in found] == [[0, 1], [2, 3]]
+    assert [each.tolist() for each in found[1:]] == [[2, 3]]
