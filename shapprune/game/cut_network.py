@@ -131,7 +131,7 @@ class CutNetwork(PlayedNetwork):
         return incoming_weights(self._graph, self.layer, self.images[:2])
 
     def _row_numbers(self) -> int:
-        return max(self.masked.numbers, self.masked.values[0].numel())
+        return self.masked.numbers
 
     def run(self, entry: Entry, entering: Tensor, examples: Tensor) -> Any:
         """Outputs of what enters, [rows, ...], for the example of each row, int [rows]."""

@@ -9,8 +9,10 @@ A coalition is given by a gate for each unit: 1 if the unit is kept, 0 if it is 
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, fx
@@ -20,7 +22,8 @@ from shapprune.game.tail import make_ready
 from shapprune.graph.cut import cut_at
 from shapprune.graph.outputs import are_close, map_tensors
 from shapprune.graph.unit_graph import UnitGraph
-from shapprune.networks.modes import mode
+from shapprune.networks.modes import mode, outside_inference
+from shapprune.networks.precision import at_precision
 
 
 class Walks(ABC):
@@ -53,6 +56,8 @@ class Walks(ABC):
 class Entry(ABC):
     """A place where coalitions enter a network.
 
+    The part before the cut runs once, when what comes out of it is first asked for: many criteria never do.
+
     Args:
         graph: the network.
         node: the value at which it is cut.
@@ -65,7 +70,6 @@ class Entry(ABC):
         shape: shape of what enters for one example.
         numbers: size of the largest value of one example from there on, a measure of memory.
         channels_last: whether what enters has its channels last in memory.
-        passing: the values that cross the cut for all examples, the one it is made at first; empty if not needed.
     """
 
     def __init__(self, graph: UnitGraph, node: fx.Node, images: Tensor, rows: int, need_values: bool):
@@ -74,17 +78,27 @@ class Entry(ABC):
         self._rows = [rows_of(each) for each in (node, *self.cut.beside)]  # of an image
         self.shape = graph.shapes[node][1:]
         self.numbers = max(graph.numbers_of(each) for each in self.cut.nodes if each in graph.shapes)
-        self.passing: list[Tensor | object] = []
-        with torch.no_grad(), mode(graph.traced, training=False):
-            wanted = make_ready(self.cut, graph.shapes, images.is_cuda)
-            if need_values or self.cut.crossing:
-                parts = [self.cut.before(some.clone()) for some in images.split(rows)]
-                for each, of_image in zip(zip(*parts, strict=True), self._rows, strict=True):
-                    self.passing.append(torch.cat(each) if of_image else each[0])
+        self._traced, self._images, self._images_at_once = graph.traced, images, rows
+        self._need_values = need_values or bool(self.cut.crossing)
+        with mode(graph.traced, training=False):
+            self._convolved_last = make_ready(self.cut, graph.shapes, images.is_cuda)
         # If no convolution follows, the maps are small; those are fastest to make with their channels last.
-        self.channels_last = len(self.shape) == 3 and wanted is not False
-        if wanted:
-            self.passing = [_with_channels_last(each) for each in self.passing]
+        self.channels_last = len(self.shape) == 3 and self._convolved_last is not False
+
+    @cached_property
+    @outside_inference
+    @torch.no_grad()
+    def passing(self) -> list[Tensor | object]:
+        """The values that cross the cut for all examples, the one it is made at first; empty if not needed."""
+        if not self._need_values:
+            return []
+        with mode(self._traced, training=False), at_precision("fp32", self._images.device):
+            parts = [self.cut.before(some.clone()) for some in self._images.split(self._images_at_once)]
+        together = [
+            torch.cat(each) if of_image else each[0]
+            for each, of_image in zip(zip(*parts, strict=True), self._rows, strict=True)
+        ]
+        return [_with_channels_last(each) for each in together] if self._convolved_last else together
 
     @abstractmethod
     def memory(self) -> int:
@@ -118,18 +132,22 @@ class Entry(ABC):
     def check(self, outputs: object) -> None:
         """Run each of the first images twice in one batch, no unit removed, and compare with the whole network.
 
+        It is asked for before anything has passed the cut, so that no more than these images do.
+
         Args:
             outputs: of the whole network for the first images, [e, ...].
 
         Raises:
             ShapPruneError: they differ, so coalitions cannot share a batch.
         """
-        prepared = self.prepare(slice(0, 2))
+        first = copy.copy(self)
+        first._images = self._images[:2]
+        prepared = first.prepare(slice(0, 2))
         few = len(prepared)
         twice = torch.arange(few, device=prepared.device).repeat_interleave(2)
         try:
             with torch.no_grad():
-                found = self.run(self.enter(prepared, prepared.new_ones(few, 2, prepared.shape[1])), twice)
+                found = first.run(first.enter(prepared, prepared.new_ones(few, 2, prepared.shape[1])), twice)
         except RuntimeError:
             found = None
         expected = map_tensors(lambda each: each[twice], outputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor, fx
@@ -22,16 +23,17 @@ class MaskedEntry(Entry):
         images: the scoring images, [N, ...].
         rows: how many images go through the part before the cut together.
         layout: where the units lie in the value.
-
-    Attributes:
-        values: the values with no unit removed, [N, n, ...], units on the second axis wherever the network has them.
     """
 
     def __init__(self, graph: UnitGraph, node: fx.Node, images: Tensor, rows: int, layout: Layout):
         super().__init__(graph, node, images, rows, need_values=True)
-        assert isinstance(self.passing[0], Tensor)
         self._layout = layout
-        self.values: Tensor = layout.split(self.passing[0])
+
+    @cached_property
+    def values(self) -> Tensor:
+        """The values with no unit removed, [N, n, ...], units on the second axis wherever the network has them."""
+        assert isinstance(self.passing[0], Tensor)
+        return self._layout.split(self.passing[0])
 
     def without(self, units: Tensor) -> MaskedEntry:
         """The same entry with some units zero in every coalition, int [k]."""
