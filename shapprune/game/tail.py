@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import fx, nn
@@ -23,7 +23,9 @@ _NORMS: dict[type[nn.Module], type[nn.modules.batchnorm._BatchNorm]] = {
 }
 
 
-def make_ready(cut: Cut, shapes: Mapping[fx.Node, torch.Size], cuda: bool) -> bool | None:
+def make_ready(
+    cut: Cut, shapes: Mapping[fx.Node, torch.Size], cuda: bool, changing: Collection[str] = ()
+) -> bool | None:
     """Fold BatchNorm into convolutions and choose the fastest form and memory format of each layer, in ``cut.after``.
 
     The modules of the network itself are not changed. Outputs differ by rounding only.
@@ -32,17 +34,18 @@ def make_ready(cut: Cut, shapes: Mapping[fx.Node, torch.Size], cuda: bool) -> bo
         cut: the network, in eval mode.
         shapes: shape of every tensor of the network.
         cuda: whether it runs on CUDA, where all convolutions have their channels last.
+        changing: layers whose weights change between calls; they, and what would be folded into them, stay as they are.
 
     Returns:
         Whether what enters should have its channels last; None if no convolution of maps follows.
     """
     rest = cut.after
-    _fold_norms(rest)
+    _fold_norms(rest, changing)
     channels_last: dict[str, bool] = {}
     calls = Counter(node.target for node in cut.nodes[1:] if node.op == "call_module")
     shared = {str(node.target).rpartition(".")[0] for node in rest.graph.nodes if node.op == "get_attr"}
     for node in cut.nodes[1:]:
-        if node.op != "call_module" or node.target in shared:
+        if node.op != "call_module" or node.target in shared or node.target in changing:
             continue
         name, module = str(node.target), rest.get_submodule(str(node.target))
         # Of exactly these types: a subclass may compute its weight in each call.
@@ -70,7 +73,7 @@ def make_ready(cut: Cut, shapes: Mapping[fx.Node, torch.Size], cuda: bool) -> bo
     return next(iter(channels_last.values()), None)
 
 
-def _fold_norms(rest: fx.GraphModule) -> None:
+def _fold_norms(rest: fx.GraphModule, changing: Collection[str]) -> None:
     modules = dict(rest.named_modules())
     calls = Counter(node.target for node in rest.graph.nodes if node.op == "call_module")
     for node in list(rest.graph.nodes):
@@ -80,6 +83,7 @@ def _fold_norms(rest: fx.GraphModule) -> None:
             isinstance(before, nn.Conv1d | nn.Conv2d | nn.Conv3d)
             and type(norm) is _NORMS.get(type(before))  # of exactly these types: a subclass may do more
             and norm.running_var is not None
+            and value.target not in changing
             and len(value.users) == calls[value.target] == 1
         ):
             rest.set_submodule(str(value.target), fuse_conv_bn_eval(before, norm))

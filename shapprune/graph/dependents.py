@@ -39,7 +39,7 @@ class Dependencies:
     Args:
         model: a network; it is left as it is until units are removed.
         example: images, [N, ...], that it can run on.
-        graph: of the network, or of one that it is a copy of.
+        graph: of the network, or of one that it is a copy of; it is traced where none is given.
 
     Attributes:
         graph: the same.
@@ -48,17 +48,17 @@ class Dependencies:
         >>> import torch
         >>> from torch import nn
         >>> from shapprune.graph.dependents import Dependencies
-        >>> from shapprune.graph.unit_graph import UnitGraph
         >>> image = torch.rand(1, 1, 4, 4)
         >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
-        >>> for each in Dependencies(model, image, UnitGraph(model, image)).of("0"):
+        >>> for each in Dependencies(model, image).of("0"):
         ...     print(each.name, each.reads, each.places.tolist())
         0 False [[0], [1]]
         3 True [[0, 1, 2, 3], [4, 5, 6, 7]]
     """
 
-    def __init__(self, model: nn.Module, example: Tensor, graph: UnitGraph):
-        self._model, self._example, self.graph = model, example, graph
+    def __init__(self, model: nn.Module, example: Tensor, graph: UnitGraph | None = None):
+        self._model, self._example = model, example
+        self.graph = UnitGraph(model, example) if graph is None else graph
         self._found: dict[str, tuple[list[Part], Dependent]] = {}
 
     @cached_property

@@ -37,7 +37,7 @@ class Pools:
 
     def __init__(self, model: nn.Module, example: Tensor, dependencies: Dependencies | None = None):
         self._model, self._example = model, example[:2]
-        self._dependencies = dependencies or Dependencies(model, self._example, UnitGraph(model, self._example))
+        self._dependencies = dependencies or Dependencies(model, self._example)
         self._graph = self._dependencies.graph
         self._first = first_names(model)
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from shapprune.criteria.elimination import Reading
+from shapprune.game.tail import make_ready
 from shapprune.graph.cut import cut_at
 from shapprune.graph.outputs import map_tensors
 from shapprune.graph.tracing import record_again
@@ -128,6 +129,7 @@ class DamageMeter:
         cut = cut_at(self._graph.traced, value, self._graph.company.sizes, self._graph.company.rows_of(value))
         if not all(site in cut.nodes for site in sites):
             return self._model, [(batch,) for batch in in_batches(self._images, self._batch)]
+        make_ready(cut, self._graph.shapes, self._images.is_cuda, readers)
         return cut.after, [cut.before(batch) for batch in in_batches(self._images, self._batch)]
 
     @contextmanager

@@ -147,7 +147,7 @@ class _Scorer:
     def _dependencies(self, model: nn.Module) -> Dependencies:
         """What depends on units of the network before, which is traced already, or of one that steps have left."""
         example, graph = self.images[:2], self.graph
-        return Dependencies(model, example, graph if graph.modules[""] is model else UnitGraph(model, example))
+        return Dependencies(model, example, graph if graph.modules[""] is model else None)
 
     def _layer(self, model: nn.Module, layer: str, known: Callable[[], Dependencies]) -> _Scored:
         growth, scores = self.target.loss_growth, self.stored.get(layer)

@@ -19,7 +19,6 @@ from shapprune.gpu.device import choose_device
 from shapprune.graph.beginning import SharedBeginning
 from shapprune.graph.counting import count_macs, count_parameters
 from shapprune.graph.dependents import Dependencies
-from shapprune.graph.unit_graph import UnitGraph
 from shapprune.networks.builders import builder_of
 from shapprune.networks.evaluation import evaluate
 from shapprune.networks.storage import load
@@ -63,7 +62,7 @@ class Run:
     def _dependencies(self) -> Dependencies:
         """What depends on units of the network, which is traced once for the games of all its layers."""
         example = tensors(self.image_set, "train", np.arange(2))[0].to(self.device)
-        return Dependencies(self.model, example, UnitGraph(self.model, example))
+        return Dependencies(self.model, example)
 
     @property
     def training(self) -> np.ndarray:

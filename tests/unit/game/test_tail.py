@@ -114,3 +114,17 @@ def test_linear_layers_and_the_smallest_maps_are_products():
         found = {name: type(module) for name, module in cut.after.named_modules() if isinstance(module, Product)}
         assert sorted(found) == sorted(products)
         assert {name for name, kind in found.items() if kind is MapProduct} == set(DEEPEST if products else ())
+
+
+@torch.no_grad()
+def test_layers_that_change_stay_and_are_not_folded_into():
+    model = randomise(build("resnet20", shape=(3, 32, 32))).eval()
+    x = images(2, (3, 32, 32))
+    graph = UnitGraph(model, x)
+    cut = cut_at(graph.traced, graph.site("layer1.0.conv1", "activation"))
+    make_ready(cut, graph.shapes, False, ["layer1.0.conv2"])
+    assert cut.after.get_submodule("layer1.0.conv2") is model.layer1[0].conv2
+    left = {str(node.target) for node in cut.after.graph.nodes}
+    assert {name for name in left if "bn" in name} == {"layer1.0.bn2"}
+    model.layer1[0].conv2.weight.mul_(0.5)
+    torch.testing.assert_close(cut.after(*cut.before(x)), model(x), rtol=1e-4, atol=1e-4)
