@@ -6,8 +6,8 @@ import platform
 import re
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,16 +64,47 @@ def measure_latency(
         >>> latency.batch, latency.quartiles_ms[0] <= latency.median_ms <= latency.quartiles_ms[1]
         (8, True)
     """
+    (found,) = measure_latencies([model], example, batch=batch, threads=threads, repeats=repeats)
+    return found
+
+
+def measure_latencies(
+    models: Sequence[nn.Module], example: Tensor, *, batch: int = 1, threads: int | None = None, repeats: int = 30
+) -> list[Latency]:
+    """Time passes of several networks in turns, so that whatever else the machine does slows all of them alike.
+
+    Args:
+        models: networks, on one device.
+        example: as for `measure_latency`, like the following.
+        batch: as there.
+        threads: as there.
+        repeats: timed passes of each.
+
+    Raises:
+        ShapPruneError: as there.
+
+    Examples:
+        >>> import torch
+        >>> from shapprune.networks.latency import measure_latencies
+        >>> small, large = measure_latencies([torch.nn.Linear(3, 2), torch.nn.Linear(3, 20000)], torch.rand(1, 3))
+        >>> small.median_ms < large.median_ms
+        True
+    """
     threads = torch.get_num_threads() if threads is None else threads
     for name, value in (("batch", batch), ("threads", threads), ("repeats", repeats), ("images", len(example))):
         if value < 1:
             raise ShapPruneError(f"a latency is measured with 1 or more {name}, not {value}")
-    device = next((each.device for each in model.parameters()), example.device)
-    images = example[torch.arange(batch) % len(example)].to(device)
-    with _threads(threads), mode(model, training=False), torch.inference_mode():
-        times = [_timed(model, images, device) for _ in range(_WARM_UP + repeats)][_WARM_UP:]
-    first, median, third = statistics.quantiles(times, n=4, method="inclusive") if repeats > 1 else times * 3
-    return Latency(_name(device), batch, threads, repeats, median, (first, third))
+    device = next((each.device for model in models for each in model.parameters()), example.device)
+    images, name = example[torch.arange(batch) % len(example)].to(device), _name(device)
+    with _threads(threads), ExitStack() as modes, torch.inference_mode():
+        for model in models:
+            modes.enter_context(mode(model, training=False))
+        rounds = [[_timed(model, images, device) for model in models] for _ in range(_WARM_UP + repeats)][_WARM_UP:]
+    found = []
+    for times in map(list, zip(*rounds, strict=True)):
+        first, median, third = statistics.quantiles(times, n=4, method="inclusive") if repeats > 1 else times * 3
+        found.append(Latency(name, batch, threads, repeats, median, (first, third)))
+    return found
 
 
 def _timed(model: nn.Module, images: Tensor, device: torch.device) -> float:

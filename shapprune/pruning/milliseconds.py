@@ -9,7 +9,7 @@ from torch import Tensor
 
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.progress import track
-from shapprune.networks.latency import measure_latency
+from shapprune.networks.latency import measure_latencies, measure_latency
 from shapprune.pruning.removal import remove_units
 from shapprune.pruning.selection import Structure
 
@@ -48,13 +48,13 @@ class Milliseconds:
             self._saved[layer] = [*widths, units], falling.tolist()
 
     def measure(self, widths: Mapping[str, int]) -> float:
-        """Time the network with some widths."""
+        """Time the network with some widths, in turns with the whole one: as if that took what it did at first."""
         full = self._structure.sizes.full
         orders = {layer: range(full[layer]) for layer in widths}
         small = remove_units(self._structure.model, self._structure.removed(orders, widths), self._example)
-        timing = measure_latency(small, self._example, repeats=_REPEATS)
+        timing, whole = measure_latencies([small, self._structure.model], self._example, repeats=_REPEATS)
         self.spread = max(self.spread, timing.quartiles_ms[1] - timing.quartiles_ms[0])
-        return timing.median_ms
+        return self.whole * timing.median_ms / whole.median_ms
 
     def estimate(self, widths: np.ndarray) -> np.ndarray:
         """What networks take by the table; widths of all layers, int [C, layers] -> milliseconds, [C]."""

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from shapprune import ShapPruneError, measure_latency
+from shapprune.networks.latency import measure_latencies
 from tests.toys import ConvNetwork, images, randomise
 
 
@@ -65,3 +66,13 @@ def test_on_cuda():
     found = measure_latency(randomise(ConvNetwork()).cuda(), images(2), repeats=3)
     assert found.device == torch.cuda.get_device_name()
     assert found.median_ms > 0
+
+
+def test_several_networks_take_turns():
+    one, other = Watched(), Watched()
+    one.seen = other.seen = seen = []
+    one.inner.register_forward_pre_hook(lambda *_: seen.append("one"))
+    other.inner.register_forward_pre_hook(lambda *_: seen.append("other"))
+    found = measure_latencies([one, other], images(1), repeats=3)
+    assert [each.repeats for each in found] == [3, 3]
+    assert [each for each in seen if isinstance(each, str)] == ["one", "other"] * (3 + 5)

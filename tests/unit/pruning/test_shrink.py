@@ -12,6 +12,7 @@ from torch import nn
 import shapprune
 from shapprune import ShapPruneError
 from shapprune.graph.counting import count_macs, count_parameters
+from shapprune.networks import latency
 from shapprune.networks.builders import build
 from shapprune.pruning.budget import Budget
 from shapprune.pruning.maker import How, Maker
@@ -201,6 +202,18 @@ def test_milliseconds():
     assert small.cost["after"]["macs"] < 0.8 * small.cost["before"]["macs"]
     table = Milliseconds(Structure.of(model.eval(), x), x[:1])
     assert table.estimate(torch.tensor([[64], [32], [16]]).numpy()).tolist()[0] == pytest.approx(table.whole)
+
+
+def test_a_machine_that_slows_down_makes_no_network_slower_than_the_others(monkeypatch):
+    model, x = randomise(ConvNetwork()).eval(), images(2, (1, 8, 8))
+    slowness = 1.0
+    monkeypatch.setattr(latency, "_timed", lambda network, *_: slowness * sum(map(torch.numel, network.parameters())))
+    table = Milliseconds(Structure.of(model, x), x[:1])
+    before = table.measure({"fc": 4})
+    slowness = 2.5
+    assert table.measure({"fc": 4}) == pytest.approx(before)
+    assert before < table.whole
+    assert table.measure({}) == pytest.approx(table.whole)
 
 
 class Nan(nn.Sequential):
