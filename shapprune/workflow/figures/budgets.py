@@ -18,13 +18,15 @@ from shapprune.workflow.figures.layout import (
 from shapprune.workflow.figures.styles import Styles, reference
 
 _INTACT = reference("intact network")
+# So many lines are told apart.
+_LINES = 12
 
 
 @styled()
 def budget_tradeoff(budgets: pd.DataFrame, styles: Styles) -> Figure:
     """Accuracy against the share of multiply-accumulate operations that is left, a line a method.
 
-    Where there is a single budget, methods are ranked instead.
+    Where there is a single budget, or there are too many methods to tell their lines apart, methods are ranked instead.
 
     Args:
         budgets: rows of ``budgets.csv`` of one network.
@@ -37,11 +39,15 @@ def budget_tradeoff(budgets: pd.DataFrame, styles: Styles) -> Figure:
     # Trials reach a budget with slightly different costs.
     table["share"] = table.groupby(["method", "budget"])["share"].transform("mean")
     order, intact = ranked(table, styles, "accuracy"), table["intact_accuracy"].mean()
-    if table["budget"].nunique() == 1:
-        figure, (axes,) = grid(1, size=(4, 0.9 + 0.2 * len(order)), room=0)
-        draw_ranking(axes, order, "accuracy", bars=False)
-        axes.axvline(intact, color="black", linewidth=0.8)
-        axes.set_xlabel(f"test accuracy with {table['share'].mean():.0%} of the MACs\n(line: intact network)")
+    shares = table.groupby("budget")["share"].mean().sort_index(ascending=False)
+    if len(shares) == 1 or len(order) > _LINES:
+        size = 4 if len(shares) == 1 else 3, 0.9 + 0.2 * len(order)
+        figure, panels = grid(len(shares), columns=len(shares), size=size, room=0, sharey="row")
+        for axes, (budget, share) in zip(panels, shares.items(), strict=True):
+            there = [(style, rows[rows["budget"] == budget]) for style, rows in order]
+            draw_ranking(axes, there, "accuracy", bars=False)
+            axes.axvline(intact, color="black", linewidth=0.8)
+            axes.set_xlabel(f"test accuracy\nwith {share:.0%} of the MACs\n(line: intact network)")
         return figure
     figure, (axes,) = grid(1)
     draw_lines(axes, table, "share", "accuracy", styles)

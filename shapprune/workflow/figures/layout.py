@@ -207,10 +207,13 @@ def draw_ranking(
     axes: Axes, order: Iterable[tuple[Style, pd.DataFrame]], value: str, bars: bool, pale: bool = False
 ) -> None:
     """A row for each criterion, the first on top: the mean of all runs as a bar or a circle, one standard deviation to
-    either side as a whisker, and the runs themselves as dots.
+    either side as a whisker, and the runs themselves as dots. The row of a criterion without runs stays empty.
     """
     labels, alpha = [], _PALE if pale else 1
     for place, (style, rows) in enumerate(order):
+        labels.append(style.label)
+        if rows.empty:
+            continue
         runs = rows[value].to_numpy(float)
         mean, deviation = runs.mean(), runs.std(ddof=1) if len(runs) > 1 else 0
         face = style.colour if style.shapley else "white"
@@ -221,7 +224,6 @@ def draw_ranking(
         ink = _INK if bars else style.colour
         axes.errorbar(mean, place, xerr=deviation, color=ink, elinewidth=0.9, capsize=2, alpha=alpha)
         axes.plot(runs, np.full(len(runs), place), ".", color=_INK, alpha=0.35, markersize=3, zorder=4)
-        labels.append(style.label)
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
