@@ -72,3 +72,20 @@ def test_what_a_language_model_answers_is_in_its_csv():
     assert len(told) == len(found) == 9
     for line, row in zip(told, found, strict=True):
         assert line == pytest.approx(row, abs=6e-4)
+
+
+def test_what_is_left_of_a_network_for_imagenet_is_in_its_csv():
+    text = (FOLDER.parent / "README.md").read_text().partition("### A network for ImageNet")[2]
+    (table,) = re.findall(r"^\| method \|.*?(?=\n\n)", text.partition("\n### ")[0], re.M | re.S)
+    rows = read_rows(FOLDER.parent / "efficientnet-budgets.csv")
+    names = ("accuracy", "test_agreement", "agreement", "agreement_low", "agreement_high")
+    found = {(row["method"], float(row["budget"])): [float(row[name]) for name in names] for row in rows}
+    methods = {"**reconstruction**": "reconstruction", "l2": "weight-l2"}
+    told = {}
+    for line in table.splitlines()[2:]:
+        method, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        for budget, some in ((0.75, cells[:3]), (0.5, cells[3:])):
+            told[methods[method], budget] = [float(each) for each in _NUMBER.findall(" ".join(some))]
+    assert told.keys() == found.keys()
+    for place, numbers in told.items():
+        assert numbers == pytest.approx(found[place], abs=6e-4), place
