@@ -131,7 +131,7 @@ def _draw_axis(axes: Axes, count: int, difference: float) -> None:
 
 
 def draw_tradeoff(results: Results, net: str, images: int) -> Figure:
-    """Accuracy against the share of multiply-accumulates that is left, a line a method.
+    """Accuracy against the share of multiply-accumulates that is left; see `budget_tradeoff`.
 
     Raises:
         ShapPruneError: no row of the network has an accuracy.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class CutNetwork(PlayedNetwork):
     """A network cut at one layer, with the scoring images; see `PlayedNetwork`.
 
-    The part before the cut is run once, when an entry is first asked for.
+    The part before the cut is run once, when the values of an entry are first asked for.
 
     Args:
         model: the network.
@@ -47,9 +47,11 @@ class CutNetwork(PlayedNetwork):
         units: how many units the layer has, n.
         module: the layer.
         norm: the BatchNorm that follows it, or None.
+        masked: the entry at the layer, behind the pooling that follows its site.
 
     Raises:
-        ShapPruneError: as `PlayedNetwork`; an unknown site, or a layer that cannot be played.
+        ShapPruneError: as `PlayedNetwork`; an unknown site, a layer that cannot be played, or the network cannot be cut
+            there.
     """
 
     def __init__(
@@ -75,15 +77,7 @@ class CutNetwork(PlayedNetwork):
         self.units: int = self._graph.units_of(layer)
         self.module: nn.Module = self._graph.modules[layer]
         self.norm = self._graph.norm_of(layer)
-
-    @cached_property
-    def masked(self) -> MaskedEntry:
-        """The entry at the layer, behind the pooling that follows its site.
-
-        Raises:
-            ShapPruneError: the network cannot be cut there.
-        """
-        return self._masked_at(self._gates)
+        self.masked = self._masked_at(self._gates)
 
     @cached_property
     def at_site(self) -> MaskedEntry:

@@ -111,11 +111,10 @@ class LayerGame(NetworkGame):
     def _start(self, network: CutNetwork, payoff: Payoff, examples: np.ndarray, gone: Tensor, cost: Cost) -> None:  # type: ignore[override]
         super()._start(network, payoff, examples, gone, cost)
         self.site, self.module, self.norm = network.site, network.module, network.norm
-        self._whole = network.masked
 
     def at_once(self, draws: int) -> int:
         """How many draws to value together; see `Game.at_once`."""
-        return draws if self.units * len(self) * self._whole.numbers < _LONG else 1
+        return draws if self.units * len(self) * self._network.masked.numbers < _LONG else 1
 
     @cached_property
     def active_units(self) -> Tensor:
@@ -124,7 +123,7 @@ class LayerGame(NetworkGame):
 
     @cached_property
     def _masked(self) -> MaskedEntry:
-        return self._whole.without(self._gone)
+        return self._network.masked.without(self._gone)
 
     @cached_property
     def _summed(self) -> SummedEntry | None:

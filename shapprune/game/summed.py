@@ -22,8 +22,8 @@ from shapprune.graph.unit_graph import UnitGraph
 
 # A map with fewer positions gives a matrix product too few rows to be fast, one example at a time.
 _FEW_POSITIONS = 36
-# Cache contributions from the third pass on; earlier, allocating costs more than recomputing.
-_CACHED_FROM = 3
+# Cache contributions from the second pass on; earlier, allocating costs more than recomputing.
+_CACHED_FROM = 2
 
 
 class SummedEntry(Entry):
@@ -63,7 +63,7 @@ class SummedEntry(Entry):
     def prepare(self, examples: slice) -> Tensor:
         """The contributions of the units of some examples, [e, n, numbers]; the next call may overwrite them.
 
-        Those of a convolution are cached for all examples from the third pass on, if they fit into ``cache_bytes``.
+        Those of a convolution are cached for all examples from the second pass on, if they fit into ``cache_bytes``.
         """
         self._passes += examples.start == 0
         cheap = self._passes < _CACHED_FROM or isinstance(self._module, nn.Linear)

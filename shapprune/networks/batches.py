@@ -30,6 +30,23 @@ class Batches(Sequence[Tensor]):
 
 
 def in_batches(values: Tensor, size: int) -> Batches:
+    """The parts of `split_in_batches`, each copied when it is asked for: what networks are run on.
+
+    Args:
+        values: as there.
+        size: as there.
+
+    Examples:
+        >>> import torch
+        >>> from shapprune.networks.batches import in_batches
+        >>> values = torch.rand(9, 3)
+        >>> [each.zero_().shape[0] for each in in_batches(values, 4)], bool(values.any())
+        ([4, 5], True)
+    """
+    return Batches(split_in_batches(values, size))
+
+
+def split_in_batches(values: Tensor, size: int) -> tuple[Tensor, ...]:
     """Split values along their first axis; an only one that would be left over goes with those before it.
 
     BatchNorm cannot train on a single value of each channel, and ``squeeze()`` takes the axis of a single image away.
@@ -40,12 +57,12 @@ def in_batches(values: Tensor, size: int) -> Batches:
 
     Examples:
         >>> import torch
-        >>> from shapprune.networks.batches import in_batches
-        >>> [len(each) for each in in_batches(torch.rand(9, 3), 4)]
+        >>> from shapprune.networks.batches import split_in_batches
+        >>> [len(each) for each in split_in_batches(torch.rand(9, 3), 4)]
         [4, 5]
     """
     whole, left = divmod(len(values), size)
     sizes = [size] * whole + [left] * (left > 0)
     if whole and left == 1 < size:
         sizes[-2:] = [size + 1]
-    return Batches(values.split(sizes))
+    return values.split(sizes)

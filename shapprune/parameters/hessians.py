@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -110,7 +110,7 @@ def _with_rows(model: nn.Module, inputs: Tensor, layers: Iterable[str]) -> dict[
 def _turns(model: nn.Module, inputs: Tensor, modules: Mapping[str, nn.Module]) -> list[tuple[list[str], int]]:
     """The layers that run, from input to output, those that read the same values together; and how often they run."""
     calls: list[tuple[str, Tensor]] = []  # the values are held, so that no two have one id
-    _run(model, [inputs.clone()], modules, lambda name, values: calls.append((name, values)))
+    _run(model, inputs, len(inputs), modules, lambda name, values: calls.append((name, values)))
     names, turns = [name for name, _ in calls], dict[int | str, list[str]]()
     for name, values in calls:
         turns.setdefault(id(values) if names.count(name) == 1 else name, []).append(name)
@@ -128,20 +128,21 @@ def _collected(
         sums[name] = rows.mT @ rows + sums.get(name, 0)
         counts[name] += len(rows)
 
-    _run(model, in_batches(inputs, batch), modules, add, calls)
+    _run(model, inputs, batch, modules, add, calls)
     return {name: 2 * total / counts[name] for name, total in sums.items()}
 
 
 @torch.no_grad()
 def _run(
     model: nn.Module,
-    batches: Sequence[Tensor],
+    inputs: Tensor,
+    batch: int,
     modules: Mapping[str, nn.Module],
     see: Callable[[str, Tensor], None],
     calls: int | None = None,
 ) -> None:
     """Run a network in eval mode, and see what goes into some of its layers, at most so many calls a batch."""
-    device = next((each.device for each in model.parameters()), batches[0].device)
+    device = next((each.device for each in model.parameters()), inputs.device)
     seen = 0
 
     def hook(name: str, _: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -154,7 +155,7 @@ def _run(
     hooks = [each.register_forward_pre_hook(partial(hook, name), with_kwargs=True) for name, each in modules.items()]
     try:
         with mode(model, training=False):
-            for part in track(batches, "batches"):
+            for part in track(in_batches(inputs, batch), "batches"):
                 seen = 0
                 with suppress(_EnoughError):
                     model(part.to(device))

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from shapprune.core.errors import ShapPruneError
 from shapprune.game.payoffs import Answers, Payoff, check_payoff, find_payoff, read_labels, require_gradient
 from shapprune.game.whole import WITHOUT_LABELS
-from shapprune.networks.batches import in_batches
+from shapprune.networks.batches import split_in_batches
 from shapprune.networks.losses import logits_of
 from shapprune.networks.modes import mode
 from shapprune.parameters.choice import Chosen
@@ -50,9 +50,9 @@ class Losses:
         require_gradient(self._payoff, outputs, answers)
 
     def batches(self, size: int) -> list[tuple[Tensor, Tensor | None]]:
-        """The examples in batches, each with its labels if there are any."""
-        inputs = in_batches(self.inputs, size)
-        labels = [None] * len(inputs) if self._labels is None else in_batches(self._labels, size)
+        """The examples in batches, each with its labels if there are any; the network is handed copies of them."""
+        inputs = split_in_batches(self.inputs, size)
+        labels = [None] * len(inputs) if self._labels is None else split_in_batches(self._labels, size)
         return list(zip(inputs, labels, strict=True))
 
     def answers_of(self, inputs: Tensor, labels: Tensor | None) -> Tensor:

@@ -18,6 +18,12 @@ AREAS = ("all", "conv1", "conv2", "fc1")
 _NUMBER = re.compile(r"(?<![\w.])-?\d*\.?\d+(?:e-?\d+)?(?!\w)")
 
 
+def told_in(head):
+    """The cells of the one table of the README whose head begins so, row by row."""
+    (table,) = re.findall(rf"^{re.escape(head)}.*?(?=\n\n)", (FOLDER.parent / "README.md").read_text(), re.M | re.S)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
 @pytest.mark.parametrize("name", ["leaderboard.md", "leaderboard.csv", "pairs.csv"])
 def test_the_leaderboard_is_what_its_table_says(name, tmp_path):
     write_board(Results(Table.read(FOLDER / "budgets.csv")), 100, tmp_path)
@@ -46,27 +52,23 @@ def test_the_areas_of_a_published_table_are_those_of_its_csv():
 
 
 def test_what_probes_of_a_language_model_tell_is_in_its_csv():
-    text = (FOLDER.parent / "README.md").read_text()
-    (table,) = re.findall(r"^\| neurons \| block 4 .*?(?=\n\n)", text, re.M | re.S)
     kinds = ["all", "model-shapley, as published", "model-shapley", "gradient-trace", "coalition-gradient", "weight-l2"]
     places = [*(f"model.layers.{block}.mlp.gate_proj" for block in (4, 14, 24)), "all"]
     accuracies = {}
     for row in read_rows(FOLDER.parent / "smollm2-probe.csv"):
         accuracies.setdefault((row["criterion"], row["layer"]), []).append(float(row["accuracy"]))
-    lines = table.splitlines()[2:]
+    lines = told_in("| neurons | block 4 ")
     assert len(lines) == len(kinds) + 1
     for line, kind in zip(lines, [*kinds, "random"], strict=True):
         expected = [statistics.mean(accuracies[kind, place]) for place in places]
         spread = [[statistics.stdev(accuracies[kind, place])] if kind == "random" else [] for place in places]
-        cells = [[float(each) for each in _NUMBER.findall(cell)] for cell in line.strip("|").split("|")[1:]]
+        cells = [[float(each) for each in _NUMBER.findall(cell)] for cell in line[1:]]
         for cell, mean, more in zip(cells, expected, spread, strict=True):
             assert cell == pytest.approx([mean, *more], abs=6e-4)
 
 
 def test_what_a_language_model_answers_is_in_its_csv():
-    text = (FOLDER.parent / "README.md").read_text()
-    (table,) = re.findall(r"^\| what is done \| MMLU .*?(?=\n\n)", text, re.M | re.S)
-    told = [[float(cell) for cell in line.strip("|").split("|")[1:]] for line in table.splitlines()[2:]]
+    told = [[float(cell) for cell in cells] for _, *cells in told_in("| what is done | MMLU ")]
     rows = read_rows(FOLDER.parent / "smollm2-answers.csv")
     found = [[float(row[name]) for name in ("right", "answer_loss", "solved")] for row in rows]
     assert len(told) == len(found) == 9
@@ -75,15 +77,12 @@ def test_what_a_language_model_answers_is_in_its_csv():
 
 
 def test_what_is_left_of_a_network_for_imagenet_is_in_its_csv():
-    text = (FOLDER.parent / "README.md").read_text().partition("### A network for ImageNet")[2]
-    (table,) = re.findall(r"^\| method \|.*?(?=\n\n)", text.partition("\n### ")[0], re.M | re.S)
     rows = read_rows(FOLDER.parent / "efficientnet-budgets.csv")
     names = ("accuracy", "test_agreement", "agreement", "agreement_low", "agreement_high")
     found = {(row["method"], float(row["budget"])): [float(row[name]) for name in names] for row in rows}
     methods = {"**reconstruction**": "reconstruction", "l2": "weight-l2"}
     told = {}
-    for line in table.splitlines()[2:]:
-        method, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+    for method, *cells in told_in("| method | 75 % of the MACs | agrees | promised "):
         for budget, some in ((0.75, cells[:3]), (0.5, cells[3:])):
             told[methods[method], budget] = [float(each) for each in _NUMBER.findall(" ".join(some))]
     assert told.keys() == found.keys()

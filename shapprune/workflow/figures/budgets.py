@@ -41,8 +41,8 @@ def budget_tradeoff(budgets: pd.DataFrame, styles: Styles) -> Figure:
     order, intact = ranked(table, styles, "accuracy"), table["intact_accuracy"].mean()
     shares = table.groupby("budget")["share"].mean().sort_index(ascending=False)
     if len(shares) == 1 or len(order) > _LINES:
-        size = 4 if len(shares) == 1 else 3, 0.9 + 0.2 * len(order)
-        figure, panels = grid(len(shares), columns=len(shares), size=size, room=0, sharey="row")
+        width, height = 4 if len(shares) == 1 else 3, 0.9 + 0.2 * len(order)
+        figure, panels = grid(len(shares), columns=len(shares), size=(width, height), room=0, sharey="row")
         for axes, (budget, share) in zip(panels, shares.items(), strict=True):
             there = [(style, rows[rows["budget"] == budget]) for style, rows in order]
             draw_ranking(axes, there, "accuracy", bars=False)

@@ -25,10 +25,12 @@ NETWORKS = {
 }
 
 
-def fitted_to(reads, units, widths):
-    """The weights of readers fitted to some numbers of units, of which the first leave first."""
-    found = fit_to_fewer(reads, list(range(units)), widths, 0.01)
-    return [(width, [each.clone() for each in weights]) for width, weights in found]
+def read(structure, layer, x, widths):
+    """How the units of a layer are read, and the weights fitted to some numbers of them; the first leave first."""
+    reads = Readers(structure.dependencies).read({layer: structure.readers[layer]}, x)[layer]
+    found = fit_to_fewer(reads, list(range(structure.sizes.full[layer])), widths, 0.01)
+    fits = [(width, [each.clone() for each in weights]) for width, weights in found]
+    return {each.name: reading for each, reading in zip(structure.readers[layer], reads, strict=True)}, fits
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -41,16 +43,14 @@ def test_it_is_that_of_the_whole_network(name):
     meter, before = DamageMeter(structure.graph, x), copy.deepcopy(model.state_dict())
     seen = []
     for layer in list(structure.groups)[:4]:
-        reads = Readers(structure.dependencies).read({layer: structure.readers[layer]}, x)[layer]
         units = structure.sizes.full[layer]
-        names = [each.name for each in structure.readers[layer]]
-        fits = fitted_to(reads, units, [1, units // 2])
-        found = meter.measure(dict(zip(names, reads, strict=True)), fits)
+        reads, fits = read(structure, layer, x, [1, units // 2])
+        found = meter.measure(reads, fits)
         assert sorted(found) == [1, units // 2, units]
         assert found[units] == 0
         for width, weights in fits:
             changed = copy.deepcopy(model)
-            for reader, reading, fitted in zip(names, reads, weights, strict=True):
+            for (reader, reading), fitted in zip(reads.items(), weights, strict=True):
                 module = changed.get_submodule(reader)
                 module.weight.copy_(fitted.mT.reshape(module.weight.shape))
                 shift = reading.means @ (reading.weights - fitted)
@@ -70,12 +70,6 @@ def test_what_a_batch_is_makes_no_difference():
     model, x = randomise(nn.Sequential(ConvNetwork())).eval(), images(60, (1, 8, 8))
     structure = Structure.of(model, x[:2])
     (layer, *_) = structure.groups
-    reads = Readers(structure.dependencies).read({layer: structure.readers[layer]}, x)[layer]
-    names = [each.name for each in structure.readers[layer]]
-    fits = fitted_to(reads, structure.sizes.full[layer], [1])
-    whole = DamageMeter(structure.graph, x).measure(dict(zip(names, reads, strict=True)), fits)[1]
-    halves = [
-        DamageMeter(structure.graph, some).measure(dict(zip(names, reads, strict=True)), fits)[1]
-        for some in x.split(30)
-    ]
+    reads, fits = read(structure, layer, x, [1])
+    whole, *halves = (DamageMeter(structure.graph, some).measure(reads, fits)[1] for some in (x, *x.split(30)))
     assert whole == pytest.approx(sum(halves) / 2, rel=1e-4)
