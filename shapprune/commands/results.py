@@ -20,11 +20,10 @@ from shapprune.gpu.device import machine_facts
 from shapprune.graph.counting import count_bytes, count_macs, count_parameters
 from shapprune.graph.outputs import are_close
 from shapprune.networks.export import export_onnx
-from shapprune.networks.latency import measure_latency
+from shapprune.networks.latency import measure_latencies
 from shapprune.networks.modes import mode
 from shapprune.networks.storage import load, save
 
-_ROUNDS = 3  # in which networks are timed by turns
 # What is counted of a network, its title, how many make one of the title, and digits.
 _SIZES = (("macs", "MACs", 1, 0), ("parameters", "parameters", 1, 0), ("bytes", "megabytes", 1_000_000, 3))
 
@@ -107,14 +106,9 @@ class Comparison:
 def measure_sizes(
     whole: nn.Module, small: nn.Module, example: Tensor, arguments: argparse.Namespace
 ) -> dict[str, dict[str, Any]]:
-    """Measure parameters, MACs, bytes and latency ``before`` and ``after``."""
+    """Measure parameters, MACs, bytes and latency, in turns, ``before`` and ``after``."""
     models = (whole, small)
-    # By turns, and of each network the fastest turn: so another program that is busy for a while does not decide.
-    rounds = [
-        [measure_latency(model, example, batch=arguments.batch, threads=arguments.threads) for model in models]
-        for _ in range(_ROUNDS)
-    ]
-    fastest = [min(times, key=lambda each: each.median_ms) for times in zip(*rounds, strict=True)]
+    times = measure_latencies(models, example, batch=arguments.batch, threads=arguments.threads)
     sizes = [
         {
             "parameters": count_parameters(model),
@@ -122,7 +116,7 @@ def measure_sizes(
             "bytes": count_bytes(model),
             "latency": asdict(latency),
         }
-        for model, latency in zip(models, fastest, strict=True)
+        for model, latency in zip(models, times, strict=True)
     ]
     return dict(zip(("before", "after"), sizes, strict=True))
 

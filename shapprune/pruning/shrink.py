@@ -19,7 +19,7 @@ from shapprune.core.errors import ShapPruneError
 from shapprune.graph.counting import count_bytes, count_macs, count_parameters
 from shapprune.graph.removing import copy_network
 from shapprune.graph.tracing import record_again
-from shapprune.networks.latency import measure_latency
+from shapprune.networks.latency import measure_latencies
 from shapprune.networks.losses import logits_of
 from shapprune.networks.modes import outside_inference
 from shapprune.pruning.budget import Budget
@@ -206,7 +206,6 @@ class Shrinker:
         self._judge = Judge(quiet, self._maker, self._images, self._labels, how.seed)
         self._damage = damage
         self._widths = Widths(self._structure, self._how, lambda: self.damage, self._images[:1])
-        self.before = self._cost(self._model)
 
     @property
     def damage(self) -> Mapping[str, Damage]:
@@ -240,7 +239,7 @@ class Shrinker:
             distilled = self._maker.steps(small, self._images[:1]), judgement.rate
             self._maker.distil(small, removed, self._images, *distilled, checkpoint, progress)
         stages = judgement.stages
-        cost = {"before": self.before, "after": self._cost(small)}
+        cost = self._cost(small)
         seconds = time.perf_counter() - started
         agreement = list(stages.values())[-1]
         left_whole = dict(self._structure.left_whole)
@@ -260,11 +259,16 @@ class Shrinker:
         names = [name for group in self._structure.groups.values() for name in group]
         return {name: kept.get(name, list(range(units_of(name)))) for name in names}
 
-    def _cost(self, network: nn.Module) -> dict[str, float]:
-        example = self._images[:1]
+    def _cost(self, small: nn.Module) -> dict[str, dict[str, float]]:
+        """What the network costs ``before`` and ``after``; both are timed in turns."""
+        example, networks = self._images[:1], {"before": self._model, "after": small}
+        times = measure_latencies(list(networks.values()), example)
         return {
-            "macs": count_macs(network, example),
-            "parameters": count_parameters(network),
-            "bytes": count_bytes(network),
-            "milliseconds": measure_latency(network, example).median_ms,
+            when: {
+                "macs": count_macs(network, example),
+                "parameters": count_parameters(network),
+                "bytes": count_bytes(network),
+                "milliseconds": latency.median_ms,
+            }
+            for (when, network), latency in zip(networks.items(), times, strict=True)
         }

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from shapprune.data.prepared import splits, tensors
 from shapprune.gpu.device import machine_facts
-from shapprune.networks.latency import measure_latency
+from shapprune.networks.latency import measure_latencies
 from shapprune.networks.recipe import Recipe
 from shapprune.networks.storage import save
 from shapprune.networks.training import best_epoch, fit
@@ -50,6 +50,7 @@ def keep_compressed(run: Run, label: str, work: Work) -> None:
     history = fit(small, *train, *held, recipe, run.name["seed"], run.device, checkpoint=work.unfinished)
     small.eval()
     chosen = measure(small, *held)
+    latencies = measure_latencies([run.model, small], test[0][:1].to(run.device))
     facts = {
         **names,
         "network": dict(run.network),
@@ -59,10 +60,7 @@ def keep_compressed(run: Run, label: str, work: Work) -> None:
         "validation_loss": chosen["loss"],
         "validation_accuracy": chosen["accuracy"],
         "intact": run.intact(run.test),
-        "latency": {
-            name: asdict(measure_latency(network, test[0][:1].to(run.device)))
-            for name, network in (("intact", run.model), ("compressed", small))
-        },
+        "latency": dict(zip(("intact", "compressed"), map(asdict, latencies), strict=True)),
         "epochs": best_epoch(history),
         "history": history,
         **machine_facts(run.device),

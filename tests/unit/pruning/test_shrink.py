@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -214,6 +215,16 @@ def test_a_machine_that_slows_down_makes_no_network_slower_than_the_others(monke
     assert table.measure({"fc": 4}) == pytest.approx(before)
     assert before < table.whole
     assert table.measure({}) == pytest.approx(table.whole)
+
+
+def test_the_time_before_is_of_the_same_minute_as_the_time_after(monkeypatch):
+    passes = itertools.count(1)
+    timed = lambda network, *_: next(passes) * sum(map(torch.numel, network.parameters()))
+    monkeypatch.setattr(latency, "_timed", timed)
+    model = randomise(ConvNetwork()).eval()
+    cost = Shrinker(model, images(4, (1, 8, 8)), how=How(steps=0)).shrink(Budget(macs=0.7)).cost
+    share = cost["after"]["parameters"] / cost["before"]["parameters"]
+    assert cost["after"]["milliseconds"] / cost["before"]["milliseconds"] == pytest.approx(share, rel=0.1)
 
 
 class Nan(nn.Sequential):
