@@ -12,6 +12,7 @@ as a share of what the intact network takes in turns with them, so that other pr
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 
 from benchmarks.cases import arguments, open_network
 from shapprune import BranchGame, remove_branches, score
+from shapprune.core.program import run_program
 from shapprune.core.tables import write_table
 from shapprune.data.prepared import draw_images, tensors
 from shapprune.graph.counting import count_macs, count_parameters
@@ -159,4 +161,4 @@ def _timed(network: nn.Module, example: Tensor) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program(main))

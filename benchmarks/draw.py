@@ -10,6 +10,7 @@ a figure for each aggregate. From tables of `benchmarks.speed`: ``speed``, a fig
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from benchmarks.draw_repaired import gaps_by_order
 from benchmarks.draw_speed import runs_of, speed_by_layer
 from benchmarks.quality import AGGREGATES, BASELINE, CONVERGED, FAMILIES, RUN, SHARED
 from shapprune.core.files import whole
+from shapprune.core.program import run_program
 from shapprune.workflow.figures.layout import PLAIN, grid, legend, require, save, styled
 from shapprune.workflow.figures.styles import Style, criterion_styles
 
@@ -224,4 +226,4 @@ def _gather(place: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program(main))

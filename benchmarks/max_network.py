@@ -12,6 +12,7 @@ their reason.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from shapprune import LayerGame, score
 from shapprune.core.errors import ShapPruneError
 from shapprune.core.files import whole
+from shapprune.core.program import run_program
 from shapprune.core.tables import write_table
 from shapprune.criteria.catalog import CATALOG
 
@@ -125,4 +127,4 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program(main))

@@ -12,6 +12,7 @@ themselves have the correlation of one half of the walks with the other.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from torch import Tensor
 from benchmarks.cases import DATA, Case, arguments, make_case
 from benchmarks.quality import loss_areas
 from shapprune import LayerGame, score
+from shapprune.core.program import run_program
 from shapprune.core.tables import read_rows, write_table
 from shapprune.data.prepared import tensors
 from shapprune.data.sets import load
@@ -135,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program(main))

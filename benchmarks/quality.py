@@ -15,6 +15,7 @@ What is in the table already is not measured again, so a run that was cut off go
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from benchmarks.baseline import walk_one_by_one
 from benchmarks.cases import Case, arguments, make_case
 from shapprune import LayerGame, score, shapley
 from shapprune.core.files import whole
+from shapprune.core.program import run_program
 from shapprune.core.progress import track
 from shapprune.core.tables import read_rows, write_table
 from shapprune.criteria.catalog import CATALOG
@@ -283,4 +285,4 @@ def _score(case: Case, layer: str, family: Family, size: int, repeat: int) -> tu
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program(main))

@@ -12,6 +12,7 @@ images. A table that is there already is gone on with.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import arguments, open_network
+from shapprune.core.program import run_program
 from shapprune.core.tables import read_rows, write_table
 from shapprune.criteria.elimination import Reading, fit_to_fewer
 from shapprune.criteria.reconstruction import Readers, eliminate_units
@@ -175,4 +177,4 @@ def coalition_values(reads: Sequence[Reading], ridge: float = RIDGE) -> np.ndarr
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program(main))

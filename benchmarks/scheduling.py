@@ -19,6 +19,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from shapprune.core.program import run_program
 from shapprune.core.tables import write_table
 from shapprune.workflow.study import config as study
 from shapprune.workflow.study.overlay import merge
@@ -137,4 +138,4 @@ def _snakemake(folder: Path, overlay: dict[str, Any], *arguments: str) -> tuple[
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program(main))

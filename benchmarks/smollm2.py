@@ -19,6 +19,7 @@ on sequences of the others: the mean loss of a next token, in nats, or its expon
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from benchmarks.parameters import measure_parameters
 from benchmarks.quarter import measure_quarter
 from benchmarks.subjects import measure_probe
 from shapprune import BranchGame, LayerGame, score
+from shapprune.core.program import run_program
 from shapprune.core.tables import write_table
 from shapprune.oracle.agreement import spearman
 from shapprune.parameters.probe import OVERS
@@ -142,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program(main))

@@ -12,6 +12,7 @@ together, `walk_ratio` of the walks alone.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,7 @@ from torch import Tensor
 from benchmarks.baseline import walk_one_by_one
 from benchmarks.cases import Case, arguments, make_case
 from shapprune import shapley
+from shapprune.core.program import run_program
 from shapprune.core.tables import write_table
 
 SECONDS = ("baseline_start", "baseline_walk", "engine_start", "engine_walk")
@@ -118,4 +120,4 @@ def ratios(*seconds: float) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program(main))

@@ -13,6 +13,7 @@ it.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 
 from shapprune import LayerGame, PrunableLayer, ShapPruneError, prunable_layers, prune, remove_units, score
 from shapprune.core.files import whole
+from shapprune.core.program import run_program
 from shapprune.core.tables import read_rows, write_table
 from shapprune.data.vision import torchvision
 from shapprune.graph.outputs import find_difference
@@ -215,4 +217,4 @@ SHOWN = (
 FORMS = {"difference": ".0e", "loaded": ".0e", "share": ".1%"}
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program(main))

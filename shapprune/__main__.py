@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from shapprune.commands import evaluate, layers, pointers, prune, score
-from shapprune.core.errors import ShapPruneError
+from shapprune.core.program import run_program
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,12 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in (layers, score, prune, evaluate, pointers):
         module.add_command(commands)
     parsed = parser.parse_args(arguments)
-    try:
-        parsed.run(parsed)
-    except ShapPruneError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return run_program(lambda: parsed.run(parsed))
 
 
 if __name__ == "__main__":

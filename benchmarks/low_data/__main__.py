@@ -27,6 +27,7 @@ from benchmarks.low_data.results import Results
 from benchmarks.low_data.rows import joined
 from benchmarks.low_data.running import Settings, run
 from shapprune.core.errors import ShapPruneError
+from shapprune.core.program import run_program
 from shapprune.gpu.device import DEVICES
 from shapprune.workflow.store.store import Store
 
@@ -48,11 +49,8 @@ def main(words: Sequence[str] | None = None) -> int:
         each.add_argument("--images", type=int, default=100, help="of a draw, in what is compared")
     table.add_argument("--out", type=Path, help="folder; default: that of the first table")
     given = parser.parse_args(words)
-    try:
-        return {"run": _run, "table": _table, "compare": _compare}[given.command](given)
-    except ShapPruneError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    command = {"run": _run, "table": _table, "compare": _compare}[given.command]
+    return run_program(lambda: command(given))
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

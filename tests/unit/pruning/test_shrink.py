@@ -219,8 +219,9 @@ def test_a_machine_that_slows_down_makes_no_network_slower_than_the_others(monke
 
 def test_the_time_before_is_of_the_same_minute_as_the_time_after(monkeypatch):
     passes = itertools.count(1)
-    timed = lambda network, *_: next(passes) * sum(map(torch.numel, network.parameters()))
-    monkeypatch.setattr(latency, "_timed", timed)
+    monkeypatch.setattr(
+        latency, "_timed", lambda network, *_: next(passes) * sum(map(torch.numel, network.parameters()))
+    )
     model = randomise(ConvNetwork()).eval()
     cost = Shrinker(model, images(4, (1, 8, 8)), how=How(steps=0)).shrink(Budget(macs=0.7)).cost
     share = cost["after"]["parameters"] / cost["before"]["parameters"]
