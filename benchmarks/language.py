@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,10 +103,20 @@ def load_texts() -> tuple[np.ndarray, ...]:
 
     The files lie in ``text/`` of the folder that SHAPPRUNE_DATA names.
     """
+    return _load_tokens(_STUDIED)
+
+
+def load_problem_tokens() -> tuple[np.ndarray, ...]:
+    """The same without Shakespeare."""
+    return _load_tokens({part: count for part, count in _STUDIED.items() if part != "shakespeare"})
+
+
+def _load_tokens(counts: Mapping[str, int]) -> tuple[np.ndarray, ...]:
+    """Sequences of the first text for training and of the others for testing, as many as is said."""
     folder = Path(os.environ.get("SHAPPRUNE_DATA", "data"), "text")
-    if missing := [each for each in TEXTS.values() if not (folder / each).is_file()]:
+    if missing := [TEXTS[part] for part in counts if not (folder / TEXTS[part]).is_file()]:
         raise ShapPruneError(f"there is no file {folder / missing[0]}; SHAPPRUNE_DATA names the folder that has text/")
     tokenizer = open_model()[1]
-    parts = [read_sequences(folder, part, tokenizer, count, 128) for part, count in _STUDIED.items()]
+    parts = [read_sequences(folder, part, tokenizer, count, 128) for part, count in counts.items()]
     (train, train_labels), *tests = [[each.numpy() for each in part] for part in parts]
     return train, train_labels, *(np.concatenate(each) for each in zip(*tests, strict=True))
