@@ -215,7 +215,7 @@ FIGURES = figures.paths(
     {
         "studied": NETWORKS,
         "pruned": networks_of("evaluate_pruned"),
-        "trained": [net for net, network in NETWORKS.items() if "train" in network],
+        "trained": [net for net, network in NETWORKS.items() if network.get("train", {}).get("epochs")],
         "tabulated": networks_of("tabulate_coalitions"),
         "compared": networks_of("study_estimators"),
         "fine_tuned": networks_of("fine_tune_pruned"),

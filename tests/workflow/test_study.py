@@ -283,6 +283,12 @@ def test_weights_instead_of_training(finished, tmp_path):
     assert loaded["test_accuracy"] == trained["test_accuracy"]
 
 
+def test_training_curves_are_drawn_of_networks_that_trained(tmp_path):
+    study = copy.deepcopy(STUDY)
+    study["networks"]["as-it-comes"] = study["networks"]["small"] | {"train": {"epochs": 0}}
+    assert Workflow(tmp_path, study).planned("figures_all")["plot_training"] == 1
+
+
 def test_large_networks_are_planned(tmp_path):
     study = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     recipe = study["networks"]["lenet5"]["train"]
