@@ -88,3 +88,20 @@ def test_what_is_left_of_a_network_for_imagenet_is_in_its_csv():
     assert told.keys() == found.keys()
     for place, numbers in told.items():
         assert numbers == pytest.approx(found[place], abs=6e-4), place
+
+
+def test_what_is_left_without_branches_is_in_its_csv():
+    folder = FOLDER.parent / "resnet56-branches"
+    curves = [row for row in read_rows(folder / "curves.csv") if row["net"] == "resnet56"]
+    areas = [row for row in read_rows(folder / "auc.csv") if row["net"] == "resnet56"]
+    orders = ["rescored", "gradient-near", "shapley-near", "shapley", "leave-one-out", "block-influence", "random"]
+    lines = told_in("| order | 3 gone ")
+    assert len(lines) == len(orders)
+    for (_, *cells), order in zip(lines, orders, strict=True):
+        found = [
+            statistics.mean(float(row["accuracy"]) for row in curves if (row["criterion"], row["removed"]) == place)
+            for place in ((order, str(gone)) for gone in (3, 6, 9, 12))
+        ]
+        area = statistics.mean(float(row["auc_loss"]) for row in areas if row["criterion"] == order)
+        told = [float(number) for number in _NUMBER.findall(" ".join(cells).replace("*", ""))]
+        assert told == [*(pytest.approx(each, abs=6e-4) for each in found), pytest.approx(area, abs=6e-3)]
