@@ -70,7 +70,7 @@ def areas(paths: Iterable[str], columns: Sequence[str], _: Criteria) -> pd.DataF
     curves = rows(paths, [*_ORDER, "layer", *numbers], _).astype(numbers)
     for order, of_order in curves.groupby(_ORDER, sort=False):
         measured = [
-            RemovalCurve(layer, points["loss"].to_numpy(), points["accuracy"].to_numpy())
+            RemovalCurve(layer, *(points[name].to_numpy() for name in ("loss", "accuracy", "removed")))
             for layer, points in of_order.sort_values("removed", kind="stable").groupby("layer", sort=False)
         ]
         for layer, group in [*((each.layer, [each]) for each in measured), ("all", measured)]:

@@ -26,7 +26,6 @@ def keep_curves(run: Run, work: Work) -> None:
         if game is None:
             game = run.game(parts["layer"], "test", draw_images(run.test, parts["images"], trial=0))
         scores = read_scores(f"{work.consumed(label, 'scores')}.npz")
-        curve = removal_curve(game, scores.order(parts["aggregate"]).numpy())
-        removed = list(range(len(curve.loss)))
-        points = {"removed": removed, "loss": curve.loss.tolist(), "accuracy": curve.accuracy.tolist()}
-        work.keep(label, {"columns": points})
+        curve = removal_curve(game, scores.order(parts["aggregate"]).numpy(), parts["points"])
+        measured = {name: getattr(curve, name).tolist() for name in ("removed", "loss", "accuracy")}
+        work.keep(label, {"columns": measured})

@@ -42,7 +42,9 @@ def removal_curves(curves: pd.DataFrame, styles: Styles, measure: str = "loss") 
     for axes, layer in zip(panels, layers, strict=True):
         here = curves[curves["layer"] == layer]
         units = int(here["units"].iloc[0])
-        shown = np.linspace(0, units, min(units, _POINTS) + 1).round()
+        measured = np.sort(here["removed"].unique())
+        last = len(measured) - 1
+        shown = measured[np.linspace(0, last, min(last, _POINTS) + 1).round().astype(int)]
         here = here[here["removed"].isin(shown)].assign(share=lambda rows: rows["removed"] / rows["units"])
         draw_lines(axes, here, "share", measure, styles)
         axes.set_title(f"{layer} ({units})", loc="left")

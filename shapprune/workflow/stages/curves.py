@@ -32,8 +32,10 @@ class MeasureCurves(Stage):
 
     def tasks(self, at: Place) -> Iterator[Planned]:
         """A curve for each criterion, aggregate and trial."""
-        units = self.study.layers(at["net"])[at["layer"]]
+        units, section = self.study.layers(at["net"])[at["layer"]], self.config["curves"]
+        points = None if section["points"] == "all" or section["points"] > units else section["points"]
+        measured = {"images": section["images"], "points": points, "layer": at["layer"]}
         for label, names, scores in orders_of(self, at):
-            parts = {"images": self.config["curves"]["images"], "aggregate": names["aggregate"], "layer": at["layer"]}
+            parts = {**measured, "aggregate": names["aggregate"]}
             consumes = {"model": self.network(at), "scores": scores}
             yield self.task(at, label, parts, consumes=consumes, names={**names, "units": units})

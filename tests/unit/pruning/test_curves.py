@@ -28,6 +28,27 @@ def test_area_by_hand():
         auc([a], measure="margin")
 
 
+def test_area_between_points_is_that_of_straight_lines():
+    few = RemovalCurve("a", np.array([1.0, 1, 3]), np.array([1.0, 1, 0]), np.array([0, 2, 6]))
+    each = curve([1, 1, 1, 1.5, 2, 2.5, 3], [1, 1, 1, 0.75, 0.5, 0.25, 0])
+    assert few.units == each.units == 6
+    for measure in ("loss", "accuracy"):
+        assert auc([few], measure) == pytest.approx(auc([each], measure))
+
+
+def test_points_are_some_of_all():
+    game = LayerGame(randomise(ConvNetwork()), "features.4", images(9), labels(9))
+    order = [2, 0, 5, 1, 4, 3]
+    whole, few = removal_curve(game, order), removal_curve(game, order, points=4)
+    assert few.removed.tolist() == [0, 2, 4, 6]
+    assert few.loss == pytest.approx(whole.loss[few.removed])
+    assert few.accuracy == pytest.approx(whole.accuracy[few.removed])
+    for many in (7, 100):
+        assert removal_curve(game, order, points=many).removed.tolist() == [*range(7)]
+    with pytest.raises(ShapPruneError, match="has 2 or more points, not 1"):
+        removal_curve(game, order, points=1)
+
+
 def test_curve_equals_values_along_the_order():
     game = LayerGame(randomise(ConvNetwork()), "features.4", images(9), labels(9))
     order = [2, 0, 5, 1, 4, 3]

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from shapprune.workflow.figures.removal import auc_layers
+from shapprune.workflow.figures.removal import auc_layers, removal_curves
 from shapprune.workflow.figures.styles import criterion_styles
 from tests.unit.workflow.figures.studies import CRITERIA, tables
+
+
+@pytest.mark.parametrize(("measured", "drawn"), [(17, 17), (401, 51)])
+def test_points_that_were_measured_are_drawn_up_to_fifty(measured, drawn):
+    removed = np.linspace(0, 400, measured).round().astype(int)
+    about = {"net": "a", "seed": 0, "criterion": "random", "aggregate": "mean", "trial": 0, "layer": "fc", "units": 400}
+    curves = pd.DataFrame(about | {"removed": removed, "loss": 1 + removed / 400, "accuracy": 1 - removed / 400})
+    (axes,) = removal_curves(curves, criterion_styles({"random": {"method": "random", "aggregates": ["mean"]}})).axes
+    (line,) = axes.lines
+    assert len(line.get_xdata()) == drawn
+    assert (line.get_xdata()[0], line.get_xdata()[-1]) == (0, 1)
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])

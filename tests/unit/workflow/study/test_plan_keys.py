@@ -71,6 +71,7 @@ CHANGES = {
     "criteria.staged.options.permutations": (3, {"score_layer"} | OF_SCORES | WALKED),
     "criteria.gradient.points": (3, {"score_layer"} | OF_SCORES | WALKED | SMALL),
     "curves.images": (90, {"measure_curves"} | STUDY),
+    "curves.points": (3, {"measure_curves"}),
     "oracle.images": (60, {"tabulate_coalitions", "search_oracle"} | STUDY),
     "estimators.repetitions": (3, STUDY),
     "estimators.converged": (100, STUDY),
