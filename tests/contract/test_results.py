@@ -105,3 +105,21 @@ def test_what_is_left_without_branches_is_in_its_csv():
         area = statistics.mean(float(row["auc_loss"]) for row in areas if row["criterion"] == order)
         told = [float(number) for number in _NUMBER.findall(" ".join(cells).replace("*", ""))]
         assert told == [*(pytest.approx(each, abs=6e-4) for each in found), pytest.approx(area, abs=6e-3)]
+
+
+def test_what_deactivated_units_cost_is_in_its_csv():
+    criteria = ["random", "weight-l2", "gradient", "gradient-trace", "obd", "first-order", "published"]
+    criteria += ["published-code", "corrected", "leave-one-out", "coalition-gradient", "permutation"]
+    rows = read_rows(FOLDER.parent / "model-shapley" / "deactivated.csv")
+    lines = told_in("| score | CCT 10 % ")
+    assert len(lines) == len(criteria)
+    for (_, *cells), criterion in zip(lines, criteria, strict=True):
+        for place, net in enumerate(("cct2", "vit", "resnet20")):
+            some = [row for row in rows if (row["net"], row["criterion"]) == (net, criterion)]
+            found = [
+                statistics.mean(float(row["loss"]) - float(row["intact_loss"]) for row in some if row["share"] == share)
+                for share in ("0.1", "0.3", "0.5")
+            ]
+            found.append(statistics.mean(float(row["test_agreement"]) for row in some if row["share"] == "0.3"))
+            for cell, number in zip(cells[4 * place : 4 * place + 4], found, strict=True):
+                assert float(cell) == pytest.approx(number, abs=0.51 * 10.0 ** -len(cell.partition(".")[2])), cell
