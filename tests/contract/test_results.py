@@ -123,3 +123,26 @@ def test_what_deactivated_units_cost_is_in_its_csv():
             found.append(statistics.mean(float(row["test_agreement"]) for row in some if row["share"] == "0.3"))
             for cell, number in zip(cells[4 * place : 4 * place + 4], found, strict=True):
                 assert float(cell) == pytest.approx(number, abs=0.51 * 10.0 ** -len(cell.partition(".")[2])), cell
+
+
+def test_how_often_the_promise_was_kept_is_in_its_tables():
+    unseen = read_rows(FOLDER.parent / "promise.csv")
+    table = [row for row in read_rows(FOLDER / "budgets.csv") if row["key"] and row["agreement"]]
+    trained = [row for row in table if row["net"] in ("resnet32", "resnet44", "resnet56")]
+    inside = sum(row["kept"] == "yes" for row in unseen), sum(map(_is_inside, trained))
+    text = " ".join((FOLDER.parent / "README.md").read_text().split())
+    assert f"in {inside[1]} of the {len(trained)} rows of ResNet-32, ResNet-44 and ResNet-56" in text
+    assert f"it holds in {inside[0]} of {len(unseen)} rows" in text
+    for rows, budget, told in (
+        (trained, "0.5", 0.035),
+        (unseen, "0.5", 0.011),
+        (trained, "0.25", 0),
+        (unseen, "0.25", 0),
+    ):
+        over = [float(row["agreement"]) - float(row["agreement_test"]) for row in rows if row["budget"] == budget]
+        assert statistics.mean(over) == pytest.approx(told, abs=5e-3 if told == 0 else 6e-4)
+
+
+def _is_inside(row):
+    low, later, high = (float(row[name]) for name in ("agreement_low", "agreement_test", "agreement_high"))
+    return low <= later <= high
