@@ -146,3 +146,27 @@ def test_how_often_the_promise_was_kept_is_in_its_tables():
 def _is_inside(row):
     low, later, high = (float(row[name]) for name in ("agreement_low", "agreement_test", "agreement_high"))
     return low <= later <= high
+
+
+def test_what_is_left_of_a_small_decoder_is_in_its_csvs():
+    folder = FOLDER.parent / "char-gpt"
+    areas, zeroed, pruned = (read_rows(folder / f"{name}.csv") for name in ("auc", "deactivated", "low_data"))
+    last = max(int(row["step"]) for row in pruned)
+    criteria = ["reconstruction", "coalition-gradient", "fluctuation", "wanda", "obd", "corrected", "gradient-trace"]
+    criteria += ["published-code", "weight-l2", "random", "published"]
+    lines = told_in("| score | area | 10 % at zero ")
+    assert len(lines) == len(criteria)
+    for (_, *cells), criterion in zip(lines, criteria, strict=True):
+        own = [[row for row in rows if row["criterion"] == criterion] for rows in (areas, zeroed, pruned)]
+        rises = {row["share"]: [] for row in own[1]}
+        for row in own[1]:
+            rises[row["share"]].append(float(row["loss"]) - float(row["intact_loss"]))
+        left = {row["repair"]: float(row["loss"]) for row in own[2] if int(row["step"]) == last}
+        found = [statistics.mean(float(row["auc_loss"]) for row in own[0] if row["layer"] == "all")]
+        found += [statistics.mean(rises[share]) if rises else None for share in ("0.1", "0.3", "0.5")]
+        found += [left.get(repair) for repair in ("none", "least-squares")]
+        for cell, number in zip(cells, found, strict=True):
+            told = cell.strip("*")
+            assert bool(told) == (number is not None)
+            if told:
+                assert float(told) == pytest.approx(number, abs=0.51 * 10.0 ** -len(told.partition(".")[2])), cells
