@@ -196,8 +196,8 @@ def _done(stage: str, pruned: Pruned) -> str:
 def _print_agreement(fitting: Fitting, pruned: Pruned) -> None:
     """Print what each step lost or gave back, what was left whole, and what it took."""
     titles = {"removed": "units removed", "repaired": _REPAIRED.get(fitting.how.repair, ""), "distilled": "distilled"}
-    count = len(fitting.opened.places)
-    print(f"agreement with the intact network to expect on other images (95 %, by {count}; less if these trained it)")
+    others = f"on other images, by {len(fitting.opened.places)} (less if it was trained on these)"
+    print(f"agreement with the intact network to expect {others}, 95 %")
     for stage, agreement in pruned.stages.items():
         print(f"  {titles[stage]:26}{agreement}{_done(stage, pruned)}")
     if pruned.distilled is None and fitting.how.steps != 0:
