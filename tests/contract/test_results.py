@@ -170,3 +170,31 @@ def test_what_is_left_of_a_small_decoder_is_in_its_csvs():
             assert bool(told) == (number is not None)
             if told:
                 assert float(told) == pytest.approx(number, abs=0.51 * 10.0 ** -len(told.partition(".")[2])), cells
+
+
+def test_what_a_language_model_learns_is_in_its_csv():
+    best = {}
+    for row in read_rows(FOLDER.parent / "smollm2-tuned.csv"):
+        before = best.setdefault(row["method"], row)
+        if float(row["validation_loss"]) < float(before["validation_loss"]):
+            best[row["method"]] = row
+    methods = [
+        "full",
+        "lora",
+        "gradient-trace",
+        "model-shapley-published",
+        "model-shapley",
+        "coalition-gradient",
+        "random",
+    ]
+    nothing, *lines = told_in("| what trains | parameters | loss | right ")
+    whole = best["full"]
+    assert [float(each) for each in nothing[2:]] == [
+        pytest.approx(float(whole[name]), abs=6e-4) for name in ("loss_before", "accuracy_before")
+    ]
+    assert len(lines) == len(methods)
+    for (_, trainable, *cells), method in zip(lines, methods, strict=True):
+        row = best[method]
+        assert trainable.replace(",", "") == row["trainable"]
+        found = [pytest.approx(float(row[name]), abs=6e-4) for name in ("loss", "accuracy")]
+        assert [float(cell) for cell in cells] == found
