@@ -24,6 +24,11 @@ def told_in(head):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
 
+def is_told(cell, number):
+    """Whether a cell is a number rounded to the digits that it has."""
+    return float(cell) == pytest.approx(number, abs=0.51 * 10.0 ** -len(cell.partition(".")[2]))
+
+
 @pytest.mark.parametrize("name", ["leaderboard.md", "leaderboard.csv", "pairs.csv"])
 def test_the_leaderboard_is_what_its_table_says(name, tmp_path):
     write_board(Results(Table.read(FOLDER / "budgets.csv")), 100, tmp_path)
@@ -122,7 +127,7 @@ def test_what_deactivated_units_cost_is_in_its_csv():
             ]
             found.append(statistics.mean(float(row["test_agreement"]) for row in some if row["share"] == "0.3"))
             for cell, number in zip(cells[4 * place : 4 * place + 4], found, strict=True):
-                assert float(cell) == pytest.approx(number, abs=0.51 * 10.0 ** -len(cell.partition(".")[2])), cell
+                assert is_told(cell, number), (cell, number)
 
 
 def test_how_often_the_promise_was_kept_is_in_its_tables():
@@ -169,7 +174,7 @@ def test_what_is_left_of_a_small_decoder_is_in_its_csvs():
             told = cell.strip("*")
             assert bool(told) == (number is not None)
             if told:
-                assert float(told) == pytest.approx(number, abs=0.51 * 10.0 ** -len(told.partition(".")[2])), cells
+                assert is_told(told, number), cells
 
 
 def test_what_a_language_model_learns_is_in_its_csv():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 
 import pytest
@@ -13,13 +12,9 @@ from torch import nn
 import shapprune
 from shapprune import ShapPruneError
 from shapprune.graph.counting import count_macs, count_parameters
-from shapprune.networks import latency
 from shapprune.networks.builders import build
-from shapprune.pruning.budget import Budget
 from shapprune.pruning.maker import How, Maker
-from shapprune.pruning.milliseconds import Milliseconds
 from shapprune.pruning.selection import Structure
-from shapprune.pruning.shrink import Shrinker
 from tests.toys import ConvNetwork, ResidualNetwork, images, randomise
 from tests.unit import transformers
 from tests.unit.shallow import shallow
@@ -193,39 +188,6 @@ def test_multiples_and_layers_that_are_skipped():
     assert all(len(kept) % 4 == 0 or len(kept) == full[name] for name, kept in result.kept.items())
     assert "fc1" not in result.kept
     assert result.left_whole == {"fc1": "it is skipped"}
-
-
-def test_milliseconds():
-    convolutions = nn.Conv2d(8, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 8, 3, padding=1)
-    model, x = nn.Sequential(*convolutions, nn.AdaptiveAvgPool2d(1), nn.Flatten()), torch.randn(2, 8, 128, 128)
-    shrinker = Shrinker(model, x, how=How(steps=0))
-    small = shrinker.shrink(Budget(milliseconds=0.6))
-    assert small.cost["after"]["macs"] < 0.8 * small.cost["before"]["macs"]
-    table = Milliseconds(Structure.of(model.eval(), x), x[:1])
-    assert table.estimate(torch.tensor([[64], [32], [16]]).numpy()).tolist()[0] == pytest.approx(table.whole)
-
-
-def test_a_machine_that_slows_down_makes_no_network_slower_than_the_others(monkeypatch):
-    model, x = randomise(ConvNetwork()).eval(), images(2, (1, 8, 8))
-    slowness = 1.0
-    monkeypatch.setattr(latency, "_timed", lambda network, *_: slowness * sum(map(torch.numel, network.parameters())))
-    table = Milliseconds(Structure.of(model, x), x[:1])
-    before = table.measure({"fc": 4})
-    slowness = 2.5
-    assert table.measure({"fc": 4}) == pytest.approx(before)
-    assert before < table.whole
-    assert table.measure({}) == pytest.approx(table.whole)
-
-
-def test_the_time_before_is_of_the_same_minute_as_the_time_after(monkeypatch):
-    passes = itertools.count(1)
-    monkeypatch.setattr(
-        latency, "_timed", lambda network, *_: next(passes) * sum(map(torch.numel, network.parameters()))
-    )
-    model = randomise(ConvNetwork()).eval()
-    cost = Shrinker(model, images(4, (1, 8, 8)), how=How(steps=0)).shrink(Budget(macs=0.7)).cost
-    share = cost["after"]["parameters"] / cost["before"]["parameters"]
-    assert cost["after"]["milliseconds"] / cost["before"]["milliseconds"] == pytest.approx(share, rel=0.1)
 
 
 class Nan(nn.Sequential):
